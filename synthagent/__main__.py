@@ -1,0 +1,5 @@
+"""Launch: `python -m synthagent`."""
+
+from synthagent.cli import main
+
+main()

@@ -1,0 +1,109 @@
+"""`synthagent`: one command a stage, and commands to look at tasks. Heavy imports happen inside the commands.
+
+Launch: `synthagent --help`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synthagent.errors import SynthAgentError
+
+STAGES = {
+    "personas": "Read the personas that seed the tasks.",
+    "tasks": "Invent tasks with their own tools and worlds, and prove each by running it.",
+    "rubrics": "Roll out the teacher's demonstrations and write a rubric for every task.",
+    "sft": "Warm-start the student on the demonstrations.",
+    "rollouts": "Let the student act, several episodes a task.",
+    "rewards": "Judge the rollouts by the rubrics.",
+    "grpo": "Train the student by GRPO on live episodes.",
+    "evaluate": "Evaluate baselines, student and expert on held-out tasks.",
+    "report": "Write the report page.",
+}
+
+app = typer.Typer(
+    help="Synthetic tasks, mock worlds and rubric rewards that teach small language models to act.\n\n"
+    "`dvc repro` runs all stages; each is also a command of its own, and reads params.yaml.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.")]
+
+
+def _stage_command(name: str) -> None:
+    def command(params: ParamsFile = Path("params.yaml")) -> None:
+        from synthagent.params import load_params
+
+        importlib.import_module(f"synthagent.stages.{name}").run(load_params(params))
+
+    app.command(name, help=STAGES[name], rich_help_panel="Stages, in order")(command)
+
+
+for _name in STAGES:
+    _stage_command(_name)
+
+
+@app.command(rich_help_panel="Looking at tasks")
+def schema(record: Annotated[str, typer.Argument(help="task, or another record: rubric, trajectory, persona ..")]) -> None:
+    """Print the JSON schema of a record, so that others can write it."""
+    from synthagent import records
+
+    names = {name.lower(): name for name in vars(records) if isinstance(getattr(records, name), type)}
+    model = getattr(records, names.get(record.lower(), ""), None)
+    if model is None or not hasattr(model, "model_json_schema"):
+        raise SynthAgentError(f"schema: no record {record!r}; try task, rubric, trajectory, reward, persona, worldspec")
+    print(json.dumps(model.model_json_schema(), indent=2))
+
+
+@app.command(rich_help_panel="Looking at tasks")
+def validate(tasks: Annotated[Path, typer.Argument(help="A Parquet file of tasks.")]) -> None:
+    """Run the proofs of every task again; exit 1 if one fails."""
+    from synthagent.validate import validate_file
+
+    failures = 0
+    for line in validate_file(tasks):
+        failures += line.failed
+        print(line.text)
+    raise typer.Exit(1 if failures else 0)
+
+
+@app.command(rich_help_panel="Looking at tasks")
+def show(
+    id: Annotated[str, typer.Argument(help="A task's or a trajectory's id.")],
+) -> None:
+    """Print a task or a trajectory, readable."""
+    from synthagent.show import show_text
+
+    print(show_text(id))
+
+
+@app.command(rich_help_panel="Looking at tasks")
+def play(task_id: Annotated[str, typer.Argument(help="A task's id.")]) -> None:
+    """Be the agent of a task in the terminal."""
+    from synthagent.show import play_in_terminal
+
+    play_in_terminal(task_id)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message and exit code 1."""
+    try:
+        app()
+    except SynthAgentError as error:
+        print(f"synthagent: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("synthagent: interrupted; the outs of the last complete run are in place", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

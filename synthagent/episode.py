@@ -1,0 +1,194 @@
+"""One run of a policy in a task's world: turns in, observations out, OpenAI chat messages as the record.
+
+Both sides of the policy meet here: whatever acts hands over a `Turn`; the episode validates it, lets the world or the
+user answer, and says when it is over. A policy's text is untrusted: it can neither speak as another role nor end up
+inside an observation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from synthagent import user as embedded_user
+from synthagent.records import End, Task, Trajectory
+from synthagent.world import AnswerEvent, ToolEvent, UserEvent, World
+
+PROTOCOL = "Answer Done, Refused or Kept, then the value or reason."
+_TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+Message = dict[str, Any]
+AnswerQuestion = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call as the policy wrote it. `arguments` is None where they are not JSON; the world then refuses it."""
+
+    name: str
+    arguments: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One assistant message: a tool call, or text to the user, or the answer."""
+
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def answer(self) -> str | None:
+        """The text inside `<answer>`; a turn that calls a tool answers nothing."""
+        match = None if self.calls else _ANSWER.search(self.text)
+        return match.group(1).strip() if match else None
+
+
+def parse_turn(text: str) -> Turn:
+    """Read the Hermes format: `<tool_call>{"name": .., "arguments": {..}}</tool_call>` blocks and free text."""
+    blocks = _TOOL_CALL.findall(text)
+    return Turn(_TOOL_CALL.sub("", text).strip(), tuple(map(_parse_call, blocks)))
+
+
+def _parse_call(block: str) -> ToolCall:
+    try:
+        call = json.loads(block)
+        return ToolCall(str(call["name"]), call["arguments"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ToolCall("malformed", None)
+
+
+def render_turn(turn: Turn) -> str:
+    """The inverse of `parse_turn` for well-formed turns."""
+    calls = [
+        f'<tool_call>\n{{"name": "{call.name}", "arguments": {json.dumps(call.arguments)}}}\n</tool_call>'
+        for call in turn.calls
+    ]
+    return "\n".join(([turn.text] if turn.text else []) + calls)
+
+
+def opening(task: Task) -> list[Message]:
+    """The messages an episode starts with: the policy lines and the instruction."""
+    lines = [*(constraint.text for constraint in task.constraints), PROTOCOL]
+    return [{"role": "system", "content": "\n".join(lines)}, {"role": "user", "content": task.instruction}]
+
+
+class Episode:
+    """A policy's run in `world`. Feed `step` until `end` is set."""
+
+    def __init__(self, task: Task, world: World, ask_user: AnswerQuestion | None = None, max_turns: int = 16) -> None:
+        self.task = task
+        self.world = world
+        self.messages = opening(task)
+        self.end: End | None = None
+        self.n_turns = self.n_tool_calls = self.n_questions = 0
+        self._ask_user = ask_user or (lambda question: embedded_user.reply(task.facts, question))
+        self._max_turns = max_turns
+
+    def step(self, turn: Turn) -> Sequence[Message]:
+        """Take one turn; return the messages that answer it (none once the episode has ended)."""
+        if self.end is not None:
+            raise ValueError(f"the episode has ended: {self.end}")
+        self.n_turns += 1
+        self.messages.append(_assistant_message(turn, self.n_turns))
+        observations: list[Message] = []
+        if turn.answer is not None:
+            self.world.events.append(AnswerEvent(turn.answer))
+            self.end = "answer"
+        elif turn.calls:
+            observations = self._call_tools(turn)
+        else:
+            observations = [self._question(turn.text)]
+        self.messages += observations
+        if self.end is None and self.n_turns >= self._max_turns:
+            self.end = "turn_limit"
+        return [] if self.end else observations
+
+    def stop(self, end: Literal["token_limit", "error"], unfinished: str = "") -> None:
+        """End the episode from outside, keeping what the policy had begun to write."""
+        if unfinished:
+            self.messages.append({"role": "assistant", "content": unfinished})
+        self.end = end
+
+    def trajectory(self, policy: str, sample: int, prompt_tokens: int = 0, completion_tokens: int = 0) -> Trajectory:
+        """The record of the episode."""
+        return Trajectory(
+            id=f"{self.task.id}.{policy}.{sample}",
+            task_id=self.task.id,
+            policy=policy,
+            sample=sample,
+            messages=tuple(self.messages),
+            n_turns=self.n_turns,
+            n_tool_calls=self.n_tool_calls,
+            n_questions=self.n_questions,
+            end=self.end or "error",
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+        )
+
+    def _call_tools(self, turn: Turn) -> list[Message]:
+        self.n_tool_calls += 1
+        first = turn.calls[0]
+        results = [self.world.call(first.name, first.arguments)]
+        results += [ToolEvent(c.name, {}, False, {"error": "one call a turn"}, False) for c in turn.calls[1:]]
+        return [
+            {"role": "tool", "tool_call_id": f"call_{self.n_turns}_{i}", "content": _observation(event)}
+            for i, event in enumerate(results)
+        ]
+
+    def _question(self, text: str) -> Message:
+        self.n_questions += 1
+        said = self._ask_user(text)
+        self.world.events.append(UserEvent(text, said, embedded_user.told(self.task.facts, said)))
+        return {"role": "user", "content": said}
+
+
+def replay(task: Task, world: World, messages: Sequence[Message], max_turns: int = 16) -> Episode:
+    """Run a stored trajectory again, without its policy: same turns, the stored user replies, live tools.
+
+    Raises:
+        ValueError: a tool answers differently than recorded: the record does not belong to this world.
+    """
+    replies: list[str] = []
+    episode = Episode(task, world, lambda _: replies.pop(0), max_turns)
+    start = len(episode.messages)
+    for position, message in enumerate(messages[start:], start):
+        if message["role"] != "assistant" or episode.end:
+            continue
+        following = messages[position + 1 : position + 2]
+        replies[:] = [m["content"] for m in following if m["role"] == "user"] or [""]
+        turn = _turn_of(message)
+        if position == len(messages) - 1 and turn.answer is None:
+            break  # cut off while it was being written
+        for observed in episode.step(turn):
+            position += 1
+            if observed["role"] == "tool" and messages[position]["content"] != observed["content"]:
+                raise ValueError(f"message {position}: the world answers {observed['content']} on replay")
+    return episode
+
+
+def _assistant_message(turn: Turn, number: int) -> Message:
+    message: Message = {"role": "assistant", "content": turn.text}
+    if turn.calls:
+        message["tool_calls"] = [
+            {
+                "id": f"call_{number}_{i}",
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+            }
+            for i, call in enumerate(turn.calls)
+        ]
+    return message
+
+
+def _turn_of(message: Message) -> Turn:
+    calls = (call["function"] for call in message.get("tool_calls", ()))
+    return Turn(message["content"], tuple(ToolCall(c["name"], json.loads(c["arguments"])) for c in calls))
+
+
+def _observation(event: ToolEvent) -> str:
+    # `<` is escaped so that no value of a row can look like markup of the chat template.
+    return json.dumps(event.result).replace("<", "\\u003c")

@@ -1,0 +1,177 @@
+"""`params.yaml` -> `Params`, parsed once into a frozen object. No other module holds defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from synthagent.errors import MissingBackendError, ParamsError
+from synthagent.records import Record
+from synthagent.reward import Formula
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class PersonasParams(Record):
+    """Where personas come from."""
+
+    path: str | None = Field(description="JSON lines file, relative to the project; null: the built-in list")
+    count: Count = Field(description="how many to take, from the top")
+
+
+class TasksParams(Record):
+    """How many tasks are proposed, and which."""
+
+    count: Count
+    difficulty_mix: tuple[Share, Share, Share]
+    blend_share: Share
+    unseen_share: Share
+    heldout_share: Share
+
+    @field_validator("difficulty_mix")
+    @classmethod
+    def _some(cls, mix: tuple[float, float, float]) -> tuple[float, float, float]:
+        if sum(mix) <= 0:
+            raise ValueError("at least one level needs a share above 0")
+        return mix
+
+
+class RubricsParams(Record):
+    """Demonstrations and the filter on them."""
+
+    demos_per_task: Count
+    skill: Share
+    min_coverage: Share
+
+
+class SftParams(Record):
+    """The student and its warm start."""
+
+    vocab_size: Annotated[int, Field(ge=400)]
+    hidden_size: Count
+    layers: Count
+    heads: Count
+    demos: Count = Field(description="how many demonstrations to train on, once each")
+    batch_size: Count
+    learning_rate: Rate
+
+
+class EpisodeParams(Record):
+    """Limits of one episode. Tokens count turns and observations, not the opening."""
+
+    max_turns: Count
+    max_tokens: Count
+    max_turn_tokens: Count
+
+
+class RolloutsParams(Record):
+    """Episodes of the student before RL, from which tasks of middling difficulty are chosen."""
+
+    tasks: Count
+    samples: Annotated[int, Field(ge=2)]
+
+
+class GrpoParams(Record):
+    """Group-relative policy optimisation; paper section 6."""
+
+    steps: Annotated[int, Field(ge=0)]
+    tasks_per_step: Count
+    group_size: Annotated[int, Field(ge=2)]
+    learning_rate: Rate
+    clip_low: Share
+    clip_high: Share
+
+
+class EvaluateParams(Record):
+    """How many tasks of each held-out split are evaluated."""
+
+    tasks: Count
+
+
+class RewardParams(Record):
+    """How verdicts become a reward."""
+
+    formula: Formula
+    require_answer: bool
+
+
+Backend = Literal["embedded", "local", "openai"]
+
+
+class Role(Record):
+    """Who plays a role."""
+
+    backend: Backend
+
+
+class Roles(Record):
+    """The five roles."""
+
+    teacher: Role
+    user: Role
+    tools: Role
+    judge: Role
+    policy: Role
+
+
+class Params(Record):
+    """All of `params.yaml`: one section a stage, and what stages share."""
+
+    seed: int
+    personas: PersonasParams
+    tasks: TasksParams
+    rubrics: RubricsParams
+    sft: SftParams
+    episode: EpisodeParams
+    rollouts: RolloutsParams
+    grpo: GrpoParams
+    evaluate: EvaluateParams
+    reward: RewardParams
+    roles: Roles
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and validate the params file.
+
+    Raises:
+        ParamsError: no such file, not YAML, an unknown or missing key, or a value of the wrong type; all faults named.
+        MissingBackendError: a role asks for a backend that this version does not have.
+    """
+    try:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{path}: {error.strerror}; run from the project's root, where params.yaml is") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise ParamsError("\n".join(_explain(path, fault) for fault in error.errors())) from None
+    _check_backends(path, params.roles)
+    return params
+
+
+def _explain(path: Path, fault: Any) -> str:
+    place = ".".join(map(str, fault["loc"])) or "the file"
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"{path}: {place}: unknown key; remove it, or see synthagent/params.py for the keys there are"
+        case "missing":
+            return f"{path}: {place}: missing key; add it (its default stands in the params.yaml of the repository)"
+        case _:
+            return f"{path}: {place}: {fault['msg']}, but it is {str(fault['input'])[:80]!r}"
+
+
+def _check_backends(path: Path, roles: Roles) -> None:
+    for name in Roles.model_fields:
+        backend = getattr(roles, name).backend
+        expected = "local" if name == "policy" else "embedded"
+        if backend != expected:
+            raise MissingBackendError(
+                f"{path}: roles.{name}.backend: {backend!r} is not available for this role; set it to {expected!r}"
+            )

@@ -1,0 +1,327 @@
+"""Every record that flows through the pipeline: frozen, described, validated.
+
+Everything else in the package is functions over these. The Parquet columns of `synthagent.store` are derived from the
+fields here; a field marked `JsonText` is stored as JSON text because its shape is open.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class JsonText:
+    """Marks a field that Parquet stores as JSON text."""
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Json = Any
+Kind = Literal["constraint", "subgoal", "interaction"]
+Split = Literal["train", "heldout", "unseen_domain"]
+End = Literal["answer", "turn_limit", "token_limit", "error"]
+Op = Literal["eq", "ne", "in", "not_in", "lt", "le", "gt", "ge"]
+
+
+class Persona(Record):
+    """Who the task is for; one persona seeds one task."""
+
+    id: str
+    text: str
+    source: str = Field(description="file name, or 'built-in'")
+
+
+class Fact(Record):
+    """Something only the user knows, until the policy asks."""
+
+    slot: str = Field(description="the name the tools use for it, such as `loan_id`; `confirm` for a consent")
+    value: str
+    phrase: str = Field(description="how the user says it")
+
+
+class Constraint(Record):
+    """One line of policy. Its executable form is `WorldSpec.rules[id]`."""
+
+    id: str
+    text: str
+
+
+# --- the executable world -------------------------------------------------------------------------------------------
+
+
+class Condition(Record):
+    """`row[field] op value`."""
+
+    field: str
+    op: Op = "eq"
+    value: Json
+
+
+class Requirement(Condition):
+    """A precondition of an effect: unless it holds of the row (or of the call's arguments), the call fails."""
+
+    message: str
+    of: Literal["row", "args"] = "row"
+
+
+class Effect(Record):
+    """What a tool does to one table. A tool is a list of effects, applied all or none."""
+
+    op: Literal["get", "find", "create", "update", "delete"]
+    table: str
+    key: str | None = Field(None, description="get, update, delete: the argument that holds the row's key")
+    where: dict[str, str] = Field({}, description="find: column -> argument that it must equal")
+    write: dict[str, Json] = Field({}, description='create, update: column -> {"arg": name} or {"value": constant}')
+    require: tuple[Requirement, ...] = ()
+    returns: dict[str, str] = Field({}, description="output name -> column")
+
+
+class Table(Record):
+    """Rows with a key column."""
+
+    key: str
+    rows: tuple[dict[str, Json], ...]
+
+
+class Called(Record):
+    """Check: a call of `tool` with such arguments happened, and went well (`ok`) with such a result."""
+
+    kind: Literal["called"] = "called"
+    tool: str
+    ok: bool = True
+    args: tuple[Condition, ...] = ()
+    result: tuple[Condition, ...] = ()
+
+
+class RowExists(Record):
+    """Check: the final state has a row that meets all conditions. `new`: one that was not there at the start."""
+
+    kind: Literal["row"] = "row"
+    table: str
+    where: tuple[Condition, ...]
+    new: bool = False
+
+
+class Told(Record):
+    """Check: the user told this fact (and, if `value` is given, it was that)."""
+
+    kind: Literal["told"] = "told"
+    slot: str
+    value: str | None = None
+
+
+class Answered(Record):
+    """Check: the final answer has all of `words`, and none of `none_of` (so that listing every option earns nothing)."""
+
+    kind: Literal["answered"] = "answered"
+    words: tuple[str, ...]
+    none_of: tuple[str, ...] = ()
+
+
+class AllOf(Record):
+    """Check: every one of `checks` holds."""
+
+    kind: Literal["all"] = "all"
+    checks: tuple[Check, ...]
+
+
+class AnyOf(Record):
+    """Check: at least one of `checks` holds: a sub-goal with more than one path."""
+
+    kind: Literal["any"] = "any"
+    checks: tuple[Check, ...]
+
+
+class Never(Record):
+    """Check of a constraint: no well-formed call of `tool` without a licence before it.
+
+    The licence is either an earlier `seen` call, about the same thing (`same` names arguments of `tool` that must
+    reappear in the earlier call's arguments or result), or something the user `told`.
+    """
+
+    kind: Literal["never"] = "never"
+    tool: str
+    seen: Called | None = None
+    same: tuple[str, ...] = ()
+    told: Told | None = None
+
+
+Check = Annotated[Called | RowExists | Told | Answered | AllOf | AnyOf | Never, Field(discriminator="kind")]
+
+
+class WorldSpec(Record):
+    """The start of an executable world: rows, what each tool does, and the constraints in executable form."""
+
+    tables: dict[str, Table]
+    effects: dict[str, tuple[Effect, ...]]
+    new_ids: tuple[str, ...] = Field((), description="keys given to created rows, in order")
+    rules: dict[str, Never] = Field({}, description="constraint id -> its check")
+
+
+# --- the reference solution -----------------------------------------------------------------------------------------
+
+
+class Answer(Record):
+    """Step: end the episode with `outcome` and the known values named in `values`."""
+
+    kind: Literal["answer"] = "answer"
+    outcome: str
+    values: tuple[str, ...] = ()
+    milestone: str
+
+
+class Ask(Record):
+    """Step: ask the user for a fact; it is then known by its slot."""
+
+    kind: Literal["ask"] = "ask"
+    slot: str
+    guess: str = Field(description="what a policy that does not ask would assume")
+    milestone: str
+
+
+class Call(Record):
+    """Step: call a tool; its outputs are then known by their names."""
+
+    kind: Literal["call"] = "call"
+    tool: str
+    args: dict[str, str] = Field(description="argument -> name of a known value")
+    precaution: bool = Field(False, description="only there to be sure; a reckless run leaves it out")
+    guess: dict[str, str] = Field({}, description="outputs that a policy would assume that does without the call")
+    milestone: str
+    otherwise: Answer | None = Field(None, description="what to do when the call fails")
+
+
+class Guard(Record):
+    """Step: go on only if the known values meet all conditions; else give the answer `otherwise`."""
+
+    kind: Literal["guard"] = "guard"
+    conditions: tuple[Condition, ...]
+    otherwise: Answer
+
+
+Step = Annotated[Ask | Call | Guard | Answer, Field(discriminator="kind")]
+
+
+# --- datasets -------------------------------------------------------------------------------------------------------
+
+
+class Task(Record):
+    """A small world with a hidden part; a row of `data/tasks.parquet`."""
+
+    id: str
+    persona_id: str
+    domain: str
+    difficulty: int = Field(ge=1, le=3)
+    split: Split
+    instruction: str = Field(description="all that the policy is told of the request")
+    workflow: tuple[str, ...] = Field(description="milestones, in words; the policy never sees them")
+    facts: tuple[Fact, ...]
+    tools: Annotated[tuple[dict[str, Json], ...], JsonText] = Field(description="OpenAI function schemas + `outputs`")
+    distractors: tuple[str, ...] = Field(description="names of tools that the reference does not need")
+    constraints: tuple[Constraint, ...]
+    world_kind: Literal["executable", "simulated"]
+    world: Annotated[WorldSpec, JsonText]
+    reference: Annotated[tuple[Step, ...], JsonText] = Field(description="a program that solves the task")
+    solvable: bool | None = None
+    needs_user: bool | None = None
+    constraint_live: bool | None = None
+    no_leak: bool | None = None
+    unique: bool | None = None
+    provenance: Annotated[dict[str, Json], JsonText] = {}
+
+
+class Rejected(Record):
+    """What did not become a task, and why; a row of `data/rejected.parquet`."""
+
+    id: str
+    stage: str
+    reason: str
+    detail: str
+    payload: str
+
+
+class Criterion(Record):
+    """One line of a rubric; `check` decides it, where it is decidable."""
+
+    id: str
+    kind: Kind
+    text: str
+    check: Annotated[Check | None, JsonText] = None
+
+
+class Rubric(Record):
+    """What an episode of a task is judged by; a row of `data/rubrics.parquet`."""
+
+    task_id: str
+    criteria: tuple[Criterion, ...]
+    coverage: float = Field(ge=0, le=1, description="share of the workflow that the demonstrations executed")
+
+
+class Trajectory(Record):
+    """The record of one episode; a row of `data/demos.parquet` and `data/rollouts.parquet`."""
+
+    id: str
+    task_id: str
+    policy: str
+    sample: int
+    messages: Annotated[tuple[dict[str, Json], ...], JsonText] = Field(description="OpenAI chat messages")
+    n_turns: int
+    n_tool_calls: int
+    n_questions: int
+    end: End
+    mapping_hits: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    error: str | None = None
+
+
+class Verdict(Record):
+    """A criterion passed or not, by check or by judge, with the evidence."""
+
+    criterion: str
+    passed: bool
+    by: Literal["check", "judge"]
+    evidence: str
+
+
+class Reward(Record):
+    """What a trajectory earned; a row of `data/rewards.parquet`. Values are null when `status` is `error`."""
+
+    trajectory_id: str
+    task_id: str
+    gate: float | None
+    subgoals: float | None
+    interactions: float | None
+    reward: float | None
+    reward_paper: float | None
+    verdicts: Annotated[tuple[Verdict, ...], JsonText]
+    status: Literal["ok", "error"]
+
+
+class Evaluation(Record):
+    """One evaluated episode; a row of `data/evaluation.parquet`."""
+
+    policy: str
+    benchmark: str
+    task_id: str
+    split: str
+    difficulty: int
+    sample: int
+    decoding: Literal["sampled", "greedy", "scripted"]
+    reward: float
+    reward_paper: float
+    gate: float
+    subgoals: float
+    interactions: float
+    n_turns: int
+    n_questions: int
+    end: End
+
+
+for _model in (AllOf, AnyOf, WorldSpec, Criterion, Task):
+    _model.model_rebuild()

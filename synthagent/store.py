@@ -1,0 +1,200 @@
+"""Datasets on disk: records <-> Parquet. Writes are atomic and sorted; reads validate and name what is wrong.
+
+The Arrow schema is derived from the record, so that columns are written down once, in `synthagent.records`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import types
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from synthagent.errors import StoreError
+from synthagent.records import JsonText, Record
+
+R = TypeVar("R", bound=Record)
+_ROWS_A_GROUP = 2_000
+_SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def write_records(path: Path, record: type[R], rows: Iterable[R]) -> int:
+    """Write rows (already sorted by their first column) to `path` and return how many; all or nothing.
+
+    Streams: memory does not grow with the number of rows.
+
+    Raises:
+        StoreError: the disk is full, read-only, or otherwise refuses; or the rows are not sorted.
+    """
+    schema = arrow_schema(record)
+    count, last, batch = 0, "", []
+    with _atomically(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for row in rows:
+            first = str(getattr(row, schema.names[0]))
+            if first < last:
+                raise StoreError(f"{path}: rows must be sorted by {schema.names[0]}: {first!r} after {last!r}")
+            last, count = first, count + 1
+            batch.append(_to_row(row))
+            if len(batch) == _ROWS_A_GROUP:
+                writer.write_table(pa.Table.from_pylist(batch, schema))
+                batch = []
+        writer.write_table(pa.Table.from_pylist(batch, schema))
+    return count
+
+
+def read_records(path: Path, record: type[R]) -> Iterator[R]:
+    """Yield the rows of `path`, validated, a row group at a time.
+
+    Raises:
+        StoreError: no such file, not Parquet, another schema, or a row that breaks a rule; says which row and rule.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such file; run the stage that writes it (see dvc.yaml), or `dvc repro`") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StoreError(f"{path}: not a readable Parquet file ({error}); run `dvc checkout` or `dvc repro`") from None
+    expected, found = set(arrow_schema(record).names), set(file.schema_arrow.names)
+    if expected != found:
+        lacking, surplus = sorted(expected - found), sorted(found - expected)
+        raise StoreError(
+            f"{path}: written by another version: lacks columns {lacking}, has unknown columns {surplus}; "
+            "run `dvc repro` to rebuild it"
+        )
+    number = 0
+    for batch in file.iter_batches(batch_size=_ROWS_A_GROUP):
+        for row in batch.to_pylist():
+            number += 1
+            yield _from_row(path, number, row, record)
+
+
+def arrow_schema(record: type[Record]) -> pa.Schema:
+    """The Parquet columns of a record."""
+    return pa.schema([pa.field(name, _arrow_type(field)) for name, field in record.model_fields.items()])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, all or nothing.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    with _atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def directory_written_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary directory; on success it takes the place of `path`.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    with _told_as_store_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            if path.exists():
+                old = path.with_name(f".{path.name}.old")
+                shutil.rmtree(old, ignore_errors=True)
+                path.rename(old)
+                temporary.rename(path)
+                shutil.rmtree(old)
+            else:
+                temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _atomically(path: Path) -> Iterator[Path]:
+    with _told_as_store_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            yield temporary
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _told_as_store_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"{path}: cannot be written: {reason}; what was there is unchanged") from error
+
+
+def _to_row(row: Record) -> dict[str, Any]:
+    dumped = row.model_dump(mode="json")
+    return {name: _encode(field, dumped[name]) for name, field in type(row).model_fields.items()}
+
+
+def _encode(field: Any, value: Any) -> Any:
+    if JsonText in field.metadata:
+        return None if value is None else json.dumps(value)
+    item = _item_record(field.annotation)
+    if item is None or value is None:
+        return value
+    return [{name: _encode(inner, part[name]) for name, inner in item.model_fields.items()} for part in value]
+
+
+def _from_row(path: Path, number: int, row: dict[str, Any], record: type[R]) -> R:
+    try:
+        return record.model_validate({name: _decode(f, row[name]) for name, f in record.model_fields.items()})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise StoreError(f"{path}: row {number}: {place}: {fault['msg']}; run `dvc repro` to rebuild it") from None
+    except ValueError as error:
+        raise StoreError(f"{path}: row {number}: not JSON: {error}; run `dvc repro` to rebuild it") from None
+
+
+def _decode(field: Any, value: Any) -> Any:
+    if JsonText in field.metadata:
+        return None if value is None else json.loads(value)
+    item = _item_record(field.annotation)
+    if item is None or value is None:
+        return value
+    return [{name: _decode(inner, part[name]) for name, inner in item.model_fields.items()} for part in value]
+
+
+def _item_record(annotation: Any) -> type[Record] | None:
+    """The record type X of a field declared `tuple[X, ...]`."""
+    if get_origin(annotation) is tuple and isinstance(get_args(annotation)[0], type):
+        item = get_args(annotation)[0]
+        return item if issubclass(item, Record) else None
+    return None
+
+
+def _arrow_type(field: Any) -> pa.DataType:
+    return pa.string() if JsonText in field.metadata else _arrow_type_of(field.annotation)
+
+
+def _arrow_type_of(annotation: Any) -> pa.DataType:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return pa.string()
+    if origin in (Union, types.UnionType):
+        return _arrow_type_of(next(arg for arg in args if arg is not type(None)))
+    if origin is tuple:
+        item = args[0]
+        if isinstance(item, type) and issubclass(item, Record):
+            return pa.list_(pa.struct([(name, _arrow_type(f)) for name, f in item.model_fields.items()]))
+        return pa.list_(_arrow_type_of(item))
+    return _SCALARS[annotation]

@@ -1,0 +1,358 @@
+"""Composes one task: (domain, persona, difficulty, rng) -> instruction, facts, tools, policy, world and reference.
+
+The task is first planned (what goal, which features), then written down: tools and rows, the constraint and its decoys,
+the reference program, the words. Nothing here is random but through `rng`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from synthagent.records import (
+    Answer,
+    Ask,
+    Call,
+    Called,
+    Condition,
+    Constraint,
+    Fact,
+    Guard,
+    Never,
+    Step,
+    Table,
+    Told,
+    WorldSpec,
+)
+from synthagent.teacher.domains import Domain
+from synthagent.teacher.tools import DAYS, ToolSmith, ToolSpec, choose_words
+from synthagent.teacher.wording import Request, request_text
+from synthagent.user import CONFIRM
+
+Rule = Literal["check", "confirm", "status", "limit"]
+Goal = Literal["act", "set", "new"]
+Feature = Literal["decoy", "rules", "chain", "refuse", "value", "long"]
+FEATURES: tuple[Feature, ...] = ("decoy", "rules", "chain", "refuse", "value", "long")
+PRICES = tuple(range(10, 100, 10))
+IDS = tuple(f"{letter}{number}" for letter in "BCDFGHJKLMNPQRSTVWXZ" for number in range(10, 60))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What kind of task it will be."""
+
+    goal: Goal
+    rule: Rule
+    find: bool  # the entity is found by its owner's name; else the user knows its key
+    contact: bool  # the follow-up needs the owner's contact, which another tool gives
+    receipt: bool  # the follow-up is about the receipt that the act gives out
+    follow: bool
+    column: Literal["day", "choice"]  # what a `set` changes
+    reports: bool  # the answer carries a value
+    decoys: int
+    missing: bool  # the entity does not exist
+    allowed: bool  # the constraint permits the act
+    consents: bool  # the user confirms
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A composed task, before it has an id, a split and proofs."""
+
+    instruction: str
+    facts: tuple[Fact, ...]
+    tools: tuple[dict[str, Any], ...]
+    distractors: tuple[str, ...]
+    constraints: tuple[Constraint, ...]
+    world: WorldSpec
+    reference: tuple[Step, ...]
+
+
+def features_of(difficulty: int, rng: random.Random) -> frozenset[Feature]:
+    """Level 1 has none of the features, level 2 two or three, level 3 all."""
+    match difficulty:
+        case 1:
+            return frozenset()
+        case 2:
+            return frozenset(rng.sample(FEATURES, rng.choice((2, 3))))
+        case _:
+            return frozenset(FEATURES)
+
+
+def make_plan(difficulty: int, rng: random.Random) -> Plan:
+    """Draw a plan of the given difficulty; every plan needs three to five tools and three to seven milestones."""
+    features = features_of(difficulty, rng)
+    rules: tuple[Rule, ...] = ("check", "status", "limit", "confirm") if "rules" in features else ("check", "confirm")
+    rule = rng.choice(rules)
+    goal = rng.choice(("act", "act", "set", "new")) if rule != CONFIRM else rng.choice(("act", "act", "set"))
+    long, chain = "long" in features, "chain" in features
+    find = goal != "new" and (rule == CONFIRM or rng.random() < 0.5)
+    # A found entity whose new value has to be asked for is long enough without a contact.
+    contact = long and goal != "new" and not (find and goal == "set")
+    return Plan(
+        goal=goal,
+        rule=rule,
+        find=find,
+        contact=contact,
+        receipt=chain and goal != "new",
+        follow=goal == "new" or not find or rule == CONFIRM or chain or long,
+        column=rng.choice(("day", "choice")),
+        reports="value" in features,
+        decoys=rng.choice((1, 2)) if "decoy" in features else 0,
+        missing="refuse" in features and goal != "new" and rng.random() < 0.2,
+        allowed=rule == CONFIRM or rng.random() < 0.6,
+        consents=rule != CONFIRM or rng.random() < 0.65,
+    )
+
+
+def compose(domain: Domain, persona: str, difficulty: int, names: tuple[str, ...], rng: random.Random) -> Draft:
+    """Write one task down."""
+    return _Composer(domain, make_plan(difficulty, rng), names, rng).draft(persona)
+
+
+class _Composer:
+    """Holds the draws of one task while its parts are written."""
+
+    def __init__(self, domain: Domain, plan: Plan, names: tuple[str, ...], rng: random.Random) -> None:
+        self.domain, self.plan, self.rng = domain, plan, rng
+        self.words = choose_words(domain, rng)
+        self.smith = ToolSmith(domain, self.words)
+        self.action, self.rival = rng.sample(domain.actions, 2)
+        self.ok, self.bad = rng.choice(domain.statuses.ok), rng.choice(domain.statuses.bad)
+        self.limit = rng.choice(PRICES[1:-1])
+        self.key, self.other, *self.new_ids = rng.sample(IDS, 6)
+        self.me, self.them = rng.sample(names, 2)
+        self.day, self.other_day = rng.sample(DAYS, 2)
+        self.value, self.other_value = rng.sample(domain.choice.values, 2)
+        self.subject = self._subject()
+        wishes = {"act": self.action.verbs, "set": ("change", "update"), "new": ("make", "arrange")}
+        self.verb = rng.choice(wishes[plan.goal])
+
+    def draft(self, persona: str) -> Draft:
+        words, plan = self.words, self.plan
+        tools = self._tools()
+        distractors = self._distractors(set(tools))
+        everything = [*tools.values(), *distractors]
+        self.rng.shuffle(everything)
+        rules, texts = self._policy(tools, [tool.name for tool in distractors])
+        request = Request(
+            goal=plan.goal,
+            verb=self.verb,
+            noun=words.said_noun,
+            follow=words.follow if plan.follow else None,
+            report=self._reported().replace("_", " ") if plan.reports else None,
+        )
+        return Draft(
+            instruction=request_text(request, persona, self.rng),
+            facts=self._facts(),
+            tools=tuple(tool.schema for tool in everything),
+            distractors=tuple(sorted(tool.name for tool in distractors)),
+            constraints=tuple(Constraint(id=name, text=text) for name, text in texts.items()),
+            world=WorldSpec(
+                tables=self._tables(),
+                effects={tool.name: tool.effects for tool in everything},
+                new_ids=tuple(self.new_ids),
+                rules=rules,
+            ),
+            reference=tuple(self._reference(tools)),
+        )
+
+    # --- tools -----------------------------------------------------------------------------------------------------
+
+    def _tools(self) -> dict[str, ToolSpec]:
+        """The tools that the reference uses, by their part in it."""
+        plan, smith = self.plan, self.smith
+        seen = ("status", "price") if plan.rule == "limit" or self.rng.random() < 0.3 else ("status",)
+        tools: dict[str, ToolSpec] = {}
+        if plan.goal == "new":
+            tools["look"], tools["do"] = smith.probe(seen), smith.create()
+        else:
+            if plan.find:
+                tools["find"] = smith.find()
+            if plan.rule != CONFIRM:
+                owner = ("person",) if plan.contact and not plan.find else ()
+                tools["look"] = smith.get(seen + owner)
+            if plan.goal == "act":
+                tools["do"] = smith.act(self.rng.choice(self.action.verbs), self.action.done, plan.receipt)
+            else:
+                tools["do"] = smith.set(plan.column, plan.receipt)
+        if plan.contact:
+            tools["contact"] = smith.contact()
+        if plan.follow:
+            about = self.words.receipt if plan.receipt else self.words.id
+            tools["follow"] = smith.follow(about, self.words.contact if plan.contact else None)
+        return tools
+
+    def _distractors(self, parts: set[str]) -> list[ToolSpec]:
+        rival = self.smith.act(self.rng.choice(self.rival.verbs), self.rival.done, receipt=False)
+        extra = [self.smith.extra(verb) for verb in self.rng.sample(self.domain.extras, 2)]
+        pool = [rival, *extra] if "look" in parts else [rival, *extra, self.smith.get(("status",))]
+        return self.rng.sample(pool, self.rng.choice((1, 2)))
+
+    # --- rows ------------------------------------------------------------------------------------------------------
+
+    def _subject(self) -> dict[str, Any]:
+        """Status and price of the thing that the constraint is about: permitted or not, as planned."""
+        anything = self.domain.statuses.ok + self.domain.statuses.bad
+        status, price = self.rng.choice(anything), self.rng.choice(PRICES)
+        match self.plan.rule:
+            case "check":
+                status = self.ok if self.plan.allowed else self.bad
+            case "status":
+                status = self.rng.choice([s for s in anything if (s != self.bad) == self.plan.allowed])
+            case "limit":
+                price = self.rng.choice([p for p in PRICES if (p <= self.limit) == self.plan.allowed])
+            case "confirm":
+                pass
+        return {"status": status, "price": price}
+
+    def _tables(self) -> dict[str, Table]:
+        rng, plan = self.rng, self.plan
+        mine = {"id": self.key, "person": self.me, "day": self.other_day, "choice": self.other_value, **self.subject}
+        theirs = {"id": self.other, "person": self.them, "day": self.day, "choice": self.value}
+        theirs |= {"status": self.ok, "price": rng.choice(PRICES)}
+        absent = plan.missing or plan.goal == "new"
+        tables = {
+            "main": Table(key="id", rows=(theirs,) if absent else (mine, theirs)),
+            "receipts": Table(key="id", rows=()),
+            "contacts": Table(
+                key="person",
+                rows=tuple({"person": p, "contact": key} for p, key in zip((self.me, self.them), rng.sample(IDS, 2), strict=True)),
+            ),
+        }
+        if plan.goal == "new":
+            statuses = self.domain.statuses.ok + self.domain.statuses.bad
+            other = ({"day": day, "status": rng.choice(statuses), "price": rng.choice(PRICES)} for day in DAYS)
+            tables["slots"] = Table(
+                key="day", rows=tuple({**row, **self.subject} if row["day"] == self.day else row for row in other)
+            )
+        return tables
+
+    def _facts(self) -> tuple[Fact, ...]:
+        plan, words = self.plan, self.words
+        known: dict[str, str] = {}
+        if plan.goal == "new":
+            known = {words.day: self.day, words.choice: self.value}
+        else:
+            known = {words.person: self.me} if plan.find else {words.id: self.key}
+            if plan.goal == "set":
+                known[self._changed()] = self.day if plan.column == "day" else self.value
+        facts = [Fact(slot=slot, value=value, phrase=f"the {slot} is {value}") for slot, value in known.items()]
+        if plan.rule == CONFIRM:
+            said = ("yes", "yes, go ahead") if plan.consents else ("no", "no, leave it")
+            facts.append(Fact(slot=CONFIRM, value=said[0], phrase=said[1]))
+        return tuple(facts)
+
+    def _changed(self) -> str:
+        return self.words.day if self.plan.column == "day" else self.words.choice
+
+    # --- policy ----------------------------------------------------------------------------------------------------
+
+    def _policy(self, tools: dict[str, ToolSpec], others: list[str]) -> tuple[dict[str, Never], dict[str, str]]:
+        """The live constraint and decoys about tools that are not needed; in random order, with their checks."""
+        do = tools["do"].name
+        look = tools["look"].name if "look" in tools else None
+        lines = [("live", self.plan.rule, do, look, self.ok, self.bad, self.limit)]
+        for number in range(min(self.plan.decoys, len(others))):
+            rule: Rule = self.rng.choice(("check", "status", "limit", CONFIRM)) if look else CONFIRM
+            statuses = self.domain.statuses
+            ok, bad = self.rng.choice(statuses.ok), self.rng.choice(statuses.bad)
+            lines.append((f"other{number + 1}", rule, others[number], look, ok, bad, self.rng.choice(PRICES[1:-1])))
+        self.rng.shuffle(lines)
+        same = self.words.day if self.plan.goal == "new" else self.words.id
+        rules = {name: _never(rule, tool, seen, same, ok, bad, top) for name, rule, tool, seen, ok, bad, top in lines}
+        return rules, {name: rule_text(rule, tool, ok, bad, top) for name, rule, tool, _, ok, bad, top in lines}
+
+    # --- reference -------------------------------------------------------------------------------------------------
+
+    def _reference(self, tools: dict[str, ToolSpec]) -> list[Step]:
+        plan, words = self.plan, self.words
+        refuse = Answer(outcome="refused", values=("error",), milestone="Refuse: it does not exist")
+        steps: list[Step] = []
+        if plan.goal == "new":
+            steps.append(_ask(words.day, "Mon"))
+        elif plan.find:
+            steps.append(_ask(words.person, "Bob"))
+            finding = {"tool": tools["find"].name, "args": {words.person: words.person}, "otherwise": refuse}
+            steps.append(Call(**finding, guess={words.id: "A00"}, milestone=f"Find the {words.noun}"))
+        else:
+            steps.append(_ask(words.id, "A00"))
+        if "look" in tools:
+            subject = words.day if plan.goal == "new" else words.id
+            look = {"tool": tools["look"].name, "args": {subject: subject}, "otherwise": refuse, "precaution": True}
+            steps.append(Call(**look, guess={words.person: "Bob"}, milestone=f"Check the {words.noun} first"))
+            steps.append(self._guard())
+        if plan.rule == CONFIRM:
+            steps.append(_ask(CONFIRM, "yes", "Ask the user to confirm"))
+            kept = Answer(outcome="kept", milestone="Leave it, as the user says")
+            steps.append(Guard(conditions=(Condition(field=CONFIRM, value="yes"),), otherwise=kept))
+        steps += self._act(tools, refuse)
+        report = (self._reported(),) if plan.reports else ()
+        steps.append(Answer(outcome="done", values=report, milestone="Report what was done"))
+        return steps
+
+    def _act(self, tools: dict[str, ToolSpec], refuse: Answer) -> list[Step]:
+        plan, words = self.plan, self.words
+        changed = {"new": words.choice, "set": self._changed()}.get(plan.goal)
+        subject = words.day if plan.goal == "new" else words.id
+        steps: list[Step] = [_ask(changed, "Mon" if changed == words.day else self.other_value)] if changed else []
+        args = {name: name for name in (subject, changed) if name}
+        created = {words.id: "A00"} if plan.goal == "new" else {words.receipt: "A00"}
+        acting = {"tool": tools["do"].name, "args": args, "otherwise": refuse, "guess": created}
+        steps.append(Call(**acting, milestone=f"{self.verb.capitalize()} the {words.noun}"))
+        if plan.contact:
+            reach = {"tool": tools["contact"].name, "args": {words.person: words.person}}
+            milestone = f"Look up the {words.person}'s contact"
+            steps.append(Call(**reach, guess={words.contact: "A00"}, milestone=milestone))
+        if plan.follow:
+            about = words.receipt if plan.receipt else words.id
+            args = {name: name for name in (about, words.contact if plan.contact else None) if name}
+            milestone = f"{words.follow.capitalize()} what was done"
+            steps.append(Call(tool=tools["follow"].name, args=args, milestone=milestone))
+        return steps
+
+    def _guard(self) -> Guard:
+        column = "price" if self.plan.rule == "limit" else "status"
+        refused = Answer(outcome="refused", values=(column,), milestone=f"Refuse because of its {column}")
+        return Guard(conditions=_licence(self.plan.rule, self.ok, self.bad, self.limit), otherwise=refused)
+
+    def _reported(self) -> str:
+        """The name of the value that the user wants to hear."""
+        if self.plan.goal == "new":
+            return self.words.id
+        if self.plan.receipt:
+            return self.words.receipt
+        return "status" if self.plan.goal == "act" else self._changed()
+
+
+def rule_text(rule: Rule, tool: str, ok: str, bad: str, limit: int) -> str:
+    """A constraint in words. All but `confirm` demand a look before the act."""
+    return {
+        "check": f"Never {tool} unless you saw status {ok}.",
+        "confirm": f"Never {tool} unless the user did confirm.",
+        "status": f"Look first: never {tool} if status is {bad}.",
+        "limit": f"Look first: never {tool} if price is above {limit}.",
+    }[rule]
+
+
+def _licence(rule: Rule, ok: str, bad: str, limit: int) -> tuple[Condition, ...]:
+    match rule:
+        case "check":
+            return (Condition(field="status", value=ok),)
+        case "status":
+            return (Condition(field="status", op="ne", value=bad),)
+        case "limit":
+            return (Condition(field="price", op="le", value=limit),)
+        case "confirm":
+            return ()
+
+
+def _never(rule: Rule, tool: str, look: str | None, same: str, ok: str, bad: str, limit: int) -> Never:
+    if rule == CONFIRM or look is None:
+        return Never(tool=tool, told=Told(slot=CONFIRM, value="yes"))
+    return Never(tool=tool, seen=Called(tool=look, result=_licence(rule, ok, bad, limit)), same=(same,))
+
+
+def _ask(slot: str, guess: str, milestone: str = "") -> Ask:
+    return Ask(slot=slot, guess=guess, milestone=milestone or f"Learn the {slot.replace('_', ' ')} from the user")

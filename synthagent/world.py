@@ -1,0 +1,181 @@
+"""The executable world: tables of rows that tools read and write. `WorldSpec` + tools -> calls, events, final state.
+
+Interpreted, never generated code; deterministic; every call is validated against its tool's JSON schema and logged as
+an event. What a policy sends is untrusted: a refused call changes nothing, and no observation echoes its text.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+
+from synthagent.errors import ToolError
+from synthagent.records import Condition, Effect, WorldSpec
+
+Row = dict[str, Any]
+NOT_FOUND = "not found"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEvent:
+    """A tool call and what came of it. `valid`: the tool exists and its arguments fit the schema."""
+
+    tool: str
+    args: Mapping[str, Any]
+    ok: bool
+    result: Mapping[str, Any]
+    valid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UserEvent:
+    """A message to the user, the reply, and the facts the reply told (slot -> value)."""
+
+    question: str
+    reply: str
+    told: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvent:
+    """The final answer."""
+
+    text: str
+
+
+Event = ToolEvent | UserEvent | AnswerEvent
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "in": lambda found, among: found in among,
+    "not_in": lambda found, among: found not in among,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
+
+
+def meets(row: Mapping[str, Any], condition: Condition) -> bool:
+    """Whether `row[field] op value`; false where the field is absent or the two do not compare."""
+    if condition.field not in row:
+        return False
+    try:
+        return bool(_OPERATORS[condition.op](row[condition.field], condition.value))
+    except TypeError:
+        return False
+
+
+def meets_all(row: Mapping[str, Any], conditions: Sequence[Condition]) -> bool:
+    """Whether `row` meets every condition."""
+    return all(meets(row, condition) for condition in conditions)
+
+
+Validators = dict[str, Any]
+
+
+def compile_validators(tools: Sequence[Mapping[str, Any]]) -> Validators:
+    """Tool name -> compiled JSON-schema validator of its arguments. Compile once, share between worlds of a task."""
+    return {
+        tool["function"]["name"]: jsonschema_rs.validator_for(tool["function"].get("parameters", {})) for tool in tools
+    }
+
+
+class World:
+    """One episode's copy of a world. `call` runs a tool; `events` is the log; `tables` the current state."""
+
+    def __init__(self, spec: WorldSpec, validators: Validators) -> None:
+        self.spec = spec
+        self.tables: dict[str, dict[Any, Row]] = {
+            name: {row[table.key]: dict(row) for row in table.rows} for name, table in spec.tables.items()
+        }
+        self.events: list[Event] = []
+        self._validators = validators
+        self._created = 0
+
+    def call(self, name: str, args: Any) -> ToolEvent:
+        """Run a tool, all of its effects or none. Errors are observations: `ok` is false, `result` has `error`."""
+        valid = False
+        try:
+            self._validate(name, args)
+            valid = True
+            event = ToolEvent(name, args, True, self._run(self.spec.effects[name], args))
+        except ToolError as refusal:
+            event = ToolEvent(name, args if valid else {}, False, {"error": str(refusal)}, valid)
+        self.events.append(event)
+        return event
+
+    def state(self) -> dict[str, dict[Any, Row]]:
+        """A copy of all tables, comparable with `==`."""
+        return {name: {key: dict(row) for key, row in rows.items()} for name, rows in self.tables.items()}
+
+    def _validate(self, name: str, args: Any) -> None:
+        validator = self._validators.get(name)
+        if validator is None or name not in self.spec.effects:
+            raise ToolError("no such tool")
+        if not validator.is_valid(args):
+            raise ToolError(_first_fault(validator, args))
+
+    def _run(self, effects: Sequence[Effect], args: Mapping[str, Any]) -> dict[str, Any]:
+        # Every effect resolves its rows and tests its preconditions before any of them writes.
+        targets = [self._targets(effect, args) for effect in effects]
+        result: dict[str, Any] = {}
+        for effect, rows in zip(effects, targets, strict=True):
+            result.update(self._apply(effect, rows, args))
+        return result or {"result": "ok"}
+
+    def _targets(self, effect: Effect, args: Mapping[str, Any]) -> list[Row]:
+        table = self.tables[effect.table]
+        match effect.op:
+            case "create":
+                rows: list[Row] = []
+                if self._created >= len(self.spec.new_ids):
+                    raise ToolError("no more room")
+            case "find":
+                rows = [row for row in table.values() if all(row.get(c) == args.get(a) for c, a in effect.where.items())]
+            case _:
+                row = table.get(args.get(effect.key or ""))
+                rows = [] if row is None else [row]
+        if not rows and effect.op != "create":
+            raise ToolError(NOT_FOUND)
+        for requirement in effect.require:
+            if not all(meets(subject, requirement) for subject in (rows if requirement.of == "row" else [args])):
+                raise ToolError(requirement.message)
+        return rows
+
+    def _apply(self, effect: Effect, rows: list[Row], args: Mapping[str, Any]) -> dict[str, Any]:
+        table = self.tables[effect.table]
+        match effect.op:
+            case "create":
+                row = {column: _value(source, args) for column, source in effect.write.items()}
+                row[self.spec.tables[effect.table].key] = key = self.spec.new_ids[self._created]
+                self._created += 1
+                table[key] = row
+                rows = [row]
+            case "update":
+                rows[0].update({column: _value(source, args) for column, source in effect.write.items()})
+            case "delete":
+                del table[args[effect.key or ""]]
+            case _:
+                pass
+        shown = [{name: row.get(column) for name, column in effect.returns.items()} for row in rows]
+        return shown[0] if len(shown) == 1 else {"results": shown}
+
+
+def _value(source: Any, args: Mapping[str, Any]) -> Any:
+    return args.get(source["arg"]) if "arg" in source else source["value"]
+
+
+def _first_fault(validator: Any, args: Any) -> str:
+    """What is wrong with the arguments, in words of the schema only: never the policy's own text."""
+    fault = next(iter(validator.iter_errors(args)))
+    rule = str(fault.schema_path[-1]) if fault.schema_path else "schema"
+    place = str(fault.schema_path[1]) if len(fault.schema_path) > 2 and fault.schema_path[0] == "properties" else ""
+    return {"required": "missing argument", "additionalProperties": "unknown argument"}.get(
+        rule, f"bad {place or 'arguments'}"
+    )
