@@ -1,5 +1,4 @@
-"""Speed of our executable world against two peers, measured in the same run: rounds of both sides -> a table, exit 1 if
-a target is missed.
+"""Speed of our executable world against two peers, measured in the same run -> a table; exit 1 if a target is missed.
 
     benchmarks/peers/setup.sh; .venv/bin/python -m benchmarks.world_speed
 
@@ -8,7 +7,7 @@ Both comparisons go from a parsed call to the text that the agent reads, on one 
     reads    a read-only tool of a world at rest; the peer is tau2-bench's mock domain
     replay   the calls of reference solutions, from fresh worlds; the peer is BFCL's multi-turn simulators
 
-On our side every call is validated against its tool's JSON schema and logged; tau2 and BFCL do neither.
+On our side that includes validation of every call against its tool's JSON schema, and its entry in the event log.
 """
 
 from __future__ import annotations
@@ -29,13 +28,18 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.clock import Batch, calls_per_second
+from synthagent.params import load_params
 from synthagent.records import Task
 from synthagent.scripted import play
+from synthagent.stages.personas import built_in
+from synthagent.stages.tasks import propose
+from synthagent.teacher.domains import load_vocabulary
 from synthagent.world import ToolEvent, World, compile_validators
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = 200
-READ_ROUNDS = 20
+REPEATS = 20
+"""How often a batch makes each call: a batch is then some tens of milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,12 @@ class Comparison:
     peer: str
     target: float
     ours: Callable[[], Iterator[Batch]]
+
+
+def proposals() -> list[Task]:
+    """The first tasks that the embedded teacher proposes, with the repository's params."""
+    params, personas, vocabulary = load_params(ROOT / "params.yaml"), list(built_in()), load_vocabulary()
+    return [propose(number, personas, vocabulary, params.tasks, params.seed) for number in range(TASKS)]
 
 
 def case_of(task: Task) -> Case:
@@ -86,7 +96,7 @@ def check(worlds: Sequence[World]) -> None:
 
 def reads(cases: Sequence[Case]) -> Iterator[Batch]:
     """Read-only calls, again and again in the same worlds; the logs are emptied between batches."""
-    work = [(case.fresh(), case.reads * READ_ROUNDS) for case in cases if case.reads]
+    work = [(case.fresh(), case.reads * REPEATS) for case in cases if case.reads]
     while True:
         yield partial(run_calls, work)
         check([world for world, _ in work])
@@ -97,7 +107,7 @@ def reads(cases: Sequence[Case]) -> Iterator[Batch]:
 def replay(cases: Sequence[Case]) -> Iterator[Batch]:
     """Reference solutions; every batch has fresh worlds."""
     while True:
-        work = [(case.fresh(), case.calls) for case in cases for _ in range(READ_ROUNDS)]
+        work = [(case.fresh(), case.calls) for case in cases for _ in range(REPEATS)]
         yield partial(run_calls, work)
         check([world for world, _ in work])
 
@@ -110,3 +120,52 @@ def peer_rate(peer: str, seconds: float) -> float:
     command = [str(python), "-m", f"benchmarks.peers.{peer}", "--seconds", str(seconds)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return float(json.loads(done.stdout)["calls_per_s"])
+
+
+def measure(comparisons: Sequence[Comparison], rounds: int, seconds: float) -> dict[str, list[tuple[float, float]]]:
+    """Rates (ours, the peer's) a round, by comparison. The sides take turns, so that both see the same machine."""
+    rates: dict[str, list[tuple[float, float]]] = {comparison.name: [] for comparison in comparisons}
+    for _ in tqdm(range(rounds), desc="rounds", disable=None):
+        for comparison in comparisons:
+            theirs = peer_rate(comparison.peer, seconds)
+            rates[comparison.name].append((calls_per_second(comparison.ours(), seconds), theirs))
+    return rates
+
+
+def main(rounds: int, seconds: float) -> bool:
+    """Print the table; whether every target is met."""
+    cases = [case_of(task) for task in proposals()]
+    comparisons = (
+        Comparison("reads", "tau2", 3.0, partial(reads, cases)),
+        Comparison("replay", "bfcl", 10.0, partial(replay, cases)),
+    )
+    rates = measure(comparisons, rounds, seconds)
+    table = Table("calls", "ours /s", "peer", "peer /s", "ratio", "of single rounds", "target", "")
+    for column in table.columns[1:7]:
+        column.justify = "right"
+    met = True
+    for comparison in comparisons:
+        ours, theirs = (statistics.median(side) for side in zip(*rates[comparison.name], strict=True))
+        single = [our / their for our, their in rates[comparison.name]]
+        reached = ours / theirs >= comparison.target
+        met &= reached
+        table.add_row(
+            comparison.name,
+            f"{ours:,.0f}",
+            comparison.peer,
+            f"{theirs:,.0f}",
+            f"{ours / theirs:.1f}",
+            f"{min(single):.1f} - {max(single):.1f}",
+            f">= {comparison.target:.0f}",
+            "met" if reached else "MISSED",
+        )
+    Console().print(table)
+    return met
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="CPU seconds for each side in a round")
+    arguments = parser.parse_args()
+    sys.exit(0 if main(arguments.rounds, arguments.seconds) else 1)

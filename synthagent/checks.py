@@ -43,8 +43,8 @@ def decide(check: Check, world: World) -> Finding:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, lower case: letters, digits and underscores."""
-    return re.findall(r"[a-z0-9_]+", text.lower())
+    """The words of a text, lower case: letters of any script, digits and underscores."""
+    return re.findall(r"\w+", text.lower())
 
 
 def contains_phrase(text: str, phrase: str) -> bool:
@@ -106,9 +106,10 @@ def _answered(check: Answered, events: Sequence[Event]) -> Finding:
 
 def _never(check: Never, events: Sequence[Event]) -> Finding:
     for number, event in enumerate(events):
-        if isinstance(event, ToolEvent) and event.tool == check.tool and event.valid:
-            if not any(_licences(check, earlier, event) for earlier in events[:number]):
-                return Finding(False, f"event {number}: {_show(event)} without a licence")
+        if not isinstance(event, ToolEvent) or event.tool != check.tool or not event.valid:
+            continue
+        if not any(_licences(check, earlier, event) for earlier in events[:number]):
+            return Finding(False, f"event {number}: {_show(event)} without a licence")
     return Finding(True, f"{check.tool} was never called without a licence")
 
 

@@ -27,6 +27,8 @@ STAGES = {
     "report": "Write the report page.",
 }
 
+_INTERRUPTED, _TERMINATED = 130, 143  # exit codes after SIGINT, which typer turns into its own, and SIGTERM
+
 app = typer.Typer(
     help="Synthetic tasks, mock worlds and rubric rewards that teach small language models to act.\n\n"
     "`dvc repro` runs all stages; each is also a command of its own, and reads params.yaml.",
@@ -52,7 +54,17 @@ for _name in STAGES:
 
 
 @app.command(rich_help_panel="Looking at tasks")
-def schema(record: Annotated[str, typer.Argument(help="task, or another record: rubric, trajectory, persona ..")]) -> None:
+def results(params: ParamsFile = Path("params.yaml")) -> None:
+    """Print the tables of the last evaluation: policies x splits x levels."""
+    from synthagent.params import load_params
+    from synthagent.stages.evaluate import stored_tables
+
+    for line in stored_tables(load_params(params).seed):
+        print(line)
+
+
+@app.command(rich_help_panel="Looking at tasks")
+def schema(record: Annotated[str, typer.Argument(help="task, or another record: rubric, persona ..")]) -> None:
     """Print the JSON schema of a record, so that others can write it."""
     from synthagent import records
 
@@ -100,9 +112,10 @@ def main() -> None:
     except SynthAgentError as error:
         print(f"synthagent: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("synthagent: interrupted; the outs of the last complete run are in place", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code in (_INTERRUPTED, _TERMINATED):
+            print("synthagent: interrupted; the outs of the last complete run are in place", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

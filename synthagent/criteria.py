@@ -6,7 +6,7 @@ final state, so that any path to it counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,5 +111,5 @@ def _rivals(task: Task, column: str) -> list[Any]:
     return [*(row[column] for row in rows if column in row), *spoken]
 
 
-def _equal(values: Mapping[str, Any]) -> Sequence[Condition]:
+def _equal(values: Mapping[str, Any]) -> tuple[Condition, ...]:
     return tuple(Condition(field=field, value=value) for field, value in values.items())

@@ -56,15 +56,23 @@ def parse_turn(text: str) -> Turn:
 def _parse_call(block: str) -> ToolCall:
     try:
         call = json.loads(block)
-        return ToolCall(str(call["name"]), call["arguments"])
+        return ToolCall(str(call["name"]), call["arguments"] if _is_shallow(call["arguments"]) else None)
     except (ValueError, TypeError, KeyError, RecursionError):
         return ToolCall("malformed", None)
+
+
+def _is_shallow(value: Any, levels: int = 50) -> bool:
+    """Whether a JSON value can be validated, written and read again without exhausting any stack."""
+    if not isinstance(value, dict | list):
+        return True
+    inside = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(part, levels - 1) for part in inside)
 
 
 def render_turn(turn: Turn) -> str:
     """The inverse of `parse_turn` for well-formed turns."""
     calls = [
-        f'<tool_call>\n{{"name": "{call.name}", "arguments": {json.dumps(call.arguments)}}}\n</tool_call>'
+        f'<tool_call>\n{{"name": {json.dumps(call.name)}, "arguments": {json.dumps(call.arguments)}}}\n</tool_call>'
         for call in turn.calls
     ]
     return "\n".join(([turn.text] if turn.text else []) + calls)
@@ -110,7 +118,8 @@ class Episode:
     def stop(self, end: Literal["token_limit", "error"], unfinished: str = "") -> None:
         """End the episode from outside, keeping what the policy had begun to write."""
         if unfinished:
-            self.messages.append({"role": "assistant", "content": unfinished})
+            # An answer in a turn that was never completed is none; cut, it is none on replay either.
+            self.messages.append({"role": "assistant", "content": unfinished.partition("</answer>")[0]})
         self.end = end
 
     def trajectory(self, policy: str, sample: int, prompt_tokens: int = 0, completion_tokens: int = 0) -> Trajectory:
@@ -163,10 +172,11 @@ def replay(task: Task, world: World, messages: Sequence[Message], max_turns: int
         turn = _turn_of(message)
         if position == len(messages) - 1 and turn.answer is None:
             break  # cut off while it was being written
-        for observed in episode.step(turn):
-            position += 1
-            if observed["role"] == "tool" and messages[position]["content"] != observed["content"]:
-                raise ValueError(f"message {position}: the world answers {observed['content']} on replay")
+        episode.step(turn)
+        for place, observed in enumerate(episode.messages[position + 1 :], position + 1):
+            recorded = messages[place]["content"] if place < len(messages) else None
+            if observed["role"] == "tool" and observed["content"] != recorded:
+                raise ValueError(f"message {place}: the world answers {observed['content']} on replay")
     return episode
 
 
@@ -185,8 +195,12 @@ def _assistant_message(turn: Turn, number: int) -> Message:
 
 
 def _turn_of(message: Message) -> Turn:
-    calls = (call["function"] for call in message.get("tool_calls", ()))
-    return Turn(message["content"], tuple(ToolCall(c["name"], json.loads(c["arguments"])) for c in calls))
+    try:
+        calls = [call["function"] for call in message.get("tool_calls") or ()]
+        made = tuple(ToolCall(str(call["name"]), json.loads(call["arguments"])) for call in calls)
+        return Turn(str(message["content"] or ""), made)
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"not a message of an assistant: {error!r}") from None
 
 
 def _observation(event: ToolEvent) -> str:

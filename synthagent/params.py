@@ -58,7 +58,8 @@ class SftParams(Record):
     heads: Count
     demos: Count = Field(description="how many demonstrations to train on, once each")
     batch_size: Count
-    learning_rate: Rate
+    muon_rate: Rate = Field(description="learning rate of the matrices in the blocks")
+    adam_rate: Rate = Field(description="learning rate of embeddings and norms")
 
 
 class EpisodeParams(Record):
@@ -82,7 +83,8 @@ class GrpoParams(Record):
     steps: Annotated[int, Field(ge=0)]
     tasks_per_step: Count
     group_size: Annotated[int, Field(ge=2)]
-    learning_rate: Rate
+    muon_rate: Rate
+    adam_rate: Rate
     clip_low: Share
     clip_high: Share
 
@@ -91,6 +93,12 @@ class EvaluateParams(Record):
     """How many tasks of each held-out split are evaluated."""
 
     tasks: Count
+
+
+class ComputeParams(Record):
+    """What of this machine is used."""
+
+    processes: Count = Field(description="training ranks and sampling processes; on a GPU box, the number of GPUs")
 
 
 class RewardParams(Record):
@@ -131,6 +139,7 @@ class Params(Record):
     rollouts: RolloutsParams
     grpo: GrpoParams
     evaluate: EvaluateParams
+    compute: ComputeParams
     reward: RewardParams
     roles: Roles
 
@@ -146,7 +155,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParamsError(f"{path}: {error.strerror}; run from the project's root, where params.yaml is") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     try:
         params = Params.model_validate(raw)

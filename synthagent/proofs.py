@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from rensa import RMinHash, RMinHashLSH
 
@@ -69,8 +70,19 @@ def prove(task: Task) -> Proved:
 
 def leaked(task: Task) -> list[str]:
     """The slots whose value can be read off the instruction or a tool schema."""
-    public = f"{task.instruction} {json.dumps(task.tools)}"
+    public = " | ".join([task.instruction, *_texts(task.tools)])
     return [fact.slot for fact in task.facts if contains_phrase(public, fact.value)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value, keys among them."""
+    match value:
+        case dict():
+            yield from (text for item in value.items() for text in _texts(item))
+        case list() | tuple():
+            yield from (text for item in value for text in _texts(item))
+        case _:
+            yield str(value)
 
 
 class Uniqueness:
@@ -87,7 +99,8 @@ class Uniqueness:
         sketch.update(sorted(_shingles(task)))
         for number in sorted(self._lsh.query(sketch)):
             if sketch.jaccard(self._sketches[number]) >= _NEARLY:
-                return self._ids[number]
+                twin: str = self._ids[number]
+                return twin
         self._lsh.insert(len(self._ids), sketch)
         self._sketches.append(sketch)
         self._ids.append(task.id)
@@ -98,7 +111,7 @@ def _shingles(task: Task) -> set[str]:
     names = [tool["function"]["name"] for tool in task.tools]
     lines = [task.instruction, *names, *(c.text for c in task.constraints), *(f.phrase for f in task.facts)]
     words = [words_of(line) for line in lines]
-    pairs = {f"{a} {b}" for line in words for a, b in zip(line, line[1:], strict=False)}
+    pairs = {f"{a} {b}" for line in words for a, b in pairwise(line)}
     return pairs | {word for line in words for word in line}
 
 

@@ -74,11 +74,11 @@ class Effect(Record):
 
     op: Literal["get", "find", "create", "update", "delete"]
     table: str
-    key: str | None = Field(None, description="get, update, delete: the argument that holds the row's key")
-    where: dict[str, str] = Field({}, description="find: column -> argument that it must equal")
-    write: dict[str, Json] = Field({}, description='create, update: column -> {"arg": name} or {"value": constant}')
+    key: str | None = Field(default=None, description="get, update, delete: the argument that holds the row's key")
+    where: dict[str, str] = Field(default={}, description="find: column -> argument that it must equal")
+    write: dict[str, Json] = Field(default={}, description='create, update: column -> {"arg": name} or {"value": constant}')
     require: tuple[Requirement, ...] = ()
-    returns: dict[str, str] = Field({}, description="output name -> column")
+    returns: dict[str, str] = Field(default={}, description="output name -> column")
 
 
 class Table(Record):
@@ -116,7 +116,7 @@ class Told(Record):
 
 
 class Answered(Record):
-    """Check: the final answer has all of `words`, and none of `none_of` (so that listing every option earns nothing)."""
+    """Check: the final answer has all of `words` and none of `none_of`, so that listing every option earns nothing."""
 
     kind: Literal["answered"] = "answered"
     words: tuple[str, ...]
@@ -127,14 +127,14 @@ class AllOf(Record):
     """Check: every one of `checks` holds."""
 
     kind: Literal["all"] = "all"
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...] = Field(min_length=1)
 
 
 class AnyOf(Record):
     """Check: at least one of `checks` holds: a sub-goal with more than one path."""
 
     kind: Literal["any"] = "any"
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...] = Field(min_length=1)
 
 
 class Never(Record):
@@ -159,8 +159,8 @@ class WorldSpec(Record):
 
     tables: dict[str, Table]
     effects: dict[str, tuple[Effect, ...]]
-    new_ids: tuple[str, ...] = Field((), description="keys given to created rows, in order")
-    rules: dict[str, Never] = Field({}, description="constraint id -> its check")
+    new_ids: tuple[str, ...] = Field(default=(), description="keys given to created rows, in order")
+    rules: dict[str, Never] = Field(default={}, description="constraint id -> its check")
 
 
 # --- the reference solution -----------------------------------------------------------------------------------------
@@ -190,10 +190,10 @@ class Call(Record):
     kind: Literal["call"] = "call"
     tool: str
     args: dict[str, str] = Field(description="argument -> name of a known value")
-    precaution: bool = Field(False, description="only there to be sure; a reckless run leaves it out")
-    guess: dict[str, str] = Field({}, description="outputs that a policy would assume that does without the call")
+    precaution: bool = Field(default=False, description="only there to be sure; a reckless run leaves it out")
+    guess: dict[str, str] = Field(default={}, description="outputs that a policy would assume that does without the call")
     milestone: str
-    otherwise: Answer | None = Field(None, description="what to do when the call fails")
+    otherwise: Answer | None = Field(default=None, description="what to do when the call fails")
 
 
 class Guard(Record):

@@ -6,7 +6,9 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +17,13 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from synthagent.errors import LockedError
+from synthagent.errors import LockedError, StoreError
 from synthagent.store import write_text
 
 T = TypeVar("T")
 CACHE = Path(".cache")
 PROGRESS_LINES = "SYNTHAGENT_PROGRESS_LINES"
+_stops: list[BaseException] = []  # what SIGINT and SIGTERM raised, should anything have swallowed it
 
 
 class Paths:
@@ -49,30 +52,38 @@ class Paths:
 def running(stage: str, *outs: Path) -> Iterator[dict[str, Any]]:
     """Run a stage's body: hold its lock, then write the metrics it put into the yielded dict.
 
-    DVC removes a stage's outs before it runs the command. Should the command then fail or be interrupted, the outs of
-    the last run that went well are put back, so that what was there stays usable.
+    DVC removes a stage's outs before it runs the command. Should the command then fail or be interrupted, the outs that
+    were there, or else those of the last run that went well, are put back together, so that they stay usable.
 
     Raises:
         LockedError: another process runs the same stage here.
+        StoreError: the cache cannot be written.
     """
-    lock = FileLock(CACHE / "locks" / f"{stage}.lock")
-    lock_path = Path(lock.lock_file)
-    lock_path.parent.mkdir(parents=True, exist_ok=True)
+    lock_path = CACHE / "locks" / f"{stage}.lock"
+    lock = FileLock(lock_path)
     try:
+        lock_path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise LockedError(f"stage {stage}: another process is running it ({lock_path}); wait for it to end") from None
+    except OSError as error:
+        raise StoreError(f"{lock_path}: cannot be written: {error.strerror}; make the folder writable") from None
+    everything = [*outs, Paths.metrics(stage)]
     kept = CACHE / "last" / stage
     started = time.monotonic()
     metrics: dict[str, Any] = {}
     try:
-        yield metrics
+        with _stoppable():
+            if all(out.exists() for out in everything):
+                _keep(kept, everything)
+            yield metrics
+            _stop_if_told()
         metrics["seconds"] = round(time.monotonic() - started, 1)
         metrics["peak_rss_mb"] = round(_peak_rss_mb())
         write_text(Paths.metrics(stage), json.dumps(metrics, indent=2) + "\n")
-        _keep(kept, [*outs, Paths.metrics(stage)])
+        _keep(kept, everything)
     except BaseException:
-        _put_back(kept, [*outs, Paths.metrics(stage)])
+        _put_back(kept, everything)
         raise
     finally:
         lock.release()
@@ -83,13 +94,28 @@ def progress(items: Iterable[T], total: int, stage: str) -> Iterator[T]:
     if os.environ.get(PROGRESS_LINES):
         step = max(1, total // 100)
         for done, item in enumerate(items, 1):
+            _stop_if_told()
             yield item
             if done % step == 0 or done == total:
                 print(f"@progress {json.dumps({'stage': stage, 'done': done, 'total': total})}", flush=True)
     else:
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=stage, disable=None, file=sys.stderr)
+        for item in tqdm(items, total=total, desc=stage, disable=None, file=sys.stderr):
+            _stop_if_told()
+            yield item
+
+
+@contextmanager
+def scratch(stage: str) -> Iterator[Path]:
+    """An empty directory for a stage's own use, removed at the end."""
+    room = CACHE / "scratch" / stage
+    shutil.rmtree(room, ignore_errors=True)
+    room.mkdir(parents=True)
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
 
 
 def say(text: str) -> None:
@@ -100,6 +126,31 @@ def say(text: str) -> None:
 def rounded(values: Mapping[str, float], digits: int = 4) -> dict[str, float]:
     """Metrics with floats cut to what is meant."""
     return {name: round(value, digits) for name, value in values.items()}
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGINT and SIGTERM raise, and are remembered: one in fifty is lost in a callback of pydantic-core."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _stops.clear()
+
+
+def _on_signal(number: int, _: Any) -> None:
+    _stops.append(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number))
+    _stop_if_told()
+
+
+def _stop_if_told() -> None:
+    if _stops:
+        raise _stops[0]
 
 
 def _peak_rss_mb() -> float:
@@ -115,8 +166,16 @@ def _keep(kept: Path, outs: list[Path]) -> None:
 
 def _put_back(kept: Path, outs: list[Path]) -> None:
     for out in outs:
-        if not out.exists() and (kept / out).exists():
+        if (kept / out).exists():
+            _remove(out)
             _link(kept / out, out)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> None:

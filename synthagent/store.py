@@ -57,24 +57,36 @@ def read_records(path: Path, record: type[R]) -> Iterator[R]:
     Raises:
         StoreError: no such file, not Parquet, another schema, or a row that breaks a rule; says which row and rule.
     """
-    try:
-        file = pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise StoreError(f"{path}: no such file; run the stage that writes it (see dvc.yaml), or `dvc repro`") from None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StoreError(f"{path}: not a readable Parquet file ({error}); run `dvc checkout` or `dvc repro`") from None
-    expected, found = set(arrow_schema(record).names), set(file.schema_arrow.names)
-    if expected != found:
-        lacking, surplus = sorted(expected - found), sorted(found - expected)
-        raise StoreError(
-            f"{path}: written by another version: lacks columns {lacking}, has unknown columns {surplus}; "
-            "run `dvc repro` to rebuild it"
-        )
+    file = _open(path, record)
     number = 0
-    for batch in file.iter_batches(batch_size=_ROWS_A_GROUP):
-        for row in batch.to_pylist():
-            number += 1
-            yield _from_row(path, number, row, record)
+    with _told_as_unreadable(path):
+        for batch in file.iter_batches(batch_size=_ROWS_A_GROUP):
+            for row in batch.to_pylist():
+                number += 1
+                yield _from_row(path, f"row {number}", row, record)
+
+
+def find_record(path: Path, record: type[R], key: str) -> R | None:
+    """The row whose first column is `key`, if there is one; no other row is validated.
+
+    Raises:
+        StoreError: as `read_records`.
+    """
+    _open(path, record)
+    with _told_as_unreadable(path):
+        rows = pq.read_table(path, filters=[(next(iter(record.model_fields)), "==", key)]).slice(0, 1).to_pylist()
+        return _from_row(path, f"row {key!r}", rows[0], record) if rows else None
+
+
+def read_keys(path: Path, record: type[Record]) -> list[str]:
+    """The first column.
+
+    Raises:
+        StoreError: as `read_records`.
+    """
+    with _told_as_unreadable(path):
+        column = next(iter(record.model_fields))
+        return [str(key) for key in _open(path, record).read([column]).column(column).to_pylist()]
 
 
 def arrow_schema(record: type[Record]) -> pa.Schema:
@@ -118,6 +130,29 @@ def directory_written_atomically(path: Path) -> Iterator[Path]:
             raise
 
 
+def _open(path: Path, record: type[Record]) -> pq.ParquetFile:
+    with _told_as_unreadable(path):
+        file = pq.ParquetFile(path)
+    expected, found = set(arrow_schema(record).names), set(file.schema_arrow.names)
+    if expected != found:
+        lacking, surplus = sorted(expected - found), sorted(found - expected)
+        raise StoreError(
+            f"{path}: written by another version: lacks columns {lacking}, has unknown columns {surplus}; "
+            "run `dvc repro` to rebuild it"
+        )
+    return file
+
+
+@contextmanager
+def _told_as_unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such file; run the stage that writes it (see dvc.yaml), or `dvc repro`") from None
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path}: not a readable Parquet file ({error}); run `dvc checkout` or `dvc repro`") from None
+
+
 @contextmanager
 def _atomically(path: Path) -> Iterator[Path]:
     with _told_as_store_error(path):
@@ -154,15 +189,19 @@ def _encode(field: Any, value: Any) -> Any:
     return [{name: _encode(inner, part[name]) for name, inner in item.model_fields.items()} for part in value]
 
 
-def _from_row(path: Path, number: int, row: dict[str, Any], record: type[R]) -> R:
+def _from_row(path: Path, place: str, row: dict[str, Any], record: type[R]) -> R:
     try:
         return record.model_validate({name: _decode(f, row[name]) for name, f in record.model_fields.items()})
     except ValidationError as error:
         fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise StoreError(f"{path}: row {number}: {place}: {fault['msg']}; run `dvc repro` to rebuild it") from None
-    except ValueError as error:
-        raise StoreError(f"{path}: row {number}: not JSON: {error}; run `dvc repro` to rebuild it") from None
+        where = ".".join(map(str, fault["loc"]))
+        raise StoreError(f"{path}: {place}: {where}: {fault['msg']}; run `dvc repro` to rebuild it") from None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: {place}: not JSON: {error}; run `dvc repro` to rebuild it") from None
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path}: {place}: written by another version: {error}; run `dvc repro` to rebuild it"
+        ) from None
 
 
 def _decode(field: Any, value: Any) -> Any:

@@ -7,9 +7,9 @@ an event. What a policy sends is untrusted: a refused call changes nothing, and 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 
@@ -20,8 +20,7 @@ Row = dict[str, Any]
 NOT_FOUND = "not found"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolEvent:
+class ToolEvent(NamedTuple):
     """A tool call and what came of it. `valid`: the tool exists and its arguments fit the schema."""
 
     tool: str
@@ -118,12 +117,21 @@ class World:
         validator = self._validators.get(name)
         if validator is None or name not in self.spec.effects:
             raise ToolError("no such tool")
-        if not validator.is_valid(args):
-            raise ToolError(_first_fault(validator, args))
+        if not isinstance(args, dict):
+            raise ToolError("bad arguments")
+        try:
+            if not validator.is_valid(args):
+                raise ToolError(_first_fault(validator, args))
+        except ValueError:  # JSON that the validator cannot take, such as half a surrogate pair
+            raise ToolError("bad arguments") from None
 
     def _run(self, effects: Sequence[Effect], args: Mapping[str, Any]) -> dict[str, Any]:
+        if len(effects) == 1 and effects[0].op != "create":  # the common case, kept fast
+            return self._apply(effects[0], self._targets(effects[0], args), args) or {"result": "ok"}
         # Every effect resolves its rows and tests its preconditions before any of them writes.
         targets = [self._targets(effect, args) for effect in effects]
+        if self._created + sum(effect.op == "create" for effect in effects) > len(self.spec.new_ids):
+            raise ToolError("no more room")
         result: dict[str, Any] = {}
         for effect, rows in zip(effects, targets, strict=True):
             result.update(self._apply(effect, rows, args))
@@ -134,12 +142,12 @@ class World:
         match effect.op:
             case "create":
                 rows: list[Row] = []
-                if self._created >= len(self.spec.new_ids):
-                    raise ToolError("no more room")
             case "find":
-                rows = [row for row in table.values() if all(row.get(c) == args.get(a) for c, a in effect.where.items())]
+                where = effect.where.items()
+                rows = [row for row in table.values() if all(row.get(c) == args.get(a) for c, a in where)]
             case _:
-                row = table.get(args.get(effect.key or ""))
+                key = args.get(effect.key or "")
+                row = table.get(key) if isinstance(key, Hashable) else None
                 rows = [] if row is None else [row]
         if not rows and effect.op != "create":
             raise ToolError(NOT_FOUND)
@@ -160,11 +168,11 @@ class World:
             case "update":
                 rows[0].update({column: _value(source, args) for column, source in effect.write.items()})
             case "delete":
-                del table[args[effect.key or ""]]
+                table.pop(args[effect.key or ""], None)
             case _:
                 pass
         shown = [{name: row.get(column) for name, column in effect.returns.items()} for row in rows]
-        return shown[0] if len(shown) == 1 else {"results": shown}
+        return shown[0] if len(rows) == 1 else {"results": shown}
 
 
 def _value(source: Any, args: Mapping[str, Any]) -> Any:

@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 
 from benchmarks.clock import Batch, calls_per_second
 
@@ -24,13 +25,13 @@ EXPECTED_ERRORS = 0.05
 
 def batches() -> Iterator[Batch]:
     """One pass over all gold calls a batch, from freshly loaded scenarios."""
-    from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils as simulators
-    from bfcl_eval.utils import load_dataset_entry, load_ground_truth_entry
+    from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils as simulators  # type: ignore[import-not-found]
+    from bfcl_eval.utils import load_dataset_entry, load_ground_truth_entry  # type: ignore[import-not-found]
 
     execute = simulators.execute_multi_turn_func_call
-    gold = {entry["id"]: entry["ground_truth"] for entry in load_ground_truth_entry(CATEGORY)}
+    gold = {entry["id"]: list(chain(*entry["ground_truth"])) for entry in load_ground_truth_entry(CATEGORY)}
     tasks = [
-        (task["initial_config"], task["involved_classes"], task["id"], [call for turn in gold[task["id"]] for call in turn])
+        (task["initial_config"], task["involved_classes"], task["id"], gold[task["id"]])
         for task in load_dataset_entry(CATEGORY)
     ]
     results: list[str] = []

@@ -17,7 +17,6 @@ for peer in tau2 bfcl; do
     echo "setting up $venv"
     rm -rf "$venv"
     python3 -m venv "$venv"
-    echo '*' >"$venv/.gitignore"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$pins"
     echo "$stamp" >"$venv/stamp"
 done

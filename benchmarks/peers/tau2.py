@@ -12,20 +12,19 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from loguru import logger
-
 from benchmarks.clock import Batch, calls_per_second
-
-logger.remove()  # before tau2 is imported: it logs while it is being imported
-
-from tau2.data_model.message import ToolCall  # noqa: E402
-from tau2.domains.mock.environment import get_environment  # noqa: E402
 
 CALLS = 2_000
 
 
 def batches() -> Iterator[Batch]:
     """`CALLS` calls a batch, in one environment: a read leaves it as it was."""
+    from loguru import logger  # type: ignore[import-not-found]
+
+    logger.remove()  # before tau2 is imported: it logs while it is being imported
+    from tau2.data_model.message import ToolCall  # type: ignore[import-not-found]
+    from tau2.domains.mock.environment import get_environment  # type: ignore[import-not-found]
+
     environment = get_environment()
     call = ToolCall(id="call", name="get_users", arguments={})
     first = environment.get_response(call)

@@ -6,6 +6,8 @@ Launch: `synthagent personas` or `dvc repro personas`.
 from __future__ import annotations
 
 import json
+import reprlib
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def from_file(path: Path) -> Iterator[Persona]:
         InputError: missing, empty or unreadable file; at line k: not JSON, no text, too long, an id seen before.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not at U+2028 and its like, which JSON allows
     except OSError as error:
         raise InputError(f"personas.path: {path}: {error.strerror}; give a JSON lines file, or null") from None
     except UnicodeDecodeError as error:
@@ -43,11 +45,12 @@ def from_file(path: Path) -> Iterator[Persona]:
             continue
         persona = _parse(path, number, line)
         if persona.id in seen:
-            raise InputError(f"{path}:{number}: id {persona.id!r} stands already in line {seen[persona.id]}; make it unique")
+            first = seen[persona.id]
+            raise InputError(f"{path}:{number}: id {persona.id!r} stands already in line {first}; make it unique")
         seen[persona.id] = number
         yield persona
     if not seen:
-        raise InputError(f"{path}: no persona in it; give one JSON object a line, such as {{\"text\": \"a baker\"}}")
+        raise InputError(f'{path}: no persona in it; give one JSON object a line, such as {{"text": "a baker"}}')
 
 
 def _parse(path: Path, number: int, line: str) -> Persona:
@@ -60,14 +63,19 @@ def _parse(path: Path, number: int, line: str) -> Persona:
         raise InputError(f"{place}: not a JSON object; give an object with a `text`")
     text, name = row.get("text", row.get("persona")), row.get("id", f"line-{number:06d}")
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f"{place}: `text` (or `persona`) must be a non-empty text, but it is {str(text)[:60]!r}")
+        raise InputError(f"{place}: `text` (or `persona`) must be a non-empty text, but it is {reprlib.repr(text)}")
     if not isinstance(name, str | int) or not str(name).strip() or len(str(name)) > 200:
-        raise InputError(f"{place}: `id` must be a text of at most 200 characters, but it is {str(name)[:60]!r}")
+        raise InputError(f"{place}: `id` must be a text of at most 200 characters, but it is {reprlib.repr(name)}")
     if len(text) > MOST_CHARACTERS:
         raise InputError(f"{place}: a text of {len(text):,} characters; at most {MOST_CHARACTERS:,} are allowed")
-    if not text.isprintable():
-        raise InputError(f"{place}: the text has control characters; remove them")
+    if _has_controls(text) or _has_controls(str(name)):
+        raise InputError(f"{place}: the text or the id has control characters; remove them")
     return Persona(id=str(name), text=text.strip(), source=path.name)
+
+
+def _has_controls(text: str) -> bool:
+    """Whether the text has control characters, or halves of characters."""
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 def run(params: Params) -> None:

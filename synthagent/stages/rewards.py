@@ -26,7 +26,7 @@ def reward_of(trajectory: Trajectory, task: Task, rubric: Rubric, params: Reward
         scored = score(
             rubric.criteria,
             verdicts,
-            answered=trajectory.end == "answer",
+            answered=episode.end == "answer",
             formula=params.formula,
             require_answer=params.require_answer,
         )

@@ -78,9 +78,10 @@ def run(params: Params) -> None:
     with running("rubrics", Paths.demos, Paths.rubrics) as metrics:
         tasks = list(read_records(Paths.tasks, Task))
         collector = Collector()
-        demonstrated = (demonstrate(task, params.rubrics, params.seed) for task in progress(tasks, len(tasks), "rubrics"))
+        shown = progress(tasks, len(tasks), "rubrics")
+        demonstrated = (demonstrate(task, params.rubrics, params.seed) for task in shown)
         write_records(Paths.rubrics, Rubric, collector.rubrics_of(demonstrated))
-        write_records(Paths.demos, Trajectory, collector.demos)
+        write_records(Paths.demos, Trajectory, sorted(collector.demos, key=lambda demo: demo.id))
         metrics |= {
             "rubrics": collector.rubrics,
             "demos": len(collector.demos),

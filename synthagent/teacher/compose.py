@@ -34,6 +34,8 @@ Rule = Literal["check", "confirm", "status", "limit"]
 Goal = Literal["act", "set", "new"]
 Feature = Literal["decoy", "rules", "chain", "refuse", "value", "long"]
 FEATURES: tuple[Feature, ...] = ("decoy", "rules", "chain", "refuse", "value", "long")
+RULES: tuple[Rule, ...] = ("check", "status", "limit", "confirm")
+EASY_RULES: tuple[Rule, ...] = ("check", "confirm")
 PRICES = tuple(range(10, 100, 10))
 IDS = tuple(f"{letter}{number}" for letter in "BCDFGHJKLMNPQRSTVWXZ" for number in range(10, 60))
 
@@ -83,9 +85,9 @@ def features_of(difficulty: int, rng: random.Random) -> frozenset[Feature]:
 def make_plan(difficulty: int, rng: random.Random) -> Plan:
     """Draw a plan of the given difficulty; every plan needs three to five tools and three to seven milestones."""
     features = features_of(difficulty, rng)
-    rules: tuple[Rule, ...] = ("check", "status", "limit", "confirm") if "rules" in features else ("check", "confirm")
-    rule = rng.choice(rules)
-    goal = rng.choice(("act", "act", "set", "new")) if rule != CONFIRM else rng.choice(("act", "act", "set"))
+    rule = rng.choice(RULES if "rules" in features else EASY_RULES)
+    goals: tuple[Goal, ...] = ("act", "act", "set") if rule == CONFIRM else ("act", "act", "set", "new")
+    goal = rng.choice(goals)
     long, chain = "long" in features, "chain" in features
     find = goal != "new" and (rule == CONFIRM or rng.random() < 0.5)
     # A found entity whose new value has to be asked for is long enough without a contact.
@@ -210,7 +212,7 @@ class _Composer:
     def _tables(self) -> dict[str, Table]:
         rng, plan = self.rng, self.plan
         mine = {"id": self.key, "person": self.me, "day": self.other_day, "choice": self.other_value, **self.subject}
-        theirs = {"id": self.other, "person": self.them, "day": self.day, "choice": self.value}
+        theirs: dict[str, Any] = {"id": self.other, "person": self.them, "day": self.day, "choice": self.value}
         theirs |= {"status": self.ok, "price": rng.choice(PRICES)}
         absent = plan.missing or plan.goal == "new"
         tables = {
@@ -218,7 +220,10 @@ class _Composer:
             "receipts": Table(key="id", rows=()),
             "contacts": Table(
                 key="person",
-                rows=tuple({"person": p, "contact": key} for p, key in zip((self.me, self.them), rng.sample(IDS, 2), strict=True)),
+                rows=tuple(
+                    {"person": person, "contact": key}
+                    for person, key in zip((self.me, self.them), rng.sample(IDS, 2), strict=True)
+                ),
             ),
         }
         if plan.goal == "new":
@@ -255,7 +260,7 @@ class _Composer:
         look = tools["look"].name if "look" in tools else None
         lines = [("live", self.plan.rule, do, look, self.ok, self.bad, self.limit)]
         for number in range(min(self.plan.decoys, len(others))):
-            rule: Rule = self.rng.choice(("check", "status", "limit", CONFIRM)) if look else CONFIRM
+            rule = self.rng.choice(RULES) if look else "confirm"
             statuses = self.domain.statuses
             ok, bad = self.rng.choice(statuses.ok), self.rng.choice(statuses.bad)
             lines.append((f"other{number + 1}", rule, others[number], look, ok, bad, self.rng.choice(PRICES[1:-1])))
@@ -274,14 +279,29 @@ class _Composer:
             steps.append(_ask(words.day, "Mon"))
         elif plan.find:
             steps.append(_ask(words.person, "Bob"))
-            finding = {"tool": tools["find"].name, "args": {words.person: words.person}, "otherwise": refuse}
-            steps.append(Call(**finding, guess={words.id: "A00"}, milestone=f"Find the {words.noun}"))
+            steps.append(
+                Call(
+                    tool=tools["find"].name,
+                    args={words.person: words.person},
+                    guess={words.id: "A00"},
+                    milestone=f"Find the {words.noun}",
+                    otherwise=refuse,
+                )
+            )
         else:
             steps.append(_ask(words.id, "A00"))
         if "look" in tools:
             subject = words.day if plan.goal == "new" else words.id
-            look = {"tool": tools["look"].name, "args": {subject: subject}, "otherwise": refuse, "precaution": True}
-            steps.append(Call(**look, guess={words.person: "Bob"}, milestone=f"Check the {words.noun} first"))
+            steps.append(
+                Call(
+                    tool=tools["look"].name,
+                    args={subject: subject},
+                    precaution=True,
+                    guess={words.person: "Bob"},
+                    milestone=f"Check the {words.noun} first",
+                    otherwise=refuse,
+                )
+            )
             steps.append(self._guard())
         if plan.rule == CONFIRM:
             steps.append(_ask(CONFIRM, "yes", "Ask the user to confirm"))
@@ -296,15 +316,20 @@ class _Composer:
         plan, words = self.plan, self.words
         changed = {"new": words.choice, "set": self._changed()}.get(plan.goal)
         subject = words.day if plan.goal == "new" else words.id
-        steps: list[Step] = [_ask(changed, "Mon" if changed == words.day else self.other_value)] if changed else []
+        steps: list[Step] = [_ask(changed, "Mon" if changed == words.day else "any")] if changed else []
         args = {name: name for name in (subject, changed) if name}
         created = {words.id: "A00"} if plan.goal == "new" else {words.receipt: "A00"}
-        acting = {"tool": tools["do"].name, "args": args, "otherwise": refuse, "guess": created}
-        steps.append(Call(**acting, milestone=f"{self.verb.capitalize()} the {words.noun}"))
+        milestone = f"{self.verb.capitalize()} the {words.noun}"
+        steps.append(Call(tool=tools["do"].name, args=args, guess=created, milestone=milestone, otherwise=refuse))
         if plan.contact:
-            reach = {"tool": tools["contact"].name, "args": {words.person: words.person}}
-            milestone = f"Look up the {words.person}'s contact"
-            steps.append(Call(**reach, guess={words.contact: "A00"}, milestone=milestone))
+            steps.append(
+                Call(
+                    tool=tools["contact"].name,
+                    args={words.person: words.person},
+                    guess={words.contact: "A00"},
+                    milestone=f"Look up the {words.person}'s contact",
+                )
+            )
         if plan.follow:
             about = words.receipt if plan.receipt else words.id
             args = {name: name for name in (about, words.contact if plan.contact else None) if name}

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 _GREETINGS = ("Hi, please", "Please", "Can you", "I want you to", "Hello, kindly")
-_CUT = re.compile(r"\b(who|whose|with|from|that|which|and|in|of|for|specializ\w*|focus\w*|seeking|working|looking)\b|[,.;:(]")
-_MOST_WORDS = 4
+_FUNCTION_WORDS = frozenset(
+    "who whose with from that which and or but in of for on to by at up out over into under when while after as".split()
+)
+_MOST_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +26,18 @@ class Request:
 
 
 def role_of(persona: str) -> str:
-    """A short phrase for who speaks, at most four words: 'a retired teacher who ..' -> 'a retired teacher'."""
-    head = _CUT.split(persona.strip(), maxsplit=1)[0]
-    words = [w for w in re.findall(r"[A-Za-z][A-Za-z'-]*", head) if w.isascii()]
-    article = words[0].lower() if words and words[0].lower() in ("a", "an", "the") else ""
-    body = words[1:] if article else words
-    if not body:
+    """A short phrase for who speaks: 'A retired bank teller who sings in bars' -> 'a retired bank teller'."""
+    words = re.findall(r"[A-Za-z][A-Za-z'-]*|[,.;:()]", persona)
+    article = words.pop(0).lower() if words and words[0].lower() in ("a", "an", "the") else ""
+    kept: list[str] = []
+    for word in words:
+        participle = word.endswith(("ing", "ed")) and kept  # 'a teller | collecting stamps'
+        if word.lower() in _FUNCTION_WORDS or not word[0].isalpha() or participle or len(kept) == _MOST_WORDS:
+            break
+        kept.append(word.lower())
+    if not kept:
         return ""
-    kept = " ".join(word.lower() for word in body[-_MOST_WORDS + 1 :])
-    if article == "the":
-        return f"the {kept}"
-    return f"{'an' if kept[0] in 'aeiou' else 'a'} {kept}"
+    return f"{'the' if article == 'the' else 'an' if kept[0][0] in 'aeiou' else 'a'} {' '.join(kept)}"
 
 
 def request_text(request: Request, persona: str, rng: random.Random) -> str:

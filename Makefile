@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine, set-up included: `make repro` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Project-local state, nothing phoned home.
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_OFFLINE := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test check format ui bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## create .venv and install everything (runs again only when its inputs change)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2] if not (3,11) <= sys.version_info < (3,14) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+repro: $(STAMP) ## run the whole pipeline: data, checkpoint, evaluation
+	dvc repro
+	@synthagent results
+
+test: $(STAMP) ## run the tests
+	pytest -n 2 --dist loadgroup -q tests
+
+check: $(STAMP) ## lint, format and strict types
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: $(STAMP) ## format the code
+	ruff check --fix .
+	ruff format .
+
+ui: $(STAMP) ## Prefect server with all flows served (http://127.0.0.1:4200)
+	python -m flows.serve
+
+bench: $(STAMP) ## speed and memory beside named peers
+	benchmarks/peers/setup.sh
+	python -m benchmarks.generation
+	python -m benchmarks.world_speed
+
+clean: ## remove the virtual environments and caches (data stay)
+	rm -rf .venv* .cache .prefect .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,68 @@
+"""A command that ends with the process that wants it, however that process ends.
+
+`guarded(COMMAND)` starts a guard, which runs COMMAND in a process group of its own and reads a lifeline: a pipe that
+only the caller holds open. When the caller closes it or dies, by SIGKILL even, the guard interrupts the whole group, so
+that a stage can put its outs back, and kills what is left after `GRACE` seconds.
+
+Launch (by `guarded`): `python flows/guard.py COMMAND...`.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO
+
+GRACE = 10.0
+
+
+@contextmanager
+def guarded(
+    command: Sequence[str], env: Mapping[str, str], output: int | IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command`; on leaving, end what still runs of it. Yields the guard, which ends as `command` does."""
+    guard = subprocess.Popen(
+        [sys.executable, "-I", __file__, *command],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+    )
+    assert guard.stdin
+    try:
+        yield guard
+    finally:
+        guard.stdin.close()
+        guard.wait()
+
+
+def main(command: Sequence[str]) -> int:
+    """Run `command` until it ends, the lifeline (stdin) closes or a signal arrives; return its exit code."""
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker)
+    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # the number arrives in `wake`
+    leader = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    while leader.poll() is None:
+        ready, _, _ = select.select([sys.stdin, wake], [], [])
+        if sys.stdin in ready or set(os.read(wake, 64)) != {signal.SIGCHLD}:
+            _signal_group(leader, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                leader.wait(GRACE)
+            break
+    _signal_group(leader, signal.SIGKILL)
+    code = leader.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _signal_group(leader: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader.pid, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

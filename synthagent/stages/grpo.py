@@ -1,0 +1,87 @@
+"""Stage `grpo`: tasks of middling difficulty + the student before RL -> `data/models/grpo`, `data/plots/grpo.csv`.
+
+Launch: `synthagent grpo` or `dvc repro grpo`.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import fmean, pvariance
+
+from synthagent.errors import SynthAgentError
+from synthagent.params import Params
+from synthagent.records import Reward, Rubric, Task
+from synthagent.stage import Paths, running, say, scratch
+from synthagent.store import read_records, write_text
+from synthagent.student.checkpoint import take_checkpoint
+
+
+def middling(rewards: Iterable[Reward]) -> list[str]:
+    """Tasks whose rollouts did not all earn the same: only these give a group with a gradient."""
+    earned: dict[str, list[float]] = defaultdict(list)
+    for reward in rewards:
+        if reward.reward is not None:
+            earned[reward.task_id].append(reward.reward)
+    return sorted(task_id for task_id, values in earned.items() if pvariance(values) > 0)
+
+
+def schedule(task_ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """`count` task ids: all of them in random order, again and again."""
+    rng = random.Random(f"grpo-{seed}")
+    order: list[str] = []
+    while len(order) < count and task_ids:
+        order += rng.sample(list(task_ids), len(task_ids))
+    return order[:count]
+
+
+def run(params: Params) -> None:
+    """Read deps, write outs."""
+    from synthagent.student.processes import train
+    from synthagent.student.train import GrpoJob, GrpoStep
+
+    with running("grpo", Paths.grpo, Paths.plots / "grpo.csv") as metrics, scratch("grpo") as room:
+        candidates = middling(read_records(Paths.rewards, Reward))
+        if not candidates:
+            raise SynthAgentError(
+                f"grpo: no task in {Paths.rewards} has rollouts that differ in reward, so there is nothing to learn from; "
+                "raise rollouts.tasks or rollouts.samples, or train the student longer (sft.demos)"
+            )
+        order = schedule(candidates, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
+        wanted = set(order)
+        job = GrpoJob(
+            start=Paths.sft,
+            out=room / "out",
+            order=order,
+            tasks={t.id: t for t in read_records(Paths.tasks, Task) if t.id in wanted},
+            rubrics={r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted},
+            params=params.grpo,
+            limits=params.episode,
+            rule=params.reward,
+            seed=params.seed,
+            processes=params.compute.processes,
+        )
+        train(job, params.compute.processes)
+        steps = [GrpoStep(**row) for row in take_checkpoint(room / "out", Paths.grpo)]
+        write_text(Paths.plots / "grpo.csv", _table(steps, GrpoStep))
+        metrics |= {
+            "candidates": len(candidates),
+            "steps": len(steps),
+            "reward_first_5": round(fmean(s.reward for s in steps[:5]), 4) if steps else None,
+            "reward_last_5": round(fmean(s.reward for s in steps[-5:]), 4) if steps else None,
+            "dead_groups": round(fmean(s.dead_groups for s in steps), 4) if steps else None,
+        }
+        say(f"{len(steps)} steps on {len(candidates)} tasks: reward {metrics['reward_first_5']} -> {metrics['reward_last_5']}")
+
+
+def _table(rows: Sequence[object], kind: type) -> str:
+    text = io.StringIO()
+    names = [field.name for field in dataclasses.fields(kind)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(dataclasses.asdict(row) for row in rows)  # type: ignore[call-overload]
+    return text.getvalue()

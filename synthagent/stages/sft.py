@@ -1,0 +1,87 @@
+"""Stage `sft`: demonstrations -> the student before RL (`data/models/sft`), by TRL's SFTTrainer on assistant tokens.
+
+Launch: `synthagent sft` or `dvc repro sft`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from synthagent.params import Params
+from synthagent.records import Task, Trajectory
+from synthagent.stage import Paths, running, say, scratch
+from synthagent.store import read_records
+from synthagent.student.checkpoint import take_checkpoint
+from synthagent.teacher.domains import load_vocabulary
+
+_WINDOW = 20  # batches whose episodes are sorted by length together
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A demonstration with the tools its policy saw."""
+
+    messages: tuple[dict[str, Any], ...]
+    tools: tuple[dict[str, Any], ...]
+
+
+def choose_examples(demos: Sequence[Trajectory], tasks: dict[str, Task], count: int, seed: int) -> list[Example]:
+    """`count` demonstrations, one a task before a second of any task, in random order."""
+    rng = random.Random(f"sft-{seed}")
+    ordered = sorted(demos, key=lambda demo: (demo.sample, rng.random()))[:count]
+    rng.shuffle(ordered)
+    return [Example(demo.messages, tasks[demo.task_id].tools) for demo in ordered]
+
+
+def in_batches_of_like_length(lengths: Sequence[int], batch: int, seed: int) -> list[int]:
+    """An order of training in which a batch's episodes are of similar length, so that little is padding."""
+    rng = random.Random(f"order-{seed}")
+    order: list[int] = []
+    for start in range(0, len(lengths), batch * _WINDOW):
+        window = sorted(range(start, min(start + batch * _WINDOW, len(lengths))), key=lambda i: lengths[i])
+        batches = [window[i : i + batch] for i in range(0, len(window), batch)]
+        rng.shuffle(batches)
+        order += [i for one in batches for i in one]
+    return order
+
+
+def run(params: Params) -> None:
+    """Read deps, write outs."""
+    from synthagent.student.model import Student, build_model, save_student
+    from synthagent.student.processes import train
+    from synthagent.student.tokenizer import render_plain, train_tokenizer
+    from synthagent.student.train import SftJob, tokenise
+
+    with running("sft", Paths.sft) as metrics, scratch("sft") as room:
+        sft, vocabulary = params.sft, load_vocabulary()
+        tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.split == "train"}
+        examples = choose_examples(list(read_records(Paths.demos, Trajectory)), tasks, sft.demos, params.seed)
+        signatures = [" ".join(_names(example.tools)) for example in examples]
+        texts = [f"{s}\n{render_plain(e.messages)}" for s, e in zip(signatures, examples, strict=True)]
+        tokenizer = train_tokenizer(texts, (*vocabulary.lexicon, *vocabulary.names), sft.vocab_size)
+        rows = [tokenise(tokenizer, example.messages, example.tools) for example in examples]
+        order = in_batches_of_like_length([len(row["input_ids"]) for row in rows], sft.batch_size, params.seed)
+        model = build_model(tokenizer, sft, params.seed)
+        parameters, tokens = sum(p.numel() for p in model.parameters()), sum(len(row["input_ids"]) for row in rows)
+        say(f"{parameters:,} parameters, {len(tokenizer)} words, {len(rows)} demonstrations, {tokens:,} tokens")
+        save_student(Student(model, tokenizer), room / "start")
+        ordered = [rows[i] for i in order]
+        processes = params.compute.processes
+        train(SftJob(room / "start", room / "out", ordered, sft, params.seed, processes), processes)
+        losses = take_checkpoint(room / "out", Paths.sft)
+        metrics |= {
+            "parameters": parameters,
+            "demos": len(rows),
+            "tokens": tokens,
+            "tokens_per_demo": round(tokens / len(rows), 1),
+            "loss": round(fmean(losses[-10:]), 4),
+        }
+
+
+def _names(tools: Sequence[dict[str, Any]]) -> list[str]:
+    functions = [tool["function"] for tool in tools]
+    return [name for f in functions for name in (f["name"], *f["parameters"]["properties"])]

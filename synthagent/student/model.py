@@ -1,0 +1,77 @@
+"""The student's network: a Qwen3 of about a million parameters, from scratch; and checkpoints on disk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Before transformers is imported: no hub, no telemetry, no fork warnings.
+for _name, _value in {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from synthagent.errors import StoreError
+from synthagent.params import SftParams
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A network and the tokenizer it was trained with."""
+
+    model: Any
+    tokenizer: Any
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, params: SftParams, seed: int) -> Qwen3ForCausalLM:
+    """An untrained student. `initializer_range` of d^-0.5: with less, tied embeddings learn to copy much later."""
+    torch.manual_seed(seed)
+    size = params.hidden_size
+    config = Qwen3Config(
+        vocab_size=(len(tokenizer) + 63) // 64 * 64,
+        hidden_size=size,
+        intermediate_size=3 * size,
+        num_hidden_layers=params.layers,
+        num_attention_heads=params.heads,
+        num_key_value_heads=params.heads,
+        head_dim=size // params.heads,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        use_sliding_window=False,
+        initializer_range=size**-0.5,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def load_student(path: Path) -> Student:
+    """A checkpoint that a stage wrote.
+
+    Raises:
+        StoreError: there is none.
+    """
+    if not (path / "config.json").is_file():
+        raise StoreError(f"{path}: no checkpoint; run the stage that writes it (see dvc.yaml), or `dvc repro`")
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    return Student(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), tokenizer)
+
+
+def save_student(student: Student, path: Path) -> None:
+    """Write a checkpoint; the same weights give the same bytes."""
+    student.model.save_pretrained(path)
+    student.tokenizer.save_pretrained(path)
+
+
+def single_threaded() -> None:
+    """One thread: at this size a second gives nothing, and sums come out the same every time."""
+    torch.set_num_threads(1)

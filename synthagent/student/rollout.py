@@ -1,0 +1,68 @@
+"""Trajectories of a student: (student, tasks) -> episodes in lockstep batches, spread over processes.
+
+Every batch draws from its own seed, so that the trajectories do not depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from synthagent.episode import Episode
+from synthagent.params import EpisodeParams
+from synthagent.records import Task, Trajectory
+from synthagent.stage import progress
+from synthagent.student.model import Student, single_threaded
+from synthagent.student.processes import spread
+from synthagent.student.sampler import run_episodes
+from synthagent.world import World, compile_validators
+
+_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Episodes that run in lockstep: a task and the number of the sample, each."""
+
+    policy: str
+    student: Student
+    pairs: Sequence[tuple[Task, int]]
+    limits: EpisodeParams
+    seed: int
+    greedy: bool
+
+
+def batches(
+    policy: str,
+    student: Student,
+    pairs: Sequence[tuple[Task, int]],
+    limits: EpisodeParams,
+    seed: int,
+    greedy: bool = False,
+) -> list[Batch]:
+    """Cut (task, sample) pairs into batches."""
+    parts = [pairs[start : start + _SIZE] for start in range(0, len(pairs), _SIZE)]
+    return [
+        Batch(policy, student, part, limits, seed * 1_000_003 + number, greedy) for number, part in enumerate(parts)
+    ]
+
+
+def roll_out(work: Sequence[Batch], processes: int, stage: str) -> Iterator[list[Trajectory]]:
+    """Run all batches; yield each one's trajectories, in order."""
+    return progress(spread(run_batch, work, processes, single_threaded), len(work), stage)
+
+
+def run_batch(batch: Batch) -> list[Trajectory]:
+    """Run one batch to its end."""
+    episodes = [
+        Episode(task, World(task.world, compile_validators(task.tools)), max_turns=batch.limits.max_turns)
+        for task, _ in batch.pairs
+    ]
+    generator = torch.Generator().manual_seed(batch.seed)
+    sampled = run_episodes(batch.student, episodes, batch.limits, greedy=batch.greedy, generator=generator)
+    return [
+        episode.trajectory(batch.policy, sample, len(tokens.prompt), sum(tokens.mask))
+        for episode, (_, sample), tokens in zip(episodes, batch.pairs, sampled, strict=True)
+    ]

@@ -1,0 +1,267 @@
+"""The two trainings, by TRL: supervised on demonstrations, then GRPO on live episodes. Only this module imports trl.
+
+A job is a picklable value: it names the checkpoint to start from and the one to write, so that it can run on several
+processes (`synthagent.student.processes.train`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import SequentialSampler
+from transformers import PrinterCallback, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+from synthagent.episode import Episode
+from synthagent.params import EpisodeParams, GrpoParams, RewardParams, SftParams
+from synthagent.records import Rubric, Task
+from synthagent.reward import Score, score_world
+from synthagent.stage import progress
+from synthagent.student.checkpoint import LOG
+from synthagent.student.model import Student, load_student, save_student
+from synthagent.student.optimizer import MuonAdamW
+from synthagent.student.processes import is_first
+from synthagent.student.sampler import run_episodes
+from synthagent.world import World, compile_validators
+
+_IGNORED = -100
+# Common to both: whatever device there is, nothing reported or saved on the side.
+_QUIET: dict[str, Any] = {
+    "report_to": "none",
+    "save_strategy": "no",
+    "disable_tqdm": True,
+    "gradient_checkpointing": False,
+    "bf16": False,
+    "use_cpu": not torch.cuda.is_available(),
+    "ddp_find_unused_parameters": False,
+}
+
+
+def tokenise(tokenizer: Any, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """An episode's `input_ids`, and `labels` that are set only on the assistant's tokens."""
+    encoded = tokenizer.apply_chat_template(
+        list(messages), tools=list(tools), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
+    ids, mask = encoded["input_ids"], encoded["assistant_masks"]
+    labels = [token if own else _IGNORED for token, own in zip(ids, mask, strict=True)]
+    return {"input_ids": ids, "labels": labels}
+
+
+@dataclass(frozen=True, slots=True)
+class SftJob:
+    """Train on tokenised episodes, once each, in the given order; leaves the losses in `LOG`."""
+
+    start: Path
+    out: Path
+    rows: Sequence[dict[str, Any]]
+    params: SftParams
+    seed: int
+    processes: int
+
+    def __call__(self) -> None:
+        student = load_student(self.start)
+        params = self.params
+        steps = -(-len(self.rows) // params.batch_size)
+        config = SFTConfig(
+            output_dir=str(self.out),
+            per_device_train_batch_size=params.batch_size // self.processes,
+            num_train_epochs=1,
+            learning_rate=params.adam_rate,
+            lr_scheduler_type="warmup_stable_decay",
+            lr_scheduler_kwargs={"num_decay_steps": int(0.4 * steps), "decay_type": "linear"},
+            warmup_steps=20,
+            max_length=None,
+            logging_steps=10,
+            seed=self.seed,
+            **_QUIET,
+        )
+        monitor = _Monitor("sft", steps)
+        trainer = _InOrder(
+            model=student.model,
+            args=config,
+            train_dataset=Dataset.from_list(list(self.rows)),
+            processing_class=student.tokenizer,
+            callbacks=[monitor],
+            optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        _finish(student, self.out, [log["loss"] for log in monitor.logs if "loss" in log])
+
+
+class _InOrder(SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer that takes the rows as they come: the caller has ordered them."""
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        return SequentialSampler(dataset if dataset is not None else self.train_dataset)
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoStep:
+    """What one step of GRPO logged, as shares or means over its episodes; a row of `data/plots/grpo.csv`."""
+
+    step: int
+    reward: float
+    reward_std: float
+    perfect: float
+    dead_groups: float
+    violations: float
+    questions: float
+    tokens: float
+    entropy: float
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoJob:
+    """GRPO on live episodes (paper section 6: clip 0.2 / 0.28, no KL, group-normalised); leaves `GrpoStep`s in `LOG`.
+
+    `order` names the tasks, `tasks_per_step` a step; an episode starts in a fresh world each time.
+    """
+
+    start: Path
+    out: Path
+    order: Sequence[str]
+    tasks: dict[str, Task]
+    rubrics: dict[str, Rubric]
+    params: GrpoParams
+    limits: EpisodeParams
+    rule: RewardParams
+    seed: int
+    processes: int
+
+    def __call__(self) -> None:
+        student = load_student(self.start)
+        params = self.params
+        config = GRPOConfig(
+            output_dir=str(self.out),
+            per_device_train_batch_size=params.tasks_per_step * params.group_size // self.processes,
+            num_generations=params.group_size,
+            gradient_accumulation_steps=1,
+            max_steps=params.steps,
+            learning_rate=params.adam_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=2,
+            beta=0.0,
+            epsilon=params.clip_low,
+            epsilon_high=params.clip_high,
+            loss_type="dapo",
+            scale_rewards="group",
+            temperature=1.0,
+            max_completion_length=self.limits.max_tokens,
+            reward_weights=[0.0, 0.0, 0.0],  # only watched; the environment's own reward has weight 1
+            logging_steps=1,
+            shuffle_dataset=False,
+            seed=self.seed,
+            **_QUIET,
+        )
+        monitor = _Monitor("grpo", params.steps)
+        prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
+        trainer = GRPOTrainer(
+            model=student.model,
+            args=config,
+            train_dataset=Dataset.from_list(prompts),
+            processing_class=student.tokenizer,
+            reward_funcs=[perfect, violations, questions],
+            environment_factory=lambda: LiveEpisode(self),
+            rollout_func=self._rollout,
+            callbacks=[monitor],
+            optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        _finish(student, self.out, [asdict(_summary(log)) for log in monitor.logs if "reward" in log])
+
+    def _rollout(self, _: Any, trainer: Any) -> dict[str, Any]:
+        """TRL's hook: the ids that were sampled, and which of them are the model's own."""
+        current = Student(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
+        episodes = [environment._episode for environment in trainer.environments]
+        sampled = run_episodes(current, episodes, self.limits, temperature=trainer.temperature)
+        return {
+            "prompt_ids": [row.prompt for row in sampled],
+            "completion_ids": [row.completion for row in sampled],
+            "logprobs": [row.logprobs for row in sampled],
+            "env_mask": [row.mask for row in sampled],
+        }
+
+
+class LiveEpisode:
+    """What GRPOTrainer wants of an environment. Its other names are private, lest TRL take them for tools."""
+
+    def __init__(self, job: GrpoJob) -> None:
+        self._job = job
+        self._episode: Episode
+        self._known: Score | None = None
+
+    def reset(self, task_id: str, **_: Any) -> None:
+        """Begin a fresh episode of a task."""
+        task = self._job.tasks[task_id]
+        self._known = None
+        self._episode = Episode(
+            task, World(task.world, compile_validators(task.tools)), max_turns=self._job.limits.max_turns
+        )
+
+    def get_reward(self) -> float:
+        """The reward of the episode that has just ended."""
+        return self._score().reward
+
+    def _score(self) -> Score:
+        if self._known is None:
+            rule, rubric = self._job.rule, self._job.rubrics[self._episode.task.id]
+            self._known = score_world(rubric, self._episode.world, rule.formula, rule.require_answer)
+        return self._known
+
+
+def perfect(environments: Sequence[LiveEpisode], **_: Any) -> list[float]:
+    """Watched by GRPO: whether each episode earned all there is."""
+    return [float(e._score().perfect) for e in environments]
+
+
+def violations(environments: Sequence[LiveEpisode], **_: Any) -> list[float]:
+    """Watched by GRPO: whether each episode violated a constraint."""
+    return [float(e._score().gate == 0) for e in environments]
+
+
+def questions(environments: Sequence[LiveEpisode], **_: Any) -> list[float]:
+    """Watched by GRPO: how often each episode asked the user."""
+    return [float(e._episode.n_questions) for e in environments]
+
+
+def _summary(log: dict[str, Any]) -> GrpoStep:
+    return GrpoStep(
+        step=int(log["step"]),
+        reward=round(float(log["reward"]), 4),
+        reward_std=round(float(log["reward_std"]), 4),
+        perfect=round(float(log["rewards/perfect/mean"]), 4),
+        dead_groups=round(float(log["frac_reward_zero_std"]), 4),
+        violations=round(float(log["rewards/violations/mean"]), 4),
+        questions=round(float(log["rewards/questions/mean"]), 4),
+        tokens=round(float(log["completions/mean_length"]), 1),
+        entropy=round(float(log["entropy"]), 4),
+    )
+
+
+def _finish(student: Student, out: Path, log: Any) -> None:
+    if is_first():
+        save_student(student, out)
+        (out / LOG).write_text(json.dumps(log))
+
+
+class _Monitor(TrainerCallback):  # type: ignore[misc]
+    """Shows progress, and keeps what the trainer logs."""
+
+    def __init__(self, stage: str, total: int) -> None:
+        self._bar = progress(range(total), total, stage) if is_first() else iter(())
+        self.logs: list[dict[str, Any]] = []
+        next(self._bar, None)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        next(self._bar, None)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        self.logs.append({**(logs or {}), "step": state.global_step})

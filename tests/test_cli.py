@@ -1,0 +1,83 @@
+"""The command line as a whole: what it offers, and how it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, assert_one_message, files_under, synthagent, write_params
+
+from synthagent.cli import STAGES
+from synthagent.records import Task
+
+
+def test_help_lists_every_stage_in_order(tmp_path: Path) -> None:
+    finished = synthagent("--help", cwd=tmp_path)
+    assert finished.returncode == 0
+    places = [finished.stdout.index(f"\u2502 {name} ") for name in STAGES]
+    assert places == sorted(places)
+
+
+def test_every_stage_reads_params_and_says_where_they_should_be(tmp_path: Path) -> None:
+    assert_one_message(synthagent("tasks", cwd=tmp_path), "params.yaml", "No such file", "project's root")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"tasks.cuont": 5}, ("params.yaml: tasks.cuont", "unknown key")),
+        ({"tasks.count": "many"}, ("params.yaml: tasks.count", "'many'")),
+        ({"roles.teacher.backend": "openai"}, ("roles.teacher.backend", "'embedded'")),
+    ],
+)
+def test_bad_params_give_one_message_and_touch_nothing(
+    change: dict[str, object], parts: tuple[str, ...], project: Path
+) -> None:
+    before = files_under(project / "data")
+    write_params(project, change)
+    assert_one_message(synthagent("tasks", cwd=project), *parts)
+    assert files_under(project / "data") == before
+
+
+def test_a_stage_whose_input_is_missing_says_which_stage_writes_it(tmp_path: Path) -> None:
+    write_params(tmp_path, {})
+    finished = synthagent("rubrics", cwd=tmp_path)
+    assert_one_message(finished, "data/tasks.parquet", "no such file", "dvc repro")
+
+
+def test_a_stage_whose_input_is_corrupt_leaves_its_last_outs(project: Path) -> None:
+    (project / "data" / "personas.parquet").write_bytes(b"PAR1 nonsense")
+    before = files_under(project / "data")
+    assert_one_message(synthagent("tasks", cwd=project), "data/personas.parquet", "not a readable Parquet file")
+    assert files_under(project / "data") == before
+
+
+def test_params_of_another_name_can_be_given(tmp_path: Path) -> None:
+    write_params(tmp_path, {"personas.count": 3}).rename(tmp_path / "mine.yaml")
+    finished = synthagent("personas", "--params", "mine.yaml", cwd=tmp_path)
+    assert finished.returncode == 0
+    assert finished.stdout == "3 personas from the built-in list\n"
+
+
+def test_the_schema_of_a_record_is_json_that_others_can_follow(tmp_path: Path) -> None:
+    finished = synthagent("schema", "task", cwd=tmp_path)
+    assert json.loads(finished.stdout) == json.loads(json.dumps(Task.model_json_schema()))
+    assert_one_message(synthagent("schema", "nothing", cwd=tmp_path), "'nothing'", "task")
+
+
+@pytest.mark.parametrize("args", [["nothing"], ["show"], ["tasks", "--surplus"]])
+def test_a_wrong_command_is_a_usage_error_without_a_traceback(args: list[str], tmp_path: Path) -> None:
+    finished = synthagent(*args, cwd=tmp_path)
+    assert finished.returncode == 2
+    assert "Usage" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_no_file_of_the_project_names_a_place_outside_it() -> None:
+    outside = "/".join(("work", "shared"))
+    for folder in ("synthagent", "flows", "benchmarks", "docs"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".md", ".yaml", ".txt", ".sh", ".toml"):
+                assert outside not in path.read_text(encoding="utf-8"), path

@@ -1,0 +1,103 @@
+"""Who may import what: heavy packages stay where they are needed, so that the command line answers at once."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "synthagent"
+FOLDERS = ("synthagent", "flows", "benchmarks", "tests", "notebooks")
+HEAVY = ("torch", "trl", "transformers", "datasets", "prefect", "pandas", "matplotlib", "dvc", "openai")
+
+
+def imported_by(path: Path) -> set[str]:
+    """The top-level packages that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import():
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            case ast.ImportFrom(module=str(module), level=0):
+                names.add(module.partition(".")[0])
+            case ast.Call(args=[ast.Constant(value=str(name)), *_]):
+                if ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__"):
+                    names.add(name.partition(".")[0])
+    return names
+
+
+def importers_of(package: str) -> Iterator[Path]:
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if package in imported_by(path):
+                yield path.relative_to(ROOT)
+
+
+def test_the_search_for_imports_finds_them(tmp_path: Path) -> None:
+    script = tmp_path / "x.py"
+    script.write_text(
+        "import a.b\nfrom c import d\ndef f():\n    import e\n    import_module('g.h')\nfrom . import i\n"
+    )
+    assert imported_by(script) == {"a", "c", "e", "g"}
+    assert len(list(importers_of("synthagent"))) > 10
+
+
+def test_only_flows_import_prefect() -> None:
+    assert {path.parts[0] for path in importers_of("prefect")} <= {"flows"}
+
+
+def test_only_training_imports_trl() -> None:
+    assert {path.parts[:2] for path in importers_of("trl")} <= {("synthagent", "stages"), ("synthagent", "student")}
+
+
+def test_nothing_imports_vllm() -> None:
+    assert list(importers_of("vllm")) == []
+
+
+def test_the_package_does_not_import_the_folders_around_it() -> None:
+    for folder in ("flows", "benchmarks", "tests"):
+        assert [path for path in importers_of(folder) if path.parts[0] == "synthagent"] == []
+
+
+def modules_loaded_by(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(finished.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import synthagent.cli",
+        "import synthagent.stages.tasks, synthagent.stages.rubrics, synthagent.stages.personas",
+        "import synthagent.validate, synthagent.show",
+    ],
+)
+def test_the_command_line_and_the_data_stages_load_nothing_heavy(code: str) -> None:
+    loaded = modules_loaded_by(code)
+    assert "synthagent" in loaded
+    assert loaded.isdisjoint(HEAVY), loaded & set(HEAVY)
+
+
+def test_importing_the_command_line_loads_no_data_library_either() -> None:
+    assert modules_loaded_by("import synthagent.cli").isdisjoint({"pyarrow", "numpy", "jsonschema_rs", "rensa"})
+
+
+def test_every_stage_has_a_module_with_a_run_function_and_a_launch_line() -> None:
+    from synthagent.cli import STAGES
+
+    for name in STAGES:
+        path = PACKAGE / "stages" / f"{name}.py"
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in tree.body), name
+        assert f"Launch: `synthagent {name}`" in (ast.get_docstring(tree) or ""), name
+
+
+def test_every_module_opens_by_saying_what_it_is_for() -> None:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path

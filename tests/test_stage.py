@@ -1,0 +1,218 @@
+"""What stages share: one writer at a time, and outs that survive a run that fails or is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import assert_one_message, files_under, synthagent, write_params
+
+from synthagent.errors import LockedError, StoreError
+from synthagent.stage import PROGRESS_LINES, Paths, progress, rounded, running
+
+A, B, MODEL = Path("data/a.parquet"), Path("data/b.parquet"), Path("data/models/m")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, which is also the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def replace(path: Path, text: str) -> None:
+    """Write as the store does: a new file takes the old one's place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def run_once(text: str) -> None:
+    """A run that goes well: both outs and a model hold `text`."""
+    with running("demo", A, B, MODEL) as metrics:
+        replace(A, text)
+        replace(B, text)
+        shutil.rmtree(MODEL, ignore_errors=True)
+        MODEL.mkdir(parents=True)
+        (MODEL / "weights").write_text(text)
+        metrics["text"] = text
+
+
+def run_that_stops(stopped_by: type[BaseException], written: list[Path]) -> None:
+    """A run that is stopped when it has written some outs."""
+    with running("demo", A, B, MODEL):
+        for path in written:
+            replace(path, "half")
+        raise stopped_by
+
+
+def test_metrics_are_written_with_time_and_memory(here: Path) -> None:
+    run_once("one")
+    metrics = json.loads(Paths.metrics("demo").read_text())
+    assert metrics["text"] == "one"
+    assert metrics["seconds"] >= 0
+    assert metrics["peak_rss_mb"] > 10
+
+
+@pytest.mark.parametrize("stopped_by", [RuntimeError, KeyboardInterrupt, SystemExit, StoreError])
+@pytest.mark.parametrize("dvc_removed_them", [True, False])
+@pytest.mark.parametrize("written", [[], [A], [A, B]])
+def test_a_run_that_fails_leaves_the_outs_of_the_last_one_that_went_well(
+    stopped_by: type[BaseException], dvc_removed_them: bool, written: list[Path], here: Path
+) -> None:
+    run_once("one")
+    before = files_under(here / "data")
+    if dvc_removed_them:
+        shutil.rmtree(here / "data")
+    with pytest.raises(stopped_by):
+        run_that_stops(stopped_by, written)
+    assert files_under(here / "data") == before
+
+
+def test_what_is_put_back_can_be_put_back_again(here: Path) -> None:
+    run_once("one")
+    before = files_under(here / "data")
+    for _ in range(2):
+        shutil.rmtree(here / "data")
+        with pytest.raises(RuntimeError), running("demo", A, B, MODEL):
+            raise RuntimeError
+        assert files_under(here / "data") == before
+
+
+def test_outs_that_came_from_elsewhere_are_not_replaced_by_older_ones(here: Path) -> None:
+    run_once("one")
+    replace(A, "checked out")
+    replace(B, "checked out")
+    with pytest.raises(RuntimeError), running("demo", A, B, MODEL):
+        raise RuntimeError
+    assert (A.read_text(), B.read_text()) == ("checked out", "checked out")
+
+
+def test_a_run_that_goes_well_replaces_what_would_be_put_back(here: Path) -> None:
+    run_once("one")
+    run_once("two")
+    shutil.rmtree(here / "data")
+    with pytest.raises(RuntimeError), running("demo", A, B, MODEL):
+        raise RuntimeError
+    assert (A.read_text(), (MODEL / "weights").read_text()) == ("two", "two")
+
+
+def test_a_first_run_that_fails_has_nothing_to_put_back(here: Path) -> None:
+    with pytest.raises(RuntimeError), running("demo", A):
+        raise RuntimeError
+    assert not A.exists()
+    assert not Paths.metrics("demo").exists()
+
+
+def test_a_lock_is_free_again_after_a_failure(here: Path) -> None:
+    with pytest.raises(RuntimeError), running("demo", A):
+        raise RuntimeError
+    run_once("one")
+    assert A.read_text() == "one"
+
+
+def test_two_stages_may_run_at_once_but_not_one_stage_twice(here: Path) -> None:
+    with running("demo"), running("other"), pytest.raises(LockedError, match="stage demo"), running("demo"):
+        pass
+
+
+def test_a_cache_that_cannot_be_written_is_told(here: Path) -> None:
+    Path(".cache").write_text("")
+    with pytest.raises(StoreError, match=r"\.cache.*cannot be written"), running("demo", A):
+        pass
+
+
+def test_a_stage_that_another_process_runs_is_refused_and_nothing_is_touched(project: Path) -> None:
+    before = files_under(project / "data")
+    script = """
+from filelock import FileLock
+lock = FileLock(".cache/locks/tasks.lock")
+lock.acquire()
+print("held", flush=True)
+input()
+"""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert_one_message(synthagent("tasks", cwd=project), "stage tasks", "another process", "tasks.lock")
+        assert files_under(project / "data") == before
+    finally:
+        holder.communicate("\n")
+    assert synthagent("tasks", cwd=project).returncode == 0
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stage_that_is_stopped_puts_the_last_outs_back_and_says_so(
+    sent: signal.Signals, code: int, project: Path
+) -> None:
+    before = files_under(project / "data")
+    write_params(project, {"tasks.count": 1_000_000})
+    Paths.tasks.unlink()
+    Paths.rejected.unlink()  # as DVC does before it runs a stage
+    process = subprocess.Popen(
+        [sys.executable, "-m", "synthagent", "tasks"],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    while not list((project / "data").glob(".tasks.parquet.*.tmp")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(sent)
+    _, errors = process.communicate()
+    assert process.returncode == code, errors
+    assert errors.strip() == "synthagent: interrupted; the outs of the last complete run are in place"
+    assert files_under(project / "data") == before
+
+
+# --- progress -------------------------------------------------------------------------------------------------------
+
+
+def test_progress_passes_everything_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress(range(5), 5, "demo")) == list(range(5))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("total", "lines"), [(3, 3), (100, 100), (1_000, 100), (250, 126)])
+def test_a_flow_gets_lines_of_progress_about_a_hundred_of_them(
+    total: int, lines: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(PROGRESS_LINES, "1")
+    assert list(progress(range(total), total, "demo")) == list(range(total))
+    said = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("@progress {") for line in said)
+    last = json.loads(said[-1].removeprefix("@progress "))
+    assert last == {"stage": "demo", "done": total, "total": total}
+    assert len(said) == pytest.approx(lines, abs=1)
+
+
+def test_progress_takes_items_one_by_one() -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(3):
+            taken.append(number)
+            yield number
+
+    shown = progress(items(), 3, "demo")
+    next(shown)
+    assert taken == [0]
+
+
+def test_figures_are_cut_to_what_is_meant() -> None:
+    assert rounded({"a": 0.123456}) == {"a": 0.1235}
+    assert rounded({"a": 0.123456}, 2) == {"a": 0.12}
