@@ -5,6 +5,7 @@ it: only then does a cancelled run interrupt the stage.
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -68,15 +69,17 @@ class _ProgressBar:
         artifact = create_progress_artifact(0.0, key=f"progress-{stage}", description=f"stage {stage}")
         assert isinstance(artifact, UUID)  # outside of an event loop Prefect returns no coroutine
         self.artifact = artifact
-        self.shown = time.monotonic()
+        self.due = time.monotonic() + UPDATE_SECONDS
 
     def update(self, progress: dict[str, Any]) -> None:
-        if time.monotonic() - self.shown >= UPDATE_SECONDS:
-            with suppress(HTTPError):  # hours of training do not end for want of a dashboard
-                self.show(100.0 * progress["done"] / progress["total"])
+        if time.monotonic() < self.due:
+            return
+        self.due = math.inf
+        with suppress(HTTPError):  # after a minute of retries: the server is gone, the stage goes on without it
+            self.show(100.0 * progress["done"] / progress["total"])
+            self.due = time.monotonic() + UPDATE_SECONDS
 
     def show(self, percent: float) -> None:
-        self.shown = time.monotonic()
         update_progress_artifact(self.artifact, percent)
 
 

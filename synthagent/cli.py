@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -105,8 +106,19 @@ def play(task_id: Annotated[str, typer.Argument(help="A task's id.")]) -> None:
     play_in_terminal(task_id)
 
 
+_ENVIRONMENT = {  # of the libraries that stages import, unless the user has set it: no hub, no telemetry, one thread
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and exit code 1."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         app()
     except SynthAgentError as error:

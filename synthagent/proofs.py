@@ -1,10 +1,10 @@
 """Proves a task by running it: solvable, needs_user, constraint_live, no_leak. `unique` is proved against the set.
 
-    solvable         the reference solution earns 1.0
-    needs_user       the same solution without asking earns at most 0.6
-    constraint_live  a reckless run breaks the constraint and earns 0
-    no_leak          no fact's value stands in the instruction or in a tool schema
-    unique           no accepted task is nearly the same
+solvable         the reference solution earns 1.0
+needs_user       the same solution without asking earns at most 0.6
+constraint_live  a reckless run breaks the constraint and earns 0
+no_leak          no fact's value stands in the instruction or in a tool schema
+unique           no accepted task is nearly the same
 """
 
 from __future__ import annotations

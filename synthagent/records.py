@@ -76,7 +76,9 @@ class Effect(Record):
     table: str
     key: str | None = Field(default=None, description="get, update, delete: the argument that holds the row's key")
     where: dict[str, str] = Field(default={}, description="find: column -> argument that it must equal")
-    write: dict[str, Json] = Field(default={}, description='create, update: column -> {"arg": name} or {"value": constant}')
+    write: dict[str, Json] = Field(
+        default={}, description='create, update: column -> {"arg": name} or {"value": constant}'
+    )
     require: tuple[Requirement, ...] = ()
     returns: dict[str, str] = Field(default={}, description="output name -> column")
 
@@ -191,7 +193,9 @@ class Call(Record):
     tool: str
     args: dict[str, str] = Field(description="argument -> name of a known value")
     precaution: bool = Field(default=False, description="only there to be sure; a reckless run leaves it out")
-    guess: dict[str, str] = Field(default={}, description="outputs that a policy would assume that does without the call")
+    guess: dict[str, str] = Field(
+        default={}, description="outputs that a policy would assume that does without the call"
+    )
     milestone: str
     otherwise: Answer | None = Field(default=None, description="what to do when the call fails")
 

@@ -161,6 +161,15 @@ def test_a_licence_for_one_thing_is_none_for_another() -> None:
     assert not holds(SEEN, LOOKED, call("act", id="x"), call("act", id="y"))
 
 
+def test_a_licence_must_be_about_the_same_thing_in_every_respect_named() -> None:
+    check = SEEN.model_copy(update={"same": ("id", "day")})
+    look = call("get", id="x", result={"status": "ok", "day": "Mon"})
+    assert holds(check, look, call("act", id="x", day="Mon"))
+    assert not holds(check, look, call("act", id="x", day="Tue"))
+    assert not holds(check, look, call("act", id="y", day="Mon"))
+    assert not holds(check, LOOKED, call("act", id="x", day="Mon"))
+
+
 @pytest.mark.parametrize(
     "look",
     [

@@ -115,6 +115,13 @@ def test_a_malformed_call_is_an_observation_and_costs_a_turn(block: str) -> None
     assert not any(event.valid for event in episode.world.events if isinstance(event, ToolEvent))
 
 
+@pytest.mark.parametrize(("depth", "kept"), [(1, True), (50, True), (51, False), (250, False), (990, False)])
+def test_arguments_nested_deeper_than_any_tool_needs_are_malformed(depth: int, kept: bool) -> None:
+    text = "[" * depth + "]" * depth
+    (call,) = parse_turn(f'<tool_call>{{"name": "x", "arguments": {text}}}</tool_call>').calls
+    assert (call.arguments is not None) == kept
+
+
 @given(st.text(alphabet='<>{}[]":,/ _abctoolansweru|\n', max_size=80))
 def test_no_text_whatsoever_breaks_an_episode(text: str) -> None:
     episode = an_episode()

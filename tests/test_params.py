@@ -61,7 +61,7 @@ def test_a_missing_key_is_named(place: str, tmp_path: Path) -> None:
         ("tasks.difficulty_mix", [1, 1], "difficulty_mix.2: missing"),
         ("tasks", None, "dictionary"),
         ("rollouts.samples", 1, "greater than or equal to 2"),
-        ("grpo.learning_rate", -1, "greater than 0"),
+        ("rubrics.skill", -1, "greater than or equal to 0"),
         ("reward.formula", "sum", "'product' or 'paper'"),
         ("reward.require_answer", "perhaps", "boolean"),
         ("roles.judge.backend", "oracle", "'embedded', 'local' or 'openai'"),

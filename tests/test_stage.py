@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -169,14 +170,42 @@ def test_a_stage_that_is_stopped_puts_the_last_outs_back_and_says_so(
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    while not list((project / "data").glob(".tasks.parquet.*.tmp")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(sent)
-    _, errors = process.communicate()
+    try:
+        while not list((project / "data").glob(".tasks.parquet.*.tmp")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == code, errors
     assert errors.strip() == "synthagent: interrupted; the outs of the last complete run are in place"
     assert files_under(project / "data") == before
+
+
+def run_that_swallows(sent: signal.Signals, goes_on: bool) -> None:
+    """A run in which some library loses the exception that a signal raised."""
+    with running("demo", A, B, MODEL):
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), sent)
+        replace(A, "half")
+        if goes_on:
+            assert list(progress(range(5), 5, "demo")) == []
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize(("sent", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_that_a_library_swallows_stops_the_stage_nonetheless(
+    sent: signal.Signals, raised: type[BaseException], goes_on: bool, here: Path
+) -> None:
+    run_once("one")
+    before, handler = files_under(here / "data"), signal.getsignal(sent)
+    with pytest.raises(raised):
+        run_that_swallows(sent, goes_on)
+    assert files_under(here / "data") == before
+    assert signal.getsignal(sent) is handler
+    run_once("two")
+    assert A.read_text() == "two"
 
 
 # --- progress -------------------------------------------------------------------------------------------------------

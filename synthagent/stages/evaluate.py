@@ -102,7 +102,9 @@ def run(params: Params) -> None:
             for batch in batches(name, student, pairs, params.episode, params.seed, greedy)
         ]
         ended: list[tuple[Trajectory, Decoding]] = [
-            (BASELINES[name](task, fresh_world(task)).trajectory(name, 0), "scripted") for name in BASELINES for task in chosen
+            (BASELINES[name](task, fresh_world(task)).trajectory(name, 0), "scripted")
+            for name in BASELINES
+            for task in chosen
         ]
         parts = roll_out(work, params.compute.processes, "evaluate")
         ended += [(t, "greedy" if b.greedy else "sampled") for b, part in zip(work, parts, strict=True) for t in part]

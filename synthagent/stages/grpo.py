@@ -75,7 +75,9 @@ def run(params: Params) -> None:
             "reward_last_5": round(fmean(s.reward for s in steps[-5:]), 4) if steps else None,
             "dead_groups": round(fmean(s.dead_groups for s in steps), 4) if steps else None,
         }
-        say(f"{len(steps)} steps on {len(candidates)} tasks: reward {metrics['reward_first_5']} -> {metrics['reward_last_5']}")
+        say(
+            f"{len(steps)} steps on {len(candidates)} tasks: reward {metrics['reward_first_5']} -> {metrics['reward_last_5']}"
+        )
 
 
 def _table(rows: Sequence[object], kind: type) -> str:

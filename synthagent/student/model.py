@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Before transformers is imported: no hub, no telemetry, no fork warnings.
-for _name, _value in {
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-}.items():
-    os.environ.setdefault(_name, _value)
-
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers.utils import logging
 
 from synthagent.errors import StoreError
 from synthagent.params import SftParams
@@ -62,6 +53,7 @@ def load_student(path: Path) -> Student:
     """
     if not (path / "config.json").is_file():
         raise StoreError(f"{path}: no checkpoint; run the stage that writes it (see dvc.yaml), or `dvc repro`")
+    logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(path)
     return Student(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), tokenizer)
 

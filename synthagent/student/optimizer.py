@@ -28,7 +28,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share_groups()
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """One update of all parameters."""
         loss = closure() if closure is not None else None
         for part in self._parts:

@@ -7,10 +7,13 @@ their parent, however it ends.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from synthagent.student.model import single_threaded
@@ -25,23 +28,21 @@ def train(job: Callable[[], None], processes: int) -> None:
         single_threaded()
         job()
         return
-    from torch.multiprocessing import spawn
+    from torch.multiprocessing.spawn import spawn
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    spawn(_rank, (processes, port, job), nprocs=processes)
+    spawn(_rank, (processes, port, job), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
 
 
-def spread(
-    function: Callable[[Item], Result], items: Sequence[Item], processes: int, prepare: Callable[[], None]
-) -> Iterator[Result]:
-    """`map(function, items)` in order, over `processes` processes; each calls `prepare` first."""
-    if processes == 1 or len(items) == 1:
-        prepare()
+def spread(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
+    """`map(function, items)` in order, over `processes` single-threaded processes."""
+    if processes == 1 or len(items) <= 1:
+        single_threaded()
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(min(processes, len(items)), get_context("spawn"), initializer=prepare) as pool:
+    with ProcessPoolExecutor(min(processes, len(items)), get_context("spawn"), initializer=_become_child) as pool:
         yield from pool.map(function, items)
 
 
@@ -59,7 +60,19 @@ def _rank(rank: int, processes: int, port: int, job: Callable[[], None]) -> None
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    single_threaded()
+    _become_child()
     job()
 
 
+def _become_child() -> None:
+    """A child leaves Ctrl-C to its parent, and ends when the parent does, even by SIGKILL."""
+    single_threaded()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)

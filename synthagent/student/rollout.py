@@ -14,7 +14,7 @@ from synthagent.episode import Episode
 from synthagent.params import EpisodeParams
 from synthagent.records import Task, Trajectory
 from synthagent.stage import progress
-from synthagent.student.model import Student, single_threaded
+from synthagent.student.model import Student
 from synthagent.student.processes import spread
 from synthagent.student.sampler import run_episodes
 from synthagent.world import World, compile_validators
@@ -51,7 +51,7 @@ def batches(
 
 def roll_out(work: Sequence[Batch], processes: int, stage: str) -> Iterator[list[Trajectory]]:
     """Run all batches; yield each one's trajectories, in order."""
-    return progress(spread(run_batch, work, processes, single_threaded), len(work), stage)
+    return progress(spread(run_batch, work, processes), len(work), stage)
 
 
 def run_batch(batch: Batch) -> list[Trajectory]:

@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 END_OF_TURN = "<|im_end|>"
+_HARMLESS = "\u2039"
 _PAD = "<|endoftext|>"
 _START = "<|im_start|>"
 _FRAMES = (
@@ -32,20 +33,20 @@ _FRAMES = (
 # A letter before digits and the digits are tokens of their own, so that a key such as K17 is two tokens everywhere.
 _WORDS = r"[A-Z](?=\d)|\d+|_?[A-Za-z]+ ?|[^A-Za-z0-9_]+|_"
 
-# `<` of other roles' text is replaced, so that nothing they say can look like a frame.
+# `<` of other roles' text is replaced by U+2039, so that nothing they say can look like a frame.
 TEMPLATE = """\
 {%- for m in messages %}
 {%- if m.role == 'assistant' %}{{- '<|im_start|>assistant\n' }}{%- generation %}{{- m.content or '' }}
 {%- for call in m.tool_calls or [] %}{{- '<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' }}
 {{- call.function.arguments if call.function.arguments is string else call.function.arguments | tojson }}
 {{- '}\n</tool_call>' }}{%- endfor %}{{- '<|im_end|>' }}{%- endgeneration %}{{- '\n' }}
-{%- elif m.role == 'tool' %}{{- '<|im_start|>user\n<tool_response>\n' + m.content | replace('<', '‹') }}
+{%- elif m.role == 'tool' %}{{- '<|im_start|>user\n<tool_response>\n' + m.content | replace('<', '\u2039') }}
 {{- '\n</tool_response><|im_end|>\n' }}
 {%- else %}{{- '<|im_start|>' + m.role + '\n' }}
 {%- if m.role == 'system' %}{%- for tool in tools or [] %}
 {{- tool.function.name + '(' + tool.function.parameters.properties.keys() | join(', ') + ')\n' }}
 {%- endfor %}{%- endif %}
-{{- m.content | replace('<', '‹') + '<|im_end|>\n' }}{%- endif %}
+{{- m.content | replace('<', '\u2039') + '<|im_end|>\n' }}{%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"""
 
@@ -73,8 +74,8 @@ def train_tokenizer(texts: Iterable[str], lexicon: Sequence[str], vocab_size: in
     tokenizer = Tokenizer(models.BPE())
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     words = pre_tokenizers.Split(Regex(_WORDS), "isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, byte_level])  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -108,7 +109,7 @@ def observation_text(messages: Sequence[Message]) -> str:
         if message["role"] == "tool"
         else f"{_START}user\n{safe}{END_OF_TURN}\n"
         for message in messages
-        for safe in [message["content"].replace("<", "‹")]
+        for safe in [message["content"].replace("<", _HARMLESS)]
     )
     return f"\n{body}{_START}assistant\n"
 

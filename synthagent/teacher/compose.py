@@ -1,61 +1,36 @@
 """Composes one task: (domain, persona, difficulty, rng) -> instruction, facts, tools, policy, world and reference.
 
-The task is first planned (what goal, which features), then written down: tools and rows, the constraint and its decoys,
-the reference program, the words. Nothing here is random but through `rng`.
+The task is first planned (`plan`), then written down: tools and rows, the constraint and its decoys, the reference
+program, the words. Nothing here is random but through `rng`.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from synthagent.records import (
     Answer,
     Ask,
     Call,
-    Called,
     Condition,
     Constraint,
     Fact,
     Guard,
-    Never,
     Step,
     Table,
-    Told,
     WorldSpec,
 )
 from synthagent.teacher.domains import Domain
+from synthagent.teacher.plan import RULES, Plan, make_plan
+from synthagent.teacher.policy import Line, Rule
 from synthagent.teacher.tools import DAYS, ToolSmith, ToolSpec, choose_words
 from synthagent.teacher.wording import Request, request_text
 from synthagent.user import CONFIRM
 
-Rule = Literal["check", "confirm", "status", "limit"]
-Goal = Literal["act", "set", "new"]
-Feature = Literal["decoy", "rules", "chain", "refuse", "value", "long"]
-FEATURES: tuple[Feature, ...] = ("decoy", "rules", "chain", "refuse", "value", "long")
-RULES: tuple[Rule, ...] = ("check", "status", "limit", "confirm")
-EASY_RULES: tuple[Rule, ...] = ("check", "confirm")
 PRICES = tuple(range(10, 100, 10))
 IDS = tuple(f"{letter}{number}" for letter in "BCDFGHJKLMNPQRSTVWXZ" for number in range(10, 60))
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What kind of task it will be."""
-
-    goal: Goal
-    rule: Rule
-    find: bool  # the entity is found by its owner's name; else the user knows its key
-    contact: bool  # the follow-up needs the owner's contact, which another tool gives
-    receipt: bool  # the follow-up is about the receipt that the act gives out
-    follow: bool
-    column: Literal["day", "choice"]  # what a `set` changes
-    reports: bool  # the answer carries a value
-    decoys: int
-    missing: bool  # the entity does not exist
-    allowed: bool  # the constraint permits the act
-    consents: bool  # the user confirms
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,43 +44,6 @@ class Draft:
     constraints: tuple[Constraint, ...]
     world: WorldSpec
     reference: tuple[Step, ...]
-
-
-def features_of(difficulty: int, rng: random.Random) -> frozenset[Feature]:
-    """Level 1 has none of the features, level 2 two or three, level 3 all."""
-    match difficulty:
-        case 1:
-            return frozenset()
-        case 2:
-            return frozenset(rng.sample(FEATURES, rng.choice((2, 3))))
-        case _:
-            return frozenset(FEATURES)
-
-
-def make_plan(difficulty: int, rng: random.Random) -> Plan:
-    """Draw a plan of the given difficulty; every plan needs three to five tools and three to seven milestones."""
-    features = features_of(difficulty, rng)
-    rule = rng.choice(RULES if "rules" in features else EASY_RULES)
-    goals: tuple[Goal, ...] = ("act", "act", "set") if rule == CONFIRM else ("act", "act", "set", "new")
-    goal = rng.choice(goals)
-    long, chain = "long" in features, "chain" in features
-    find = goal != "new" and (rule == CONFIRM or rng.random() < 0.5)
-    # A found entity whose new value has to be asked for is long enough without a contact.
-    contact = long and goal != "new" and not (find and goal == "set")
-    return Plan(
-        goal=goal,
-        rule=rule,
-        find=find,
-        contact=contact,
-        receipt=chain and goal != "new",
-        follow=goal == "new" or not find or rule == CONFIRM or chain or long,
-        column=rng.choice(("day", "choice")),
-        reports="value" in features,
-        decoys=rng.choice((1, 2)) if "decoy" in features else 0,
-        missing="refuse" in features and goal != "new" and rng.random() < 0.2,
-        allowed=rule == CONFIRM or rng.random() < 0.6,
-        consents=rule != CONFIRM or rng.random() < 0.65,
-    )
 
 
 def compose(domain: Domain, persona: str, difficulty: int, names: tuple[str, ...], rng: random.Random) -> Draft:
@@ -137,7 +75,7 @@ class _Composer:
         distractors = self._distractors(set(tools))
         everything = [*tools.values(), *distractors]
         self.rng.shuffle(everything)
-        rules, texts = self._policy(tools, [tool.name for tool in distractors])
+        policy = self._policy(tools, [tool.name for tool in distractors])
         request = Request(
             goal=plan.goal,
             verb=self.verb,
@@ -150,14 +88,14 @@ class _Composer:
             facts=self._facts(),
             tools=tuple(tool.schema for tool in everything),
             distractors=tuple(sorted(tool.name for tool in distractors)),
-            constraints=tuple(Constraint(id=name, text=text) for name, text in texts.items()),
+            constraints=tuple(Constraint(id=line.id, text=line.text) for line in policy),
             world=WorldSpec(
                 tables=self._tables(),
                 effects={tool.name: tool.effects for tool in everything},
                 new_ids=tuple(self.new_ids),
-                rules=rules,
+                rules={line.id: line.check for line in policy},
             ),
-            reference=tuple(self._reference(tools)),
+            reference=tuple(self._reference(tools, next(line for line in policy if line.id == "live"))),
         )
 
     # --- tools -----------------------------------------------------------------------------------------------------
@@ -254,24 +192,23 @@ class _Composer:
 
     # --- policy ----------------------------------------------------------------------------------------------------
 
-    def _policy(self, tools: dict[str, ToolSpec], others: list[str]) -> tuple[dict[str, Never], dict[str, str]]:
-        """The live constraint and decoys about tools that are not needed; in random order, with their checks."""
-        do = tools["do"].name
+    def _policy(self, tools: dict[str, ToolSpec], others: list[str]) -> list[Line]:
+        """The live constraint, and decoys about tools that are not needed; in random order."""
+        rng, statuses = self.rng, self.domain.statuses
         look = tools["look"].name if "look" in tools else None
-        lines = [("live", self.plan.rule, do, look, self.ok, self.bad, self.limit)]
-        for number in range(min(self.plan.decoys, len(others))):
-            rule = self.rng.choice(RULES) if look else "confirm"
-            statuses = self.domain.statuses
-            ok, bad = self.rng.choice(statuses.ok), self.rng.choice(statuses.bad)
-            lines.append((f"other{number + 1}", rule, others[number], look, ok, bad, self.rng.choice(PRICES[1:-1])))
-        self.rng.shuffle(lines)
         same = self.words.day if self.plan.goal == "new" else self.words.id
-        rules = {name: _never(rule, tool, seen, same, ok, bad, top) for name, rule, tool, seen, ok, bad, top in lines}
-        return rules, {name: rule_text(rule, tool, ok, bad, top) for name, rule, tool, _, ok, bad, top in lines}
+        do = tools["do"].name
+        lines = [Line("live", self.plan.rule, do, look, same, self.ok, self.bad, self.limit)]
+        for number, other in enumerate(others[: self.plan.decoys], 1):
+            rule: Rule = rng.choice(RULES) if look else "confirm"
+            ok, bad, limit = rng.choice(statuses.ok), rng.choice(statuses.bad), rng.choice(PRICES[1:-1])
+            lines.append(Line(f"other{number}", rule, other, look, same, ok, bad, limit))
+        rng.shuffle(lines)
+        return lines
 
     # --- reference -------------------------------------------------------------------------------------------------
 
-    def _reference(self, tools: dict[str, ToolSpec]) -> list[Step]:
+    def _reference(self, tools: dict[str, ToolSpec], live: Line) -> list[Step]:
         plan, words = self.plan, self.words
         refuse = Answer(outcome="refused", values=("error",), milestone="Refuse: it does not exist")
         steps: list[Step] = []
@@ -302,7 +239,7 @@ class _Composer:
                     otherwise=refuse,
                 )
             )
-            steps.append(self._guard())
+            steps.append(_guard(live))
         if plan.rule == CONFIRM:
             steps.append(_ask(CONFIRM, "yes", "Ask the user to confirm"))
             kept = Answer(outcome="kept", milestone="Leave it, as the user says")
@@ -337,11 +274,6 @@ class _Composer:
             steps.append(Call(tool=tools["follow"].name, args=args, milestone=milestone))
         return steps
 
-    def _guard(self) -> Guard:
-        column = "price" if self.plan.rule == "limit" else "status"
-        refused = Answer(outcome="refused", values=(column,), milestone=f"Refuse because of its {column}")
-        return Guard(conditions=_licence(self.plan.rule, self.ok, self.bad, self.limit), otherwise=refused)
-
     def _reported(self) -> str:
         """The name of the value that the user wants to hear."""
         if self.plan.goal == "new":
@@ -351,33 +283,11 @@ class _Composer:
         return "status" if self.plan.goal == "act" else self._changed()
 
 
-def rule_text(rule: Rule, tool: str, ok: str, bad: str, limit: int) -> str:
-    """A constraint in words. All but `confirm` demand a look before the act."""
-    return {
-        "check": f"Never {tool} unless you saw status {ok}.",
-        "confirm": f"Never {tool} unless the user did confirm.",
-        "status": f"Look first: never {tool} if status is {bad}.",
-        "limit": f"Look first: never {tool} if price is above {limit}.",
-    }[rule]
-
-
-def _licence(rule: Rule, ok: str, bad: str, limit: int) -> tuple[Condition, ...]:
-    match rule:
-        case "check":
-            return (Condition(field="status", value=ok),)
-        case "status":
-            return (Condition(field="status", op="ne", value=bad),)
-        case "limit":
-            return (Condition(field="price", op="le", value=limit),)
-        case "confirm":
-            return ()
-
-
-def _never(rule: Rule, tool: str, look: str | None, same: str, ok: str, bad: str, limit: int) -> Never:
-    if rule == CONFIRM or look is None:
-        return Never(tool=tool, told=Told(slot=CONFIRM, value="yes"))
-    return Never(tool=tool, seen=Called(tool=look, result=_licence(rule, ok, bad, limit)), same=(same,))
-
-
 def _ask(slot: str, guess: str, milestone: str = "") -> Ask:
     return Ask(slot=slot, guess=guess, milestone=milestone or f"Learn the {slot.replace('_', ' ')} from the user")
+
+
+def _guard(live: Line) -> Guard:
+    column = "price" if live.rule == "limit" else "status"
+    refused = Answer(outcome="refused", values=(column,), milestone=f"Refuse because of its {column}")
+    return Guard(conditions=live.licence, otherwise=refused)

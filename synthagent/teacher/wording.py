@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 _GREETINGS = ("Hi, please", "Please", "Can you", "I want you to", "Hello, kindly")
-_FUNCTION_WORDS = frozenset(
-    "who whose with from that which and or but in of for on to by at up out over into under when while after as".split()
+_FUNCTION_WORD = re.compile(
+    r"who|whose|with|from|that|which|and|or|but|in|of|for|on|to|by|at|up|out|over|into|under|when|while|after|as", re.I
 )
 _MOST_WORDS = 3
 
@@ -32,7 +32,7 @@ def role_of(persona: str) -> str:
     kept: list[str] = []
     for word in words:
         participle = word.endswith(("ing", "ed")) and kept  # 'a teller | collecting stamps'
-        if word.lower() in _FUNCTION_WORDS or not word[0].isalpha() or participle or len(kept) == _MOST_WORDS:
+        if _FUNCTION_WORD.fullmatch(word) or not word[0].isalpha() or participle or len(kept) == _MOST_WORDS:
             break
         kept.append(word.lower())
     if not kept:

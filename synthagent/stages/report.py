@@ -1,0 +1,307 @@
+"""Stage `report`: all datasets of a run -> `data/report/index.html`, one page that loads nothing.
+
+What a task or a policy wrote is shown as text, never as markup; the page itself forbids scripts and network.
+
+Launch: `synthagent report` or `dvc repro report`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from synthagent import pictures
+from synthagent.params import Params
+from synthagent.proofs import PROOFS
+from synthagent.records import Criterion, Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory, Verdict
+from synthagent.show import visible
+from synthagent.stage import Paths, running, say
+from synthagent.stages.grpo import middling
+from synthagent.statistics import Cell, Difference, summarise
+from synthagent.store import read_keys, read_records, write_text
+
+_LONGEST = 8  # turns of an episode that is shown
+_EDGE = 5  # steps at each end of the learning curve that are averaged
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The run, as its datasets tell it."""
+
+    personas: int
+    tasks: Iterable[Task]
+    rejected: Sequence[Rejected]
+    rubrics: Iterable[Rubric]
+    rollouts: Sequence[Trajectory]
+    rewards: Sequence[Reward]
+    steps: pictures.Steps
+    evaluation: Sequence[Evaluation]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One line of the funnel. `share`: of the proposals, null where it counts something else."""
+
+    name: str
+    count: int
+    share: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """GRPO beside SFT on one split, both sampled."""
+
+    difference: Difference
+    before: Cell
+    after: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the table of an evaluation. `greedy`: the same policy, decoded greedily."""
+
+    cell: Cell
+    greedy: Cell | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A criterion with its verdict."""
+
+    criterion: Criterion
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An episode to read."""
+
+    title: str
+    trajectory: Trajectory
+    reward: Reward
+    task: Task
+    judged: tuple[Judged, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that the template shows. Pictures are SVG elements."""
+
+    comparisons: tuple[Comparison, ...]
+    funnel: tuple[Stage, ...]
+    rejections: Mapping[str, int]
+    facts: Mapping[str, float]
+    lines: Mapping[str, Sequence[Line]]
+    ends: Mapping[str, int]
+    shown: tuple[Shown, ...]
+    pictures: Mapping[str, Sequence[str]]
+
+
+def page_of(inputs: Inputs, seed: int) -> Page:
+    """Count, average, choose episodes, draw."""
+    chosen = choose_episodes(inputs.rollouts, inputs.rewards)
+    census, criteria = _Census(), _Criteria()
+    wanted = {trajectory.task_id for _, trajectory, _ in chosen}
+    tasks = {task.id: task for task in census.counted(inputs.tasks) if task.id in wanted}
+    rolled = {t.task_id for t in inputs.rollouts}
+    rubrics = {rubric.task_id: rubric for rubric in criteria.counted(inputs.rubrics) if rubric.task_id in rolled}
+    earned = [r for r in inputs.rewards if r.reward is not None]
+    accepted, refused = census.tasks, Counter(row.reason for row in inputs.rejected if row.stage == "tasks")
+    proposed = accepted + sum(refused.values())
+    dropped = f"{accepted - criteria.rubrics:,} dropped: their demonstrations executed too little"
+    stages = [
+        ("Proposed", proposed, "tasks by the teacher"),
+        ("Accepted", accepted, "every proof holds"),
+        ("With a rubric", criteria.rubrics, dropped),
+        ("Rolled out", len(rolled), f"{len(inputs.rollouts):,} episodes by the student before RL"),
+        ("To learn from", len(middling(earned)), "their episodes differ in reward: candidates for GRPO"),
+    ]
+    summary = summarise(inputs.evaluation, seed)
+    splits = sorted({cell.split for cell in summary.cells})
+    cells = {(c.policy, c.decoding, c.split, c.difficulty): c for c in summary.cells}
+    return Page(
+        comparisons=tuple(
+            Comparison(d, cells["sft", "sampled", d.split, 0], cells["grpo", "sampled", d.split, 0])
+            for d in summary.differences
+        ),
+        funnel=(
+            Stage("Personas", inputs.personas, None, "seed the proposals"),
+            *(Stage(name, count, count / max(1, proposed), note) for name, count, note in stages),
+        ),
+        rejections={name: refused[name] for name in [*PROOFS, *sorted(set(refused) - set(PROOFS))]},
+        facts={
+            **census.facts(),
+            **criteria.facts(),
+            "episodes": len(inputs.rewards),
+            "errors": len(inputs.rewards) - len(earned),
+            "steps": len(inputs.steps),
+            "first": _mean(row["reward"] for row in inputs.steps[:_EDGE]),
+            "last": _mean(row["reward"] for row in inputs.steps[-_EDGE:]),
+        },
+        lines={split: _lines(cells, split) for split in splits},
+        ends=dict(sorted(Counter(t.end for t in inputs.rollouts).items())),
+        shown=tuple(_shown(*choice, tasks, rubrics) for choice in chosen),
+        pictures={
+            "learning": [_svg(pictures.learning_curve(inputs.steps, [curve])) for curve in pictures.CURVES],
+            "evaluation": [_svg(pictures.policies(summary, split)) for split in splits],
+            "diversity": census.pictures(),
+            "rewards": [
+                _svg(pictures.reward_parts(earned)),
+                _svg(pictures.reward_histogram(earned)),
+                _svg(pictures.criteria_passed(earned, rubrics)),
+            ],
+        },
+    )
+
+
+def choose_episodes(rollouts: Iterable[Trajectory], rewards: Iterable[Reward]) -> list[tuple[str, Trajectory, Reward]]:
+    """A perfect episode, a violating one and one between: those in which most happens, short enough to read."""
+    scored = {r.trajectory_id: r for r in rewards if r.reward is not None}
+    pairs = [(t, scored[t.id]) for t in rollouts if t.id in scored and t.n_turns <= _LONGEST]
+    kinds = {
+        "Perfect": [(t, r) for t, r in pairs if (r.reward or 0) > 1 - 1e-9],
+        "Violating": [(t, r) for t, r in pairs if r.gate == 0],
+        "In between": [(t, r) for t, r in pairs if r.gate and 0 < (r.reward or 0) <= 1 - 1e-9],
+    }
+
+    def eventful(pair: tuple[Trajectory, Reward]) -> tuple[float, ...]:
+        trajectory, reward = pair
+        both = trajectory.n_questions > 0 and trajectory.n_tool_calls > 0
+        return both, reward.subgoals or 0, trajectory.n_turns
+
+    return [(title, *max(found, key=eventful)) for title, found in kinds.items() if found]
+
+
+def render(page: Page) -> str:
+    """The page as HTML. Whatever is not a picture is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def shown(value: Any) -> Any:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=PackageLoader("synthagent"),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": lambda value: f"{value:,}",
+        "share": lambda value: f"{value:.0%}",
+        "score": lambda value: f"{value:.3f}",
+        "between": lambda value: f"{value.low:.2f} to {value.high:.2f}",
+        "change": lambda value: f"{value:+.3f}".replace("-", "\u2212"),
+        "changes": lambda value: f"{value.low:+.3f} to {value.high:+.3f}".replace("-", "\u2212"),
+    }
+    drawn = {name: [Markup(drawing) for drawing in drawings] for name, drawings in page.pictures.items()}
+    template = environment.get_template("report.html.j2")
+    return template.render(page=page, pictures=drawn, light=pictures.COLOURS, dark=pictures.DARK)
+
+
+class _Census:
+    """Counts the tasks that pass by."""
+
+    def __init__(self) -> None:
+        self.domains, self.splits, self.tools = Counter[str](), Counter[str](), Counter[str]()
+        self.levels, self.sizes = Counter[int](), Counter[int]()
+
+    def counted(self, tasks: Iterable[Task]) -> Iterable[Task]:
+        for task in tasks:
+            self.domains[task.domain] += 1
+            self.splits[task.split] += 1
+            self.levels[task.difficulty] += 1
+            self.sizes[len(task.tools)] += 1
+            self.tools.update(tool["function"]["name"] for tool in task.tools)
+            yield task
+
+    @property
+    def tasks(self) -> int:
+        return sum(self.domains.values())
+
+    def facts(self) -> dict[str, float]:
+        return {
+            "domains": len(self.domains),
+            "distinct_tools": len(self.tools),
+            "rare_tools": sum(count == 1 for count in self.tools.values()),
+            "tools_per_task": sum(size * count for size, count in self.sizes.items()) / max(1, self.tasks),
+        }
+
+    def pictures(self) -> list[str]:
+        sizes = {f"{n} tools": self.sizes[n] for n in sorted(self.sizes)}
+        kinds = {f"level {n}": self.levels[n] for n in sorted(self.levels)} | dict(sorted(self.splits.items()))
+        return [
+            _svg(pictures.bars(pictures.commonest(self.domains), "Accepted tasks by domain")),
+            _svg(pictures.bars(pictures.commonest(self.tools), "Commonest tools, in how many tasks", "violet")),
+            _svg(pictures.bars(kinds, "Levels and splits", "green")),
+            _svg(pictures.bars(sizes, "Tools a task", "orange")),
+        ]
+
+
+class _Criteria:
+    """Counts the rubrics that pass by, and their criteria."""
+
+    def __init__(self) -> None:
+        self.rubrics = self.criteria = self.decidable = 0
+
+    def counted(self, rubrics: Iterable[Rubric]) -> Iterable[Rubric]:
+        for rubric in rubrics:
+            self.rubrics += 1
+            self.criteria += len(rubric.criteria)
+            self.decidable += sum(c.check is not None for c in rubric.criteria)
+            yield rubric
+
+    def facts(self) -> dict[str, float]:
+        return {
+            "criteria_per_task": self.criteria / max(1, self.rubrics),
+            "decidable": self.decidable / max(1, self.criteria),
+        }
+
+
+def _lines(cells: Mapping[tuple[str, str, str, int], Cell], split: str) -> list[Line]:
+    """The table of a split: all levels first, then level by level."""
+    ordered = sorted(pictures.in_order(cells.values()), key=lambda c: c.difficulty)
+    of_split = [c for c in ordered if c.split == split and c.decoding != "greedy"]
+    return [Line(c, cells.get((c.policy, "greedy", split, c.difficulty))) for c in of_split]
+
+
+def _shown(
+    title: str, trajectory: Trajectory, reward: Reward, tasks: Mapping[str, Task], rubrics: Mapping[str, Rubric]
+) -> Shown:
+    criteria = {c.id: c for c in rubrics[trajectory.task_id].criteria}
+    judged = tuple(Judged(criteria[verdict.criterion], verdict) for verdict in reward.verdicts)
+    return Shown(title, trajectory, reward, tasks[trajectory.task_id], judged)
+
+
+def _mean(values: Iterable[float]) -> float:
+    given = list(values)
+    return fmean(given) if given else 0.0
+
+
+def _svg(figure: Any) -> str:
+    return pictures.svg(figure, on_page=True)
+
+
+def run(params: Params) -> None:
+    """Read deps, write outs."""
+    with running("report", Paths.report) as metrics:
+        inputs = Inputs(
+            personas=len(read_keys(Paths.personas, Persona)),
+            tasks=read_records(Paths.tasks, Task),
+            rejected=list(read_records(Paths.rejected, Rejected)),
+            rubrics=read_records(Paths.rubrics, Rubric),
+            rollouts=list(read_records(Paths.rollouts, Trajectory)),
+            rewards=list(read_records(Paths.rewards, Reward)),
+            steps=pictures.read_steps(Paths.plots / "grpo.csv"),
+            evaluation=list(read_records(Paths.evaluation, Evaluation)),
+        )
+        html = render(page_of(inputs, params.seed))
+        write_text(Paths.report, html)
+        metrics |= {"kilobytes": round(len(html.encode()) / 1000)}
+        say(f"{Paths.report}: {metrics['kilobytes']} kB, for any browser")
