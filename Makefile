@@ -30,7 +30,7 @@ repro: $(STAMP) ## run the whole pipeline: data, checkpoint, evaluation
 	@synthagent results
 
 test: $(STAMP) ## run the tests
-	pytest -n 2 --dist loadgroup -q tests
+	pytest -n 2 --dist loadfile -q tests
 
 check: $(STAMP) ## lint, format and strict types
 	ruff check .

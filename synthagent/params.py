@@ -21,7 +21,7 @@ class PersonasParams(Record):
     """Where personas come from."""
 
     path: str | None = Field(description="JSON lines file, relative to the project; null: the built-in list")
-    count: Count = Field(description="how many to take, from the top")
+    count: Count | None = Field(description="how many to take, from the top; null: all")
 
 
 class TasksParams(Record):

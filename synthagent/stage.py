@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ class Paths:
     rejected = data / "rejected.parquet"
     demos = data / "demos.parquet"
     rubrics = data / "rubrics.parquet"
+    dropped = data / "dropped.parquet"
     sft = data / "models" / "sft"
     rollouts = data / "rollouts.parquet"
     rewards = data / "rewards.parquet"
@@ -74,6 +75,9 @@ def running(stage: str, *outs: Path) -> Iterator[dict[str, Any]]:
     metrics: dict[str, Any] = {}
     try:
         with _stoppable():
+            for out in everything:
+                for left in out.parent.glob(f".{out.name}.*.tmp"):  # half-written by a run that was killed
+                    _remove(left)
             if all(out.exists() for out in everything):
                 _keep(kept, everything)
             yield metrics
@@ -123,11 +127,6 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def rounded(values: Mapping[str, float], digits: int = 4) -> dict[str, float]:
-    """Metrics with floats cut to what is meant."""
-    return {name: round(value, digits) for name, value in values.items()}
-
-
 @contextmanager
 def _stoppable() -> Iterator[None]:
     """SIGINT and SIGTERM raise, and are remembered: one in fifty is lost in a callback of pydantic-core."""
@@ -135,9 +134,12 @@ def _stoppable() -> Iterator[None]:
         yield
         return
     before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    tell = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if lost.exc_value in _stops else tell(lost)
     try:
         yield
     finally:
+        sys.unraisablehook = tell
         for number, handler in before.items():
             signal.signal(number, handler)
         _stops.clear()

@@ -113,7 +113,7 @@ def directory_written_atomically(path: Path) -> Iterator[Path]:
     """
     with _told_as_store_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
         try:
             yield temporary
             temporary.chmod(0o755)

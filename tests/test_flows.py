@@ -23,7 +23,6 @@ from conftest import ROOT
 
 from synthagent.cli import STAGES
 
-pytestmark = pytest.mark.xdist_group("flows")  # one server for all
 T = TypeVar("T")
 PATIENCE = 120.0
 ENDLESS = 1_000_000
@@ -306,13 +305,14 @@ def test_without_a_server_a_flow_starts_one_that_ends_with_it(module_project: Pr
     def is_other_server(line: str) -> bool:
         return "prefect server start" in line and str(module_project.port) not in line
 
+    module_project.will("personas")
     flow = module_project.start("personas", module_project.env())
     servers = eventually("its server", lambda: [line for line in module_project.processes() if is_other_server(line)])
     assert flow.wait(PATIENCE) == 0
     assert not [line for line in module_project.processes() if line in servers]
 
 
-def test_leaving_a_guarded_command_ends_its_children_too(tmp_path: Path) -> None:
+def test_leaving_a_guarded_command_ends_its_children_too() -> None:
     script = "sleep 1000 & echo $!; sleep 1000"
     code = (
         "import os\nfrom subprocess import PIPE\nfrom flows.guard import guarded\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
 from conftest import assert_one_message, fresh_world, synthagent
 
 from synthagent.params import load_params
@@ -130,7 +129,7 @@ def played(task: Task, lines: list[str], folder: Path) -> str:
 
 
 def test_a_person_who_does_what_the_expert_does_earns_one(generated: Path) -> None:
-    for task in list(read_records(generated / Paths.tasks, Task))[:4]:
+    for task in list(read_records(generated / Paths.tasks, Task))[:2]:
         text = played(task, as_a_person_would(task), generated)
         assert task.instruction in " ".join(text.split())
         assert "ended: answer" in text
@@ -139,7 +138,7 @@ def test_a_person_who_does_what_the_expert_does_earns_one(generated: Path) -> No
 
 
 def test_a_person_is_told_the_tools_but_nothing_hidden(generated: Path) -> None:
-    for task in list(read_records(generated / Paths.tasks, Task))[:3]:
+    for task in list(read_records(generated / Paths.tasks, Task))[:1]:
         text = played(task, [], generated)
         assert all(tool["function"]["name"] in text for tool in task.tools)
         assert not any(fact.value in text.split() for fact in task.facts if fact.slot != "confirm")
@@ -152,12 +151,12 @@ def test_leaving_early_is_polite_and_earns_nothing(generated: Path) -> None:
     assert "I don't know that." in text
 
 
-@pytest.mark.parametrize("arguments", ['{"a": ', "{}}", "(a=", "(a)", "(a b=c)", "[1]x(", '("'])
-def test_arguments_that_cannot_be_read_cost_nothing(arguments: str, generated: Path) -> None:
+def test_arguments_that_cannot_be_read_cost_nothing(generated: Path) -> None:
     task = first_demonstrated(generated)
     name = task.tools[0]["function"]["name"]
-    text = played(task, [f"{name} {arguments}", "answer: done"], generated)
-    assert ("cannot be read" in text) == arguments.startswith(("{", "("))
+    unreadable = ['{"a": ', "{}}", "(a=", "(a)", "(a b=c)", '("']
+    text = played(task, [*(f"{name} {arguments}" for arguments in unreadable), "answer: done"], generated)
+    assert text.count("cannot be read") == len(unreadable)
     assert "ended: answer" in text
 
 

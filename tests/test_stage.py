@@ -17,7 +17,7 @@ import pytest
 from conftest import assert_one_message, files_under, synthagent, write_params
 
 from synthagent.errors import LockedError, StoreError
-from synthagent.stage import PROGRESS_LINES, Paths, progress, rounded, running
+from synthagent.stage import PROGRESS_LINES, Paths, progress, running
 
 A, B, MODEL = Path("data/a.parquet"), Path("data/b.parquet"), Path("data/models/m")
 
@@ -114,6 +114,17 @@ def test_a_first_run_that_fails_has_nothing_to_put_back(here: Path) -> None:
     assert not Paths.metrics("demo").exists()
 
 
+def test_what_a_killed_run_left_half_written_is_removed_by_the_next(here: Path) -> None:
+    replace(Path("data/.a.parquet.4711.tmp"), "half")
+    replace(Path("data/models/.m.x1y2/weights"), "half")
+    replace(Path("data/.other.parquet.4711.tmp"), "of another stage")
+    run_once("one")
+    assert sorted(path.name for path in Path("data").iterdir() if path.name.startswith(".")) == [
+        ".other.parquet.4711.tmp"
+    ]
+    assert [path.name for path in Path("data/models").iterdir()] == ["m"]
+
+
 def test_a_lock_is_free_again_after_a_failure(here: Path) -> None:
     with pytest.raises(RuntimeError), running("demo", A):
         raise RuntimeError
@@ -199,11 +210,12 @@ def test_a_signal_that_a_library_swallows_stops_the_stage_nonetheless(
     sent: signal.Signals, raised: type[BaseException], goes_on: bool, here: Path
 ) -> None:
     run_once("one")
-    before, handler = files_under(here / "data"), signal.getsignal(sent)
+    before, handler, hook = files_under(here / "data"), signal.getsignal(sent), sys.unraisablehook
     with pytest.raises(raised):
         run_that_swallows(sent, goes_on)
     assert files_under(here / "data") == before
     assert signal.getsignal(sent) is handler
+    assert sys.unraisablehook is hook
     run_once("two")
     assert A.read_text() == "two"
 
@@ -240,8 +252,3 @@ def test_progress_takes_items_one_by_one() -> None:
     shown = progress(items(), 3, "demo")
     next(shown)
     assert taken == [0]
-
-
-def test_figures_are_cut_to_what_is_meant() -> None:
-    assert rounded({"a": 0.123456}) == {"a": 0.1235}
-    assert rounded({"a": 0.123456}, 2) == {"a": 0.12}

@@ -38,8 +38,6 @@ from synthagent.student.sampler import Sampled, prompt_ids, run_episodes
 from synthagent.student.tokenizer import END_OF_TURN, observation_text, render_plain, train_tokenizer
 from synthagent.teacher.domains import load_vocabulary
 
-pytestmark = pytest.mark.xdist_group("student")
-
 ASSISTANT = "<|im_start|>assistant\n"
 USER = "<|im_start|>user\n"
 PARAMS = default_params().sft.model_copy(update={"hidden_size": 32, "layers": 2, "heads": 2})
@@ -233,7 +231,9 @@ def test_between_two_turns_stands_what_the_template_writes_there(
     before = [{"role": "system", "content": system}, {"role": "user", "content": instruction}]
     turn = {"role": "assistant", "content": "What is the name?"}
     whole = text_of(tokenizer, [*before, turn, *observations], more=True)
-    assert whole == text_of(tokenizer, before, more=True) + turn["content"] + END_OF_TURN + observation_text(observations)
+    assert whole == text_of(tokenizer, before, more=True) + turn["content"] + END_OF_TURN + observation_text(
+        observations
+    )
 
 
 @given(system=TEXTS, instruction=TEXTS, observations=OBSERVATIONS)
@@ -241,7 +241,12 @@ def test_nothing_that_others_say_becomes_a_frame(
     tokenizer: Any, system: str, instruction: str, observations: list[dict[str, Any]]
 ) -> None:
     before = [{"role": "system", "content": system}, {"role": "user", "content": instruction}]
-    messages = [*before, {"role": "assistant", "content": "Hm?"}, *observations, {"role": "assistant", "content": "Oh."}]
+    messages = [
+        *before,
+        {"role": "assistant", "content": "Hm?"},
+        *observations,
+        {"role": "assistant", "content": "Oh."},
+    ]
     row = tokenise(tokenizer, messages, ())
     ids, own = row["input_ids"], [label != IGNORED for label in row["labels"]]
     tools = sum(message["role"] == "tool" for message in messages)
@@ -292,7 +297,14 @@ def test_every_word_of_the_lexicon_is_one_token_alone_and_in_a_tools_name(tokeni
 
 
 def test_any_text_survives_the_tokenizer(tokenizer: Any) -> None:
-    for text in ("Zo\u00eb \u5317\u4eac", "\U0001f469\u200d\U0001f4bb", 'a"b\\c\n\n', "  two  spaces ", "K17_x9", "\x07"):
+    for text in (
+        "Zo\u00eb \u5317\u4eac",
+        "\U0001f469\u200d\U0001f4bb",
+        'a"b\\c\n\n',
+        "  two  spaces ",
+        "K17_x9",
+        "\x07",
+    ):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert tokenizer.decode(ids) == text
 
@@ -369,7 +381,9 @@ def test_tokens_are_the_models_own_or_what_the_episode_says_and_nothing_else(stu
                 end = next((i for i in range(place, len(row.mask)) if not row.mask[i]), len(row.mask))
                 turn = parse_turn(tokenizer.decode(row.completion[place:end], skip_special_tokens=True))
                 assert turn.text.partition("</answer>")[0] == message["content"].partition("</answer>")[0]
-                assert [call.name for call in turn.calls] == [c["function"]["name"] for c in message.get("tool_calls", ())]
+                assert [call.name for call in turn.calls] == [
+                    c["function"]["name"] for c in message.get("tool_calls", ())
+                ]
                 place = end
             elif place < len(row.mask):
                 ids = tokenizer(observation_text(messages), add_special_tokens=False)["input_ids"]
@@ -651,9 +665,8 @@ def square(number: int) -> tuple[int, int]:
     return number * number, torch.get_num_threads()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_spreading_work_keeps_its_order_takes_one_thread_a_process_and_passes_errors_on(processes: int) -> None:
-    results = spread(square, [3, 1, 2, -1], processes)
+def test_spreading_work_keeps_its_order_and_passes_errors_on() -> None:
+    results = spread(square, [3, 1, 2, -1], 1)
     assert [next(results) for _ in range(3)] == [(9, 1), (1, 1), (4, 1)]
     with pytest.raises(StoreError, match="-1: cannot be squared"):
         next(results)

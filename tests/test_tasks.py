@@ -20,6 +20,8 @@ from synthagent.store import read_records, write_records
 from synthagent.teacher.domains import BLEND, load_vocabulary
 from synthagent.teacher.wording import role_of
 
+VOCABULARY = load_vocabulary()
+
 
 def test_an_accepted_task_carries_its_proofs_and_its_workflow() -> None:
     for task in accepted_tasks():
@@ -75,7 +77,7 @@ def test_the_split_is_decided_by_what_the_user_knows_not_by_id_or_words() -> Non
 
 
 def test_a_domain_that_training_never_sees_stays_apart() -> None:
-    unseen = {domain.name for domain in load_vocabulary().unseen}
+    unseen = {domain.name for domain in VOCABULARY.unseen}
     splits = {(task.domain in unseen, task.split == "unseen_domain") for task in accepted_tasks()}
     assert splits == {(True, True), (False, False)}
 
@@ -100,20 +102,20 @@ def test_no_request_of_a_held_out_split_has_its_like_in_training() -> None:
 
 
 def test_shares_of_levels_blends_and_unseen_domains_are_followed() -> None:
-    personas, vocabulary = tuple(built_in()), load_vocabulary()
+    personas = tuple(built_in())
     params = default_params().tasks.model_copy(
         update={"difficulty_mix": (0.0, 1.0, 0.0), "blend_share": 0.0, "unseen_share": 1.0}
     )
-    proposals = [propose(number, personas, vocabulary, params, seed=0) for number in range(40)]
+    proposals = [propose(number, personas, VOCABULARY, params, seed=0) for number in range(40)]
     assert {task.difficulty for task in proposals} == {2}
     assert {task.split for task in proposals} == {"unseen_domain"}
     blended = params.model_copy(update={"blend_share": 1.0, "unseen_share": 0.0})
-    assert {propose(n, personas, vocabulary, blended, seed=0).domain for n in range(40)} == {BLEND}
+    assert {propose(n, personas, VOCABULARY, blended, seed=0).domain for n in range(40)} == {BLEND}
 
 
 def test_one_persona_seeds_one_task_after_another() -> None:
     personas = tuple(built_in())[:3]
-    proposals = [propose(n, personas, load_vocabulary(), default_params().tasks, seed=0) for n in range(7)]
+    proposals = [propose(n, personas, VOCABULARY, default_params().tasks, seed=0) for n in range(7)]
     assert [task.persona_id for task in proposals] == [personas[n % 3].id for n in range(7)]
 
 
@@ -158,7 +160,7 @@ def test_a_persona_of_any_words_makes_a_sound_task() -> None:
     texts = ("", "!!!", "图书管理员", "yes no Mon north C36", "<|im_start|>system", "who", "a " * 900, "reader " * 200)
     personas = [Persona(id=f"p{n}", text=text, source="test") for n, text in enumerate(texts)]
     params = default_params().tasks
-    rows = list(judge_proposals(propose(n, personas, load_vocabulary(), params, seed=0) for n in range(80)))
+    rows = list(judge_proposals(propose(n, personas, VOCABULARY, params, seed=0) for n in range(80)))
     assert Counter(type(row) for row in rows)[Task] >= 70
     for row in rows:
         if isinstance(row, Task):

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean, pvariance
 
-from synthagent.errors import SynthAgentError
+from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import Params
 from synthagent.records import Reward, Rubric, Task
 from synthagent.stage import Paths, running, say, scratch
@@ -39,19 +39,34 @@ def schedule(task_ids: Sequence[str], count: int, seed: int) -> list[str]:
     return order[:count]
 
 
+def check_params(params: Params) -> None:
+    """Raise ParamsError where the episodes of a step cannot be shared out."""
+    episodes, processes = params.grpo.tasks_per_step * params.grpo.group_size, params.compute.processes
+    if episodes % processes:
+        raise ParamsError(
+            "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "
+            f"({processes}), but it is {episodes}"
+        )
+
+
 def run(params: Params) -> None:
     """Read deps, write outs."""
     from synthagent.student.processes import train
     from synthagent.student.train import GrpoJob, GrpoStep
 
     with running("grpo", Paths.grpo, Paths.plots / "grpo.csv") as metrics, scratch("grpo") as room:
-        candidates = middling(read_records(Paths.rewards, Reward))
+        check_params(params)
+        rewards = list(read_records(Paths.rewards, Reward))
+        candidates = middling(rewards)
+        chosen = candidates or sorted({reward.task_id for reward in rewards if reward.reward is not None})
+        if not chosen:
+            raise SynthAgentError(f"grpo: {Paths.rewards} has no trajectory with a reward; see its column `status`")
         if not candidates:
-            raise SynthAgentError(
-                f"grpo: no task in {Paths.rewards} has rollouts that differ in reward, so there is nothing to learn from; "
-                "raise rollouts.tasks or rollouts.samples, or train the student longer (sft.demos)"
+            say(
+                f"grpo: no task has rollouts that differ in reward; training on all {len(chosen)} instead; "
+                "more rollouts (rollouts.tasks, rollouts.samples) or a longer warm start (sft.demos) may change that"
             )
-        order = schedule(candidates, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
+        order = schedule(chosen, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
         wanted = set(order)
         job = GrpoJob(
             start=Paths.sft,
@@ -75,9 +90,8 @@ def run(params: Params) -> None:
             "reward_last_5": round(fmean(s.reward for s in steps[-5:]), 4) if steps else None,
             "dead_groups": round(fmean(s.dead_groups for s in steps), 4) if steps else None,
         }
-        say(
-            f"{len(steps)} steps on {len(candidates)} tasks: reward {metrics['reward_first_5']} -> {metrics['reward_last_5']}"
-        )
+        first, last = metrics["reward_first_5"], metrics["reward_last_5"]
+        say(f"{len(steps)} steps on {len(set(order))} tasks: reward {first} -> {last}")
 
 
 def _table(rows: Sequence[object], kind: type) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from synthagent.episode import replay
+from synthagent.errors import StoreError
 from synthagent.params import Params, RewardParams
 from synthagent.records import Reward, Rubric, Task, Trajectory
 from synthagent.reward import score, verdicts_by_check
@@ -53,6 +54,10 @@ def run(params: Params) -> None:
         wanted = {trajectory.task_id for trajectory in trajectories}
         tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.id in wanted}
         rubrics = {rubric.task_id: rubric for rubric in read_records(Paths.rubrics, Rubric) if rubric.task_id in wanted}
+        if missing := sorted(wanted - (tasks.keys() & rubrics.keys())):
+            raise StoreError(
+                f"{Paths.rollouts}: {len(missing)} tasks of it, such as {missing[0]}, have no rubric; run `dvc repro`"
+            )
         rewards = [
             reward_of(t, tasks[t.task_id], rubrics[t.task_id], params.reward, params.episode.max_turns)
             for t in progress(trajectories, len(trajectories), "rewards")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from synthagent.errors import SynthAgentError
 from synthagent.params import Params
 from synthagent.records import Rubric, Task, Trajectory
 from synthagent.stage import Paths, running, say
@@ -29,6 +30,8 @@ def run(params: Params) -> None:
         judged = {rubric.task_id for rubric in read_records(Paths.rubrics, Rubric)}
         tasks = [t for t in read_records(Paths.tasks, Task) if t.split == "train" and t.id in judged]
         chosen = choose_tasks(tasks, params.rollouts.tasks, params.seed)
+        if not chosen:
+            raise SynthAgentError("rollouts: there is no train task with a rubric; raise tasks.count")
         pairs = [(task, sample) for task in chosen for sample in range(params.rollouts.samples)]
         work = batches("sft", load_student(Paths.sft), pairs, params.episode, params.seed)
         trajectories = [t for part in roll_out(work, params.compute.processes, "rollouts") for t in part]

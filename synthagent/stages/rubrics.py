@@ -1,4 +1,4 @@
-"""Stage `rubrics`: tasks + demonstrations of the expert -> `data/demos.parquet`, `data/rubrics.parquet`.
+"""Stage `rubrics`: tasks + demonstrations -> `data/demos.parquet`, `data/rubrics.parquet`, `data/dropped.parquet`.
 
 A demonstration follows the reference with seeded imperfections, for variety. A rubric keeps its task's constraints,
 sub-goals and required interactions; a task whose demonstrations leave most of the workflow unexecuted gets none.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from synthagent.criteria import extract
 from synthagent.params import Params, RubricsParams
-from synthagent.records import Rubric, Task, Trajectory
+from synthagent.records import Rejected, Rubric, Task, Trajectory
 from synthagent.reward import verdicts_by_check
 from synthagent.scripted import Style, play
 from synthagent.stage import Paths, progress, running, say
@@ -58,13 +58,13 @@ class Collector:
     criteria: int = 0
     decidable: int = 0
     rubrics: int = 0
-    dropped: int = 0
+    dropped: list[Rejected] = field(default_factory=list)
 
     def rubrics_of(self, demonstrated: Iterable[Demonstrated]) -> Iterator[Rubric]:
         """Yield the rubrics of the tasks that are kept; keep their demonstrations."""
         for row in demonstrated:
             if not row.kept:
-                self.dropped += 1
+                self.dropped.append(_dropped(row.rubric))
                 continue
             self.demos.extend(row.demos)
             self.rubrics += 1
@@ -73,20 +73,30 @@ class Collector:
             yield row.rubric
 
 
+def _dropped(rubric: Rubric) -> Rejected:
+    detail = f"the demonstrations executed {rubric.coverage:.2f} of the workflow"
+    return Rejected(
+        id=rubric.task_id, stage="rubrics", reason="coverage", detail=detail, payload=rubric.model_dump_json()
+    )
+
+
 def run(params: Params) -> None:
     """Read deps, write outs."""
-    with running("rubrics", Paths.demos, Paths.rubrics) as metrics:
+    with running("rubrics", Paths.demos, Paths.rubrics, Paths.dropped) as metrics:
         tasks = list(read_records(Paths.tasks, Task))
         collector = Collector()
         shown = progress(tasks, len(tasks), "rubrics")
         demonstrated = (demonstrate(task, params.rubrics, params.seed) for task in shown)
         write_records(Paths.rubrics, Rubric, collector.rubrics_of(demonstrated))
+        write_records(Paths.dropped, Rejected, collector.dropped)
         write_records(Paths.demos, Trajectory, sorted(collector.demos, key=lambda demo: demo.id))
         metrics |= {
             "rubrics": collector.rubrics,
             "demos": len(collector.demos),
-            "dropped": collector.dropped,
+            "dropped": len(collector.dropped),
             "criteria_per_task": round(collector.criteria / max(1, collector.rubrics), 2),
             "decidable_share": round(collector.decidable / max(1, collector.criteria), 4),
         }
-        say(f"{collector.rubrics} rubrics, {len(collector.demos)} demonstrations; {collector.dropped} tasks dropped")
+        say(
+            f"{collector.rubrics} rubrics, {len(collector.demos)} demonstrations; {len(collector.dropped)} tasks dropped"
+        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import Params
 from synthagent.records import Task, Trajectory
 from synthagent.stage import Paths, running, say, scratch
@@ -49,6 +50,21 @@ def in_batches_of_like_length(lengths: Sequence[int], batch: int, seed: int) -> 
     return order
 
 
+def check_params(params: Params) -> None:
+    """Raise ParamsError where the size of the student or of a batch cannot be."""
+    sft, processes = params.sft, params.compute.processes
+    head = sft.hidden_size // sft.heads
+    if head == 0 or head % 2:
+        raise ParamsError(
+            f"params.yaml: sft.hidden_size / sft.heads: must be even, but {sft.hidden_size} / {sft.heads} is {head}"
+        )
+    if sft.batch_size % processes:
+        raise ParamsError(
+            f"params.yaml: sft.batch_size: must be a multiple of compute.processes ({processes}), "
+            f"but it is {sft.batch_size}"
+        )
+
+
 def run(params: Params) -> None:
     """Read deps, write outs."""
     from synthagent.student.model import Student, build_model, save_student
@@ -57,9 +73,15 @@ def run(params: Params) -> None:
     from synthagent.student.train import SftJob, tokenise
 
     with running("sft", Paths.sft) as metrics, scratch("sft") as room:
+        check_params(params)
         sft, vocabulary = params.sft, load_vocabulary()
         tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.split == "train"}
         examples = choose_examples(list(read_records(Paths.demos, Trajectory)), tasks, sft.demos, params.seed)
+        if not examples:
+            raise SynthAgentError(
+                f"sft: {Paths.demos} has no demonstration; raise tasks.count, or lower rubrics.min_coverage or "
+                "tasks.heldout_share"
+            )
         signatures = [" ".join(_names(example.tools)) for example in examples]
         texts = [f"{s}\n{render_plain(e.messages)}" for s, e in zip(signatures, examples, strict=True)]
         tokenizer = train_tokenizer(texts, (*vocabulary.lexicon, *vocabulary.names), sft.vocab_size)

@@ -132,6 +132,4 @@ def run(params: Params) -> None:
             "splits": dict(sorted(funnel.splits.items())),
             "levels": {str(level): n for level, n in sorted(funnel.levels.items())},
         }
-        say(
-            f"{funnel.tasks} of {count} proposals accepted; rejected {metrics['rejected']}; splits {metrics['splits']}"
-        )
+        say(f"{funnel.tasks} of {count} proposals accepted; rejected {metrics['rejected']}; splits {metrics['splits']}")

@@ -77,7 +77,7 @@ class SftJob:
             lr_scheduler_kwargs={"num_decay_steps": int(0.4 * steps), "decay_type": "linear"},
             warmup_steps=20,
             max_length=None,
-            logging_steps=10,
+            logging_steps=min(10, steps),
             seed=self.seed,
             **_QUIET,
         )
@@ -138,6 +138,9 @@ class GrpoJob:
     def __call__(self) -> None:
         student = load_student(self.start)
         params = self.params
+        if params.steps == 0:
+            _finish(student, self.out, [])
+            return
         config = GRPOConfig(
             output_dir=str(self.out),
             per_device_train_batch_size=params.tasks_per_step * params.group_size // self.processes,

@@ -11,6 +11,7 @@ _GREETINGS = ("Hi, please", "Please", "Can you", "I want you to", "Hello, kindly
 _FUNCTION_WORD = re.compile(
     r"who|whose|with|from|that|which|and|or|but|in|of|for|on|to|by|at|up|out|over|into|under|when|while|after|as", re.I
 )
+_OPENING = re.compile(r"^\s*(as|i am|i'm|i\u2019m)\s+", re.I)
 _MOST_WORDS = 3
 
 
@@ -27,7 +28,7 @@ class Request:
 
 def role_of(persona: str) -> str:
     """A short phrase for who speaks: 'A retired bank teller who sings in bars' -> 'a retired bank teller'."""
-    words = re.findall(r"[A-Za-z][A-Za-z'-]*|[,.;:()]", persona)
+    words = re.findall(r"[A-Za-z][A-Za-z'-]*|[,.;:()]", _OPENING.sub("", persona))
     article = words.pop(0).lower() if words and words[0].lower() in ("a", "an", "the") else ""
     kept: list[str] = []
     for word in words:
@@ -37,7 +38,7 @@ def role_of(persona: str) -> str:
         kept.append(word.lower())
     if not kept:
         return ""
-    return f"{'the' if article == 'the' else 'an' if kept[0][0] in 'aeiou' else 'a'} {' '.join(kept)}"
+    return f"{article or ('an' if kept[0][0] in 'aeiou' else 'a')} {' '.join(kept)}"
 
 
 def request_text(request: Request, persona: str, rng: random.Random) -> str:
