@@ -116,7 +116,7 @@ def test_a_first_run_that_fails_has_nothing_to_put_back(here: Path) -> None:
 
 def test_what_a_killed_run_left_half_written_is_removed_by_the_next(here: Path) -> None:
     replace(Path("data/.a.parquet.4711.tmp"), "half")
-    replace(Path("data/models/.m.x1y2/weights"), "half")
+    replace(Path("data/models/.m.x1y2.tmp/weights"), "half")
     replace(Path("data/.other.parquet.4711.tmp"), "of another stage")
     run_once("one")
     assert sorted(path.name for path in Path("data").iterdir() if path.name.startswith(".")) == [

@@ -98,5 +98,5 @@ def run(params: Params) -> None:
             "decidable_share": round(collector.decidable / max(1, collector.criteria), 4),
         }
         say(
-            f"{collector.rubrics} rubrics, {len(collector.demos)} demonstrations; {len(collector.dropped)} tasks dropped"
+            f"{collector.rubrics} rubrics, {len(collector.demos)} demonstrations; {len(collector.dropped)} dropped"
         )
