@@ -7,7 +7,7 @@ an event. What a policy sends is untrusted: a refused call changes nothing, and 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,16 +94,16 @@ class World:
             name: {row[table.key]: dict(row) for row in table.rows} for name, table in spec.tables.items()
         }
         self.events: list[Event] = []
-        self._validators = validators
+        self._validators, self._effects = validators, spec.effects
         self._created = 0
 
     def call(self, name: str, args: Any) -> ToolEvent:
         """Run a tool, all of its effects or none. Errors are observations: `ok` is false, `result` has `error`."""
         valid = False
         try:
-            self._validate(name, args)
+            effects = self._effects_of(name, args)
             valid = True
-            event = ToolEvent(name, args, True, self._run(self.spec.effects[name], args))
+            event = ToolEvent(name, args, True, self._run(effects, args))
         except ToolError as refusal:
             event = ToolEvent(name, args if valid else {}, False, {"error": str(refusal)}, valid)
         self.events.append(event)
@@ -113,9 +113,10 @@ class World:
         """A copy of all tables, comparable with `==`."""
         return {name: {key: dict(row) for key, row in rows.items()} for name, rows in self.tables.items()}
 
-    def _validate(self, name: str, args: Any) -> None:
-        validator = self._validators.get(name)
-        if validator is None or name not in self.spec.effects:
+    def _effects_of(self, name: str, args: Any) -> Sequence[Effect]:
+        """What the tool does, once its arguments have passed its schema."""
+        validator, effects = self._validators.get(name), self._effects.get(name)
+        if validator is None or effects is None:
             raise ToolError("no such tool")
         if not isinstance(args, dict):
             raise ToolError("bad arguments")
@@ -124,6 +125,7 @@ class World:
                 raise ToolError(_first_fault(validator, args))
         except ValueError:  # JSON that the validator cannot take, such as half a surrogate pair
             raise ToolError("bad arguments") from None
+        return effects
 
     def _run(self, effects: Sequence[Effect], args: Mapping[str, Any]) -> dict[str, Any]:
         if len(effects) == 1 and effects[0].op != "create":  # the common case, kept fast
@@ -146,8 +148,10 @@ class World:
                 where = effect.where.items()
                 rows = [row for row in table.values() if all(row.get(c) == args.get(a) for c, a in where)]
             case _:
-                key = args.get(effect.key or "")
-                row = table.get(key) if isinstance(key, Hashable) else None
+                try:
+                    row = table.get(args.get(effect.key or ""))
+                except TypeError:  # a lax schema let a list through, which is no key
+                    row = None
                 rows = [] if row is None else [row]
         if not rows and effect.op != "create":
             raise ToolError(NOT_FOUND)
@@ -171,8 +175,11 @@ class World:
                 table.pop(args[effect.key or ""], None)
             case _:
                 pass
-        shown = [{name: row.get(column) for name, column in effect.returns.items()} for row in rows]
-        return shown[0] if len(rows) == 1 else {"results": shown}
+        returns = effect.returns.items()
+        if len(rows) == 1:
+            row = rows[0]
+            return {name: row.get(column) for name, column in returns}
+        return {"results": [{name: row.get(column) for name, column in returns} for row in rows]}
 
 
 def _value(source: Any, args: Mapping[str, Any]) -> Any:

@@ -391,31 +391,32 @@ def as_ordinary_user() -> None:
 @pytest.mark.parametrize("stage", ["tasks", "rubrics", "sft"])
 def test_on_a_full_disk_a_stage_says_so_and_keeps_what_was_there(stage: str, project: Project) -> None:
     before = files_under(project.data)
-    assert_told(project.stage(stage, before=with_little_disk), "cannot be written: File too large")
+    assert_told(project.stage(stage, before=with_little_disk), "cannot be written: ", "File too large")
     assert files_under(project.data) == before
 
 
-@pytest.mark.parametrize("place", ["data", "data/metrics", ".cache/last", ".cache/locks"])
+@pytest.mark.parametrize("place", ["data", "data/metrics"])
 def test_where_nothing_may_be_written_a_stage_says_so_and_keeps_what_was_there(place: str, project: Project) -> None:
     before = files_under(project.data)
     folders = [path for path in (project.folder / place, *(project.folder / place).rglob("*")) if path.is_dir()]
     for path in folders:
         path.chmod(0o555)
     try:
-        assert_told(project.stage("rubrics", before=as_ordinary_user), "cannot be written: Permission denied")
+        assert_told(project.stage("rubrics", before=as_ordinary_user), "cannot be written: ", "Permission denied")
     finally:
         for path in folders:
             path.chmod(0o755)
     assert files_under(project.data) == before
 
 
-def assert_told(finished: subprocess.CompletedProcess[str], part: str) -> None:
+def assert_told(finished: subprocess.CompletedProcess[str], *parts: str) -> None:
     """As `assert_one_message`, but the stage may have said other things before."""
     assert finished.returncode == 1, finished
     assert "Traceback" not in finished.stderr
     (line,) = [line for line in finished.stderr.splitlines() if line.startswith("synthagent: ")]
     assert finished.stderr.strip().endswith(line)
-    assert part in line
+    for part in parts:
+        assert part in line
 
 
 def test_ctrl_c_in_a_training_of_two_processes_ends_both_with_one_line(project: Project, tmp_path: Path) -> None:

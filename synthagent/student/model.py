@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import logging
 
@@ -59,9 +60,17 @@ def load_student(path: Path) -> Student:
 
 
 def save_student(student: Student, path: Path) -> None:
-    """Write a checkpoint; the same weights give the same bytes."""
-    student.model.save_pretrained(path)
-    student.tokenizer.save_pretrained(path)
+    """Write a checkpoint; the same weights give the same bytes.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    logging.disable_progress_bar()
+    try:
+        student.model.save_pretrained(path)
+        student.tokenizer.save_pretrained(path)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{path}: cannot be written: {error}; what was there is unchanged") from error
 
 
 def single_threaded() -> None:

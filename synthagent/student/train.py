@@ -23,6 +23,7 @@ from synthagent.params import EpisodeParams, GrpoParams, RewardParams, SftParams
 from synthagent.records import Rubric, Task
 from synthagent.reward import Score, score_world
 from synthagent.stage import progress
+from synthagent.store import write_text
 from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, load_student, save_student
 from synthagent.student.optimizer import MuonAdamW
@@ -252,7 +253,7 @@ def _summary(log: dict[str, Any]) -> GrpoStep:
 def _finish(student: Student, out: Path, log: Any) -> None:
     if is_first():
         save_student(student, out)
-        (out / LOG).write_text(json.dumps(log))
+        write_text(out / LOG, json.dumps(log))
 
 
 class _Monitor(TrainerCallback):  # type: ignore[misc]
