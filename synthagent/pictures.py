@@ -51,6 +51,7 @@ DARK = {
 }
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _AVERAGED = 5  # steps in a moving average
+_WIDTH = 3.8  # inches of a panel: what fits a phone
 _TOP = 12  # names in a list of the commonest
 _LONGEST = 26  # characters of a label
 _BUCKETS = {"0": 0.0, "up to .25": 0.25, "up to .5": 0.5, "up to .75": 0.75, "below 1": 1 - 1e-9, "1": 1.0}
@@ -103,7 +104,7 @@ def learning_curve(steps: Steps, curves: Sequence[Curve] = CURVES[:4]) -> Figure
     columns = min(2, len(curves))
     lines = -(-len(curves) // columns)
     with _style():
-        figure = _figure(4.4 * columns, 2.3 * lines)
+        figure = _figure(_WIDTH * columns, 2.1 * lines)
         for axes, curve in zip(figure.subplots(lines, columns, squeeze=False).flat, curves, strict=False):
             axes.set_title(curve.title, loc="left")
             _plain(axes)
@@ -121,7 +122,7 @@ def learning_curve(steps: Steps, curves: Sequence[Curve] = CURVES[:4]) -> Figure
 def bars(values: Mapping[str, float], title: str, colour: str = "blue", shares: bool = False) -> Figure:
     """Horizontal bars, in the given order, each with its value. `shares`: of [0, 1]."""
     with _style():
-        figure = _figure(4.4, 0.5 + 0.24 * max(1, len(values)))
+        figure = _figure(_WIDTH, 0.5 + 0.24 * max(1, len(values)))
         axes = figure.subplots()
         figure.suptitle(title, x=0.01, ha="left")
         _plain(axes)
@@ -145,7 +146,7 @@ def policies(summary: Summary, split: str) -> Figure:
     cells = in_order(cell for cell in summary.cells if cell.split == split and not cell.difficulty)
     names = list(dict.fromkeys(cell.policy for cell in cells))
     with _style():
-        figure = _figure(4.4, 0.8 + 0.3 * max(1, len(names)))
+        figure = _figure(_WIDTH, 0.8 + 0.3 * max(1, len(names)))
         axes = figure.subplots()
         figure.suptitle(f"Reward on {split}, with 95% intervals", x=0.01, ha="left")
         _plain(axes)
@@ -195,11 +196,11 @@ def criteria_passed(rewards: Sequence[Reward], rubrics: Mapping[str, Rubric]) ->
     return bars(means, "Criteria passed, by kind", "violet", shares=True)
 
 
-def commonest(counts: Mapping[str, int]) -> dict[str, int]:
-    """The largest counts in order, and the sum of the others."""
+def commonest(counts: Mapping[str, int], rest: bool = True) -> dict[str, int]:
+    """The largest counts in order, and with `rest` the sum of the others."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    top, rest = dict(ranked[:_TOP]), ranked[_TOP:]
-    return top | {f"{len(rest):,} others": sum(count for _, count in rest)} if rest else top
+    top, others = dict(ranked[:_TOP]), ranked[_TOP:]
+    return top | {f"{len(others):,} others": sum(n for _, n in others)} if rest and others else top
 
 
 def in_order(cells: Iterable[Cell]) -> list[Cell]:

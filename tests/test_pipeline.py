@@ -419,9 +419,22 @@ def assert_told(finished: subprocess.CompletedProcess[str], *parts: str) -> None
         assert part in line
 
 
+def test_ctrl_c_while_a_stage_still_loads_puts_back_what_dvc_removed(project: Project, tmp_path: Path) -> None:
+    before = files_under(project.data)
+    shutil.rmtree(project.data / "models" / "sft")
+    (project.data / "metrics" / "sft.json").unlink()
+    log = tmp_path / "log"
+    process = project.start(log, "synthagent", "sft")
+    wait_for("the import of torch", lambda: "libtorch" in Path(f"/proc/{process.pid}/maps").read_text())
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(PATIENCE) == 130, log.read_text()
+    assert log.read_text() == "synthagent: interrupted; the outs of the last complete run are in place\n"
+    assert files_under(project.data) == before
+
+
 def test_ctrl_c_in_a_training_of_two_processes_ends_both_with_one_line(project: Project, tmp_path: Path) -> None:
     before = files_under(project.data)
-    project.params(compute__processes=2, rubrics__demos_per_task=2, sft__layers=6)
+    project.params(compute__processes=2, sft__layers=6)
     log = tmp_path / "log"
     process = project.start(log, "synthagent", "sft", env={PROGRESS_LINES: "1"})
     wait_for("a step of the training", lambda: "@progress" in log.read_text() or process.poll() is not None)

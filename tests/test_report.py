@@ -77,6 +77,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def html(dataset: Path) -> str:
+    """The page of the run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(dataset)
+        return written()
+
+
 @pytest.fixture
 def run(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run, which is also the working directory."""
@@ -91,9 +99,7 @@ def written() -> str:
 
 
 class Tags(HTMLParser):
-    """Collects elements, their attributes and the text between them; checks that they are closed in order."""
-
-    VOID = ("meta", "path", "use", "rect")
+    """Collects elements, their attributes and the text between them; checks that each is closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -123,8 +129,7 @@ class Tags(HTMLParser):
         return " ".join(self.words)
 
 
-def test_the_page_is_whole_and_loads_nothing(run: Path) -> None:
-    html = written()
+def test_the_page_is_whole_and_loads_nothing(html: str, dataset: Path) -> None:
     page = Tags(html)
     names = {name for name, _ in page.elements}
     assert {"html", "title", "section", "svg", "table", "article"} <= names
@@ -133,11 +138,10 @@ def test_the_page_is_whole_and_loads_nothing(run: Path) -> None:
         assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "action")]
         assert (attributes.get("href") or "#").startswith("#")
     assert not re.search(r"https?://|@import|url\((?!#)", html)
-    assert str(run) not in html
+    assert str(dataset) not in html
 
 
-def test_links_and_references_lead_to_something_and_ids_are_unique(run: Path) -> None:
-    html = written()
+def test_links_and_references_lead_to_something_and_ids_are_unique(html: str) -> None:
     ids = [attributes["id"] for _, attributes in Tags(html).elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     wanted = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', html))
@@ -145,13 +149,13 @@ def test_links_and_references_lead_to_something_and_ids_are_unique(run: Path) ->
     assert {name for pair in wanted for name in pair if name} <= set(ids)
 
 
-def test_the_same_run_gives_the_same_bytes(run: Path) -> None:
-    assert written() == written()
+def test_the_same_run_gives_the_same_bytes(html: str, run: Path) -> None:
+    assert written() == html
     assert json.loads(Paths.metrics("report").read_text())["kilobytes"] > 10
 
 
-def test_the_page_shows_the_figures_of_the_datasets(run: Path) -> None:
-    text = Tags(written()).text
+def test_the_page_shows_the_figures_of_the_datasets(html: str, run: Path) -> None:
+    text = Tags(html).text
     accepted, judged = list(read_records(Paths.tasks, Task)), list(read_records(Paths.rubrics, Rubric))
     people = len(list(read_records(Paths.personas, Persona)))
     proposed = default_params().model_copy().tasks.model_copy(update={"count": 150}).count
@@ -176,8 +180,7 @@ def test_the_page_shows_the_figures_of_the_datasets(run: Path) -> None:
         assert curve.title in text
 
 
-def test_a_perfect_and_a_violating_episode_can_be_read_with_their_verdicts(run: Path) -> None:
-    html = written()
+def test_a_perfect_and_a_violating_episode_can_be_read_with_their_verdicts(html: str, run: Path) -> None:
     chosen = report.choose_episodes(read_records(Paths.rollouts, Trajectory), read_records(Paths.rewards, Reward))
     kinds = {title: reward for title, _, reward in chosen}
     assert kinds["Perfect"].reward == 1
@@ -248,12 +251,12 @@ def test_the_picture_for_the_documentation_is_a_document_of_its_own(run: Path) -
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_browser_shows_the_page_without_complaint(run: Path, tmp_path: Path) -> None:
-    written()
+def test_a_browser_shows_the_page_without_complaint(html: str, dataset: Path, tmp_path: Path) -> None:
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
     flags += ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=3000"]
     flags += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--dump-dom"]
-    command = ["chromium", *flags, (run / Paths.report).as_uri()]
+    command = ["chromium", *flags, (dataset / Paths.report).as_uri()]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "Evaluation" in html
     assert "Evaluation" in finished.stdout
     assert "CONSOLE" not in finished.stderr

@@ -379,11 +379,12 @@ def test_tokens_are_the_models_own_or_what_the_episode_says_and_nothing_else(stu
             if own:
                 (message,) = messages
                 end = next((i for i in range(place, len(row.mask)) if not row.mask[i]), len(row.mask))
-                turn = parse_turn(tokenizer.decode(row.completion[place:end], skip_special_tokens=True))
-                assert turn.text.partition("</answer>")[0] == message["content"].partition("</answer>")[0]
-                assert [call.name for call in turn.calls] == [
-                    c["function"]["name"] for c in message.get("tool_calls", ())
-                ]
+                text = tokenizer.decode(row.completion[place:end], skip_special_tokens=True)
+                turn, called = parse_turn(text), [c["function"]["name"] for c in message.get("tool_calls", ())]
+                if row.completion[end - 1] == tokenizer.eos_token_id:
+                    assert (turn.text, [call.name for call in turn.calls]) == (message["content"], called)
+                else:  # cut off
+                    assert message == {"role": "assistant", "content": text.partition("</answer>")[0]}
                 place = end
             elif place < len(row.mask):
                 ids = tokenizer(observation_text(messages), add_special_tokens=False)["input_ids"]
@@ -684,10 +685,13 @@ def sum_of_ranks(folder: Path) -> None:
     saved = f"{int(total.item())} {torch.distributed.get_world_size()} {is_first()} {torch.get_num_threads()}"
     (folder / os.environ["RANK"]).write_text(saved)
     torch.distributed.destroy_process_group()
+    if is_first():
+        raise StoreError("the disk is full")
 
 
-def test_a_training_on_two_processes_is_one_training(tmp_path: Path) -> None:
-    train(partial(sum_of_ranks, tmp_path), 2)
+def test_a_training_on_two_processes_is_one_training_and_its_errors_are_ours(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="the disk is full"):
+        train(partial(sum_of_ranks, tmp_path), 2)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"0": "3 2 True 1", "1": "3 2 False 1"}
 
 

@@ -7,9 +7,11 @@ Launch: `synthagent report` or `dvc repro report`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -25,6 +27,8 @@ from synthagent.store import read_keys, read_records, write_text
 
 _LONGEST = 8  # turns of an episode that is shown
 _EDGE = 5  # steps at each end of the learning curve that are averaged
+_CALL_ID = re.compile(r"call_\d+_\d+")
+_svg = partial(pictures.svg, on_page=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +108,18 @@ class Page:
 def page_of(inputs: Inputs, seed: int) -> Page:
     """Count, average, choose episodes, draw."""
     chosen = choose_episodes(inputs.rollouts, inputs.rewards)
-    census, criteria = _Census(), _Criteria()
+    census = _Census()
     wanted = {trajectory.task_id for _, trajectory, _ in chosen}
     tasks = {task.id: task for task in census.counted(inputs.tasks) if task.id in wanted}
-    rolled = {t.task_id for t in inputs.rollouts}
-    rubrics = {rubric.task_id: rubric for rubric in criteria.counted(inputs.rubrics) if rubric.task_id in rolled}
+    rolled = {trajectory.task_id for trajectory in inputs.rollouts}
+    rubrics = {rubric.task_id: rubric for rubric in census.counted_rubrics(inputs.rubrics) if rubric.task_id in rolled}
     earned = [r for r in inputs.rewards if r.reward is not None]
     accepted, refused = census.tasks, Counter(row.reason for row in inputs.rejected if row.stage == "tasks")
     proposed = accepted + sum(refused.values())
-    dropped = f"{accepted - criteria.rubrics:,} dropped: their demonstrations executed too little"
     stages = [
         ("Proposed", proposed, "tasks by the teacher"),
         ("Accepted", accepted, "every proof holds"),
-        ("With a rubric", criteria.rubrics, dropped),
+        ("With a rubric", census.rubrics, f"{accepted - census.rubrics:,} dropped: demonstrations executed too little"),
         ("Rolled out", len(rolled), f"{len(inputs.rollouts):,} episodes by the student before RL"),
         ("To learn from", len(middling(earned)), "their episodes differ in reward: candidates for GRPO"),
     ]
@@ -135,7 +138,6 @@ def page_of(inputs: Inputs, seed: int) -> Page:
         rejections={name: refused[name] for name in [*PROOFS, *sorted(set(refused) - set(PROOFS))]},
         facts={
             **census.facts(),
-            **criteria.facts(),
             "episodes": len(inputs.rewards),
             "errors": len(inputs.rewards) - len(earned),
             "steps": len(inputs.steps),
@@ -159,7 +161,7 @@ def page_of(inputs: Inputs, seed: int) -> Page:
 
 
 def choose_episodes(rollouts: Iterable[Trajectory], rewards: Iterable[Reward]) -> list[tuple[str, Trajectory, Reward]]:
-    """A perfect episode, a violating one and one between: those in which most happens, short enough to read."""
+    """A perfect episode, a violating one and one between: short, with much in it and little twice."""
     scored = {r.trajectory_id: r for r in rewards if r.reward is not None}
     pairs = [(t, scored[t.id]) for t in rollouts if t.id in scored and t.n_turns <= _LONGEST]
     kinds = {
@@ -171,7 +173,8 @@ def choose_episodes(rollouts: Iterable[Trajectory], rewards: Iterable[Reward]) -
     def eventful(pair: tuple[Trajectory, Reward]) -> tuple[float, ...]:
         trajectory, reward = pair
         both = trajectory.n_questions > 0 and trajectory.n_tool_calls > 0
-        return both, reward.subgoals or 0, trajectory.n_turns
+        said = [_CALL_ID.sub("", str((m.get("content"), m.get("tool_calls")))) for m in trajectory.messages]
+        return both, reward.subgoals or 0, len(set(said)) - len(said), trajectory.n_turns
 
     return [(title, *max(found, key=eventful)) for title, found in kinds.items() if found]
 
@@ -190,7 +193,6 @@ def render(page: Page) -> str:
         finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
-        lstrip_blocks=True,
     )
     environment.filters |= {
         "count": lambda value: f"{value:,}",
@@ -201,16 +203,17 @@ def render(page: Page) -> str:
         "changes": lambda value: f"{value.low:+.3f} to {value.high:+.3f}".replace("-", "\u2212"),
     }
     drawn = {name: [Markup(drawing) for drawing in drawings] for name, drawings in page.pictures.items()}
-    template = environment.get_template("report.html.j2")
-    return template.render(page=page, pictures=drawn, light=pictures.COLOURS, dark=pictures.DARK)
+    themes = {"light": pictures.COLOURS, "dark": pictures.DARK}
+    return environment.get_template("report.html.j2").render(page=page, pictures=drawn, **themes)
 
 
 class _Census:
-    """Counts the tasks that pass by."""
+    """Counts the tasks and rubrics that pass by."""
 
     def __init__(self) -> None:
         self.domains, self.splits, self.tools = Counter[str](), Counter[str](), Counter[str]()
         self.levels, self.sizes = Counter[int](), Counter[int]()
+        self.rubrics = self.criteria = self.decidable = 0
 
     def counted(self, tasks: Iterable[Task]) -> Iterable[Task]:
         for task in tasks:
@@ -220,6 +223,13 @@ class _Census:
             self.sizes[len(task.tools)] += 1
             self.tools.update(tool["function"]["name"] for tool in task.tools)
             yield task
+
+    def counted_rubrics(self, rubrics: Iterable[Rubric]) -> Iterable[Rubric]:
+        for rubric in rubrics:
+            self.rubrics += 1
+            self.criteria += len(rubric.criteria)
+            self.decidable += sum(c.check is not None for c in rubric.criteria)
+            yield rubric
 
     @property
     def tasks(self) -> int:
@@ -231,6 +241,8 @@ class _Census:
             "distinct_tools": len(self.tools),
             "rare_tools": sum(count == 1 for count in self.tools.values()),
             "tools_per_task": sum(size * count for size, count in self.sizes.items()) / max(1, self.tasks),
+            "criteria_per_task": self.criteria / max(1, self.rubrics),
+            "decidable": self.decidable / max(1, self.criteria),
         }
 
     def pictures(self) -> list[str]:
@@ -238,30 +250,14 @@ class _Census:
         kinds = {f"level {n}": self.levels[n] for n in sorted(self.levels)} | dict(sorted(self.splits.items()))
         return [
             _svg(pictures.bars(pictures.commonest(self.domains), "Accepted tasks by domain")),
-            _svg(pictures.bars(pictures.commonest(self.tools), "Commonest tools, in how many tasks", "violet")),
+            _svg(
+                pictures.bars(
+                    pictures.commonest(self.tools, rest=False), "Commonest tools, in how many tasks", "violet"
+                )
+            ),
             _svg(pictures.bars(kinds, "Levels and splits", "green")),
             _svg(pictures.bars(sizes, "Tools a task", "orange")),
         ]
-
-
-class _Criteria:
-    """Counts the rubrics that pass by, and their criteria."""
-
-    def __init__(self) -> None:
-        self.rubrics = self.criteria = self.decidable = 0
-
-    def counted(self, rubrics: Iterable[Rubric]) -> Iterable[Rubric]:
-        for rubric in rubrics:
-            self.rubrics += 1
-            self.criteria += len(rubric.criteria)
-            self.decidable += sum(c.check is not None for c in rubric.criteria)
-            yield rubric
-
-    def facts(self) -> dict[str, float]:
-        return {
-            "criteria_per_task": self.criteria / max(1, self.rubrics),
-            "decidable": self.decidable / max(1, self.criteria),
-        }
 
 
 def _lines(cells: Mapping[tuple[str, str, str, int], Cell], split: str) -> list[Line]:
@@ -275,17 +271,13 @@ def _shown(
     title: str, trajectory: Trajectory, reward: Reward, tasks: Mapping[str, Task], rubrics: Mapping[str, Rubric]
 ) -> Shown:
     criteria = {c.id: c for c in rubrics[trajectory.task_id].criteria}
-    judged = tuple(Judged(criteria[verdict.criterion], verdict) for verdict in reward.verdicts)
+    judged = tuple(Judged(criteria[v.criterion], v) for v in reward.verdicts)
     return Shown(title, trajectory, reward, tasks[trajectory.task_id], judged)
 
 
 def _mean(values: Iterable[float]) -> float:
     given = list(values)
     return fmean(given) if given else 0.0
-
-
-def _svg(figure: Any) -> str:
-    return pictures.svg(figure, on_page=True)
 
 
 def run(params: Params) -> None:

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
 
+from synthagent.errors import SynthAgentError
 from synthagent.student.model import single_threaded
 
 Item = TypeVar("Item")
@@ -28,12 +30,18 @@ def train(job: Callable[[], None], processes: int) -> None:
         single_threaded()
         job()
         return
-    from torch.multiprocessing.spawn import spawn
+    from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    spawn(_rank, (processes, port, job), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
+    told: SimpleQueue[SynthAgentError] = get_context("spawn").SimpleQueue()
+    try:
+        spawn(_rank, (processes, port, job, told), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
+    except ProcessRaisedException:
+        if told.empty():
+            raise
+        raise told.get() from None
 
 
 def spread(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
@@ -51,7 +59,7 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _rank(rank: int, processes: int, port: int, job: Callable[[], None]) -> None:
+def _rank(rank: int, processes: int, port: int, job: Callable[[], None], told: SimpleQueue[SynthAgentError]) -> None:
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -61,7 +69,11 @@ def _rank(rank: int, processes: int, port: int, job: Callable[[], None]) -> None
         "MASTER_PORT": str(port),
     }
     _become_child()
-    job()
+    try:
+        job()
+    except SynthAgentError as error:
+        told.put(error)
+        raise
 
 
 def _become_child() -> None:
