@@ -97,6 +97,4 @@ def run(params: Params) -> None:
             "criteria_per_task": round(collector.criteria / max(1, collector.rubrics), 2),
             "decidable_share": round(collector.decidable / max(1, collector.criteria), 4),
         }
-        say(
-            f"{collector.rubrics} rubrics, {len(collector.demos)} demonstrations; {len(collector.dropped)} dropped"
-        )
+        say(f"{collector.rubrics} rubrics, {len(collector.demos)} demonstrations; {len(collector.dropped)} dropped")
