@@ -44,8 +44,10 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.")]
 def _stage_command(name: str) -> None:
     def command(params: ParamsFile = Path("params.yaml")) -> None:
         from synthagent.params import load_params
+        from synthagent.stage import outs_kept
 
-        importlib.import_module(f"synthagent.stages.{name}").run(load_params(params))
+        with outs_kept(name):
+            importlib.import_module(f"synthagent.stages.{name}").run(load_params(params))
 
     app.command(name, help=STAGES[name], rich_help_panel="Stages, in order")(command)
 

@@ -58,7 +58,9 @@ def show_text(id: str) -> str:
     """
     parts = _parts(id)
     width = min(shutil.get_terminal_size((100, 0)).columns, 120)
-    console = Console(file=io.StringIO(), width=width, force_terminal=sys.stdout.isatty(), highlight=False)
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=sys.stdout.isatty(), highlight=False, force_jupyter=False
+    )
     console.print(Group(*parts))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().rstrip("\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -47,6 +48,27 @@ class Paths:
     @staticmethod
     def metrics(stage: str) -> Path:
         return Paths.data / "metrics" / f"{stage}.json"
+
+
+@contextmanager
+def outs_kept(stage: str) -> Iterator[None]:
+    """What a command does for a stage, from its start: reading params and importing may fail or be interrupted, too.
+
+    By then DVC has removed the outs; those of the last run that went well are put back.
+    """
+    kept = CACHE / "last" / stage
+    try:
+        with _stoppable():
+            yield
+    except LockedError:
+        raise  # whoever runs the stage looks after its outs
+    except BaseException:
+        for file in sorted(path for path in kept.rglob("*") if path.is_file()):
+            out = file.relative_to(kept)
+            if not out.exists():
+                with contextlib.suppress(OSError):
+                    _link(file, out)
+        raise
 
 
 @contextmanager
@@ -162,15 +184,19 @@ def _peak_rss_mb() -> float:
 
 def _keep(kept: Path, outs: list[Path]) -> None:
     shutil.rmtree(kept, ignore_errors=True)
-    for out in outs:
-        _link(out, kept / out)
+    try:
+        for out in outs:
+            _link(out, kept / out)
+    except OSError as error:
+        raise StoreError(f"{kept}: cannot be written: {error.strerror}; make room, or the folder writable") from None
 
 
 def _put_back(kept: Path, outs: list[Path]) -> None:
     for out in outs:
         if (kept / out).exists():
-            _remove(out)
-            _link(kept / out, out)
+            with contextlib.suppress(OSError):  # a folder that cannot be written still has what it had
+                _remove(out)
+                _link(kept / out, out)
 
 
 def _remove(path: Path) -> None:

@@ -147,14 +147,14 @@ class Project:
         return {out["path"]: out["md5"] for out in outs if not out["path"].startswith("data/metrics/")}
 
 
-def new_project(folder: Path) -> Project:
-    """What a clone would have, and what is not committed yet."""
+def new_project(folder: Path, source: Path = ROOT) -> Project:
+    """What a clone of `source` would have, and what is not committed yet."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    for name in filter(None, listed):
-        if (ROOT / name).is_file():
+    listed = subprocess.run(command, cwd=source, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (source / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+            shutil.copy2(source / name, folder / name)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     project = Project(folder)
     project.params()
@@ -309,7 +309,8 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes(
     finished: Finished, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Another clone, in another folder, killed as a whole while three of the stages ran, and started again."""
-    project = new_project(tmp_path / "second")
+    project = new_project(tmp_path / "second", source=finished.project.folder)
+    (project.folder / "dvc.lock").unlink()
     chance = random.Random(time.time_ns())
     moments = []
     for stage in ("tasks", "sft", "grpo"):
