@@ -32,6 +32,9 @@ class TasksParams(Record):
     blend_share: Share
     unseen_share: Share
     heldout_share: Share
+    world: Literal["simulated", "executable"] = Field(
+        description="what an openai teacher writes; an executable world that fails its proofs is kept as a simulated one"
+    )
 
     @field_validator("difficulty_mix")
     @classmethod
@@ -44,7 +47,8 @@ class TasksParams(Record):
 class RubricsParams(Record):
     """Demonstrations and the filter on them."""
 
-    demos_per_task: Count
+    demos_per_task: Count = Field(description="of the embedded teacher")
+    trajectories: Count = Field(description="of an openai teacher; its rubrics are extracted from them")
     skill: Share
     min_coverage: Share
 
@@ -68,6 +72,7 @@ class EpisodeParams(Record):
     max_turns: Count
     max_tokens: Count
     max_turn_tokens: Count
+    mapping: bool = Field(description="M: simulated tools answer an equal call as before, in all episodes of a task")
 
 
 class RolloutsParams(Record):
@@ -112,9 +117,15 @@ Backend = Literal["embedded", "local", "openai"]
 
 
 class Role(Record):
-    """Who plays a role."""
+    """Who plays a role. All but `backend` matter to `openai` only; null leaves the choice to the server."""
 
     backend: Backend
+    base_url: str | None = Field(default=None, description="such as http://127.0.0.1:8000/v1; null: api.openai.com")
+    model: str | None = Field(default=None, description="the name under which the server serves it")
+    api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: Count | None = Field(default=None, description="most tokens of one answer")
 
 
 class Roles(Record):
@@ -125,6 +136,40 @@ class Roles(Record):
     tools: Role
     judge: Role
     policy: Role
+
+
+class Price(Record):
+    """What a model costs, in USD per million tokens."""
+
+    prompt: Annotated[float, Field(ge=0)]
+    completion: Annotated[float, Field(ge=0)]
+
+
+class LlmParams(Record):
+    """How endpoints are called, by whatever role. A budget counts all that `.cache/llm` says was paid for here."""
+
+    max_concurrency: Count = Field(description="calls in flight at once, and episodes")
+    timeout_s: Rate = Field(description="longest wait for one answer")
+    max_retries: Annotated[int, Field(ge=0)] = Field(description="of a call that failed for no fault of its own")
+    replay: Literal["off", "only"] = Field(description="only: answer from .cache/llm, never call")
+    max_tokens_total: Count | None = Field(description="prompt and completion; null: no limit")
+    max_usd: Rate | None = Field(description="needs a price for every model; null: no limit")
+    prices: dict[str, Price] = Field(description="model -> USD per million tokens")
+
+    @field_validator("replay", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare `off` as false
+
+
+class ServeParams(Record):
+    """How `synthagent serve ROLE` starts a vLLM server; host, port and served name come from the role."""
+
+    python: str = Field(description="interpreter that has vllm, of a virtual environment of its own")
+    weights: str | None = Field(description="a folder, or a hub's name; null: the role's model")
+    args: tuple[str, ...] = Field(description="further arguments of vllm.entrypoints.openai.api_server")
+    env: dict[str, str] = Field(description="environment of the server")
+    start_timeout_s: Rate = Field(description="longest wait for its health")
 
 
 class Params(Record):
@@ -142,6 +187,8 @@ class Params(Record):
     compute: ComputeParams
     reward: RewardParams
     roles: Roles
+    llm: LlmParams
+    serve: ServeParams
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -178,9 +225,14 @@ def _explain(path: Path, fault: Any) -> str:
 
 def _check_backends(path: Path, roles: Roles) -> None:
     for name in Roles.model_fields:
-        backend = getattr(roles, name).backend
-        expected = "local" if name == "policy" else "embedded"
-        if backend != expected:
+        role: Role = getattr(roles, name)
+        usable = ("local", "openai") if name == "policy" else ("embedded", "openai")
+        if role.backend not in usable:
             raise MissingBackendError(
-                f"{path}: roles.{name}.backend: {backend!r} is not available for this role; set it to {expected!r}"
+                f"{path}: roles.{name}.backend: {role.backend!r} is not available for this role; "
+                f"set it to {' or '.join(map(repr, usable))}"
+            )
+        if role.backend == "openai" and not role.model:
+            raise ParamsError(
+                f"{path}: roles.{name}.model: missing; name the model that {role.base_url or 'api.openai.com'} serves"
             )
