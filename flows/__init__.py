@@ -4,7 +4,7 @@
     personas.py .. report.py                           one stage each
     dvc_stage.py                                       a stage through DVC: its lines, progress and metrics
     serve.py, deployments.py                           a server with a dashboard, from which flows are started
-    server.py, guard.py                                processes that end with the one that needs them
+    server.py                                          a Prefect server that ends with the process that needs it
 
 Flows work in the current directory, the project's root. Importing this package, before Prefect is imported, keeps
 Prefect's state in `.prefect/` there and lets nothing call home; what the user has set wins.

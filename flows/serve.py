@@ -10,8 +10,8 @@ import os
 import signal
 import sys
 
-from flows.guard import guarded
 from flows.server import server
+from synthagent.guard import guarded
 
 
 def main() -> None:

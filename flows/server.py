@@ -23,7 +23,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.guard import guarded
+from synthagent.guard import guarded
 
 START_SECONDS = 120.0
 

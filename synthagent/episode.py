@@ -34,6 +34,13 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """Text to the user."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One assistant message: a tool call, or text to the user, or the answer."""
 
@@ -85,7 +92,10 @@ def opening(task: Task) -> list[Message]:
 
 
 class Episode:
-    """A policy's run in `world`. Feed `step` until `end` is set."""
+    """A policy's run in `world`. Feed `step` until `end` is set.
+
+    Where the world or the user answer later, or elsewhere, feed `take` and then `give` what they answered.
+    """
 
     def __init__(self, task: Task, world: World, ask_user: AnswerQuestion | None = None, max_turns: int = 16) -> None:
         self.task = task
@@ -95,23 +105,46 @@ class Episode:
         self.n_turns = self.n_tool_calls = self.n_questions = 0
         self._ask_user = ask_user or (lambda question: embedded_user.reply(task.facts, question))
         self._max_turns = max_turns
+        self._turn = Turn()
 
     def step(self, turn: Turn) -> Sequence[Message]:
         """Take one turn; return the messages that answer it (none once the episode has ended)."""
+        asked = self.take(turn)
+        match asked:
+            case None:
+                return []
+            case ToolCall():
+                return self.give(self.world.call(asked.name, asked.arguments))
+            case Question():
+                return self.give(self._ask_user(asked.text))
+
+    def take(self, turn: Turn) -> ToolCall | Question | None:
+        """Take one turn; return what has to be answered, by `give`: a tool call, a question, or nothing (an answer)."""
         if self.end is not None:
             raise ValueError(f"the episode has ended: {self.end}")
         self.n_turns += 1
         self.messages.append(_assistant_message(turn, self.n_turns))
-        observations: list[Message] = []
+        self._turn = turn
         if turn.answer is not None:
             self.world.events.append(AnswerEvent(turn.answer))
             self.end = "answer"
-        elif turn.calls:
-            observations = self._call_tools(turn)
+            return None
+        if turn.calls:
+            self.n_tool_calls += 1
+            return turn.calls[0]
+        self.n_questions += 1
+        return Question(turn.text)
+
+    def give(self, answered: ToolEvent | str) -> Sequence[Message]:
+        """Take the tool's event (already in the world's log) or the user's reply; return what the policy sees of it."""
+        if isinstance(answered, str):
+            told = embedded_user.told(self.task.facts, answered)
+            self.world.events.append(UserEvent(self._turn.text, answered, told))
+            observations: list[Message] = [{"role": "user", "content": answered}]
         else:
-            observations = [self._question(turn.text)]
+            observations = self._observations(answered)
         self.messages += observations
-        if self.end is None and self.n_turns >= self._max_turns:
+        if self.n_turns >= self._max_turns:
             self.end = "turn_limit"
         return [] if self.end else observations
 
@@ -138,21 +171,13 @@ class Episode:
             completion_tokens=completion_tokens,
         )
 
-    def _call_tools(self, turn: Turn) -> list[Message]:
-        self.n_tool_calls += 1
-        first = turn.calls[0]
-        results = [self.world.call(first.name, first.arguments)]
-        results += [ToolEvent(c.name, {}, False, {"error": "one call a turn"}, False) for c in turn.calls[1:]]
+    def _observations(self, event: ToolEvent) -> list[Message]:
+        further = self._turn.calls[1:]
+        results = [event, *(ToolEvent(c.name, {}, False, {"error": "one call a turn"}, False) for c in further)]
         return [
             {"role": "tool", "tool_call_id": f"call_{self.n_turns}_{i}", "content": _observation(event)}
             for i, event in enumerate(results)
         ]
-
-    def _question(self, text: str) -> Message:
-        self.n_questions += 1
-        said = self._ask_user(text)
-        self.world.events.append(UserEvent(text, said, embedded_user.told(self.task.facts, said)))
-        return {"role": "user", "content": said}
 
 
 def replay(task: Task, world: World, messages: Sequence[Message], max_turns: int = 16) -> Episode:

@@ -5,8 +5,12 @@
     ├── InputError           a file given by the user: missing, empty, malformed at line k, too long
     ├── StoreError           a dataset of ours: older schema, corrupt, disk full or read-only
     ├── LockedError          another process writes the same stage
-    └── MissingBackendError  a role asks for a backend that this version does not have
+    ├── MissingBackendError  a role asks for a backend that this version does not have
+    ├── EndpointError        a model's server is down, refuses us, or does not serve the model
+    ├── BudgetError          llm.max_tokens_total or llm.max_usd is used up
+    └── ReplayError          llm.replay is `only`, and the answer is not in .cache/llm
     ToolError                a tool call that the world refuses; becomes an observation, never ends a run
+    BadReplyError            one answer of a model that cannot be used; becomes a row with its reason, never ends a run
 
 A failed episode or a refused task is a row with its reason, not an exception. A programmer's error raises whatever
 Python raises, with its traceback.
@@ -35,6 +39,26 @@ class LockedError(SynthAgentError):
 
 class MissingBackendError(SynthAgentError):
     """The backend chosen for a role is not available."""
+
+
+class EndpointError(SynthAgentError):
+    """A model's server fails, whatever is asked of it. What it has answered is kept in `.cache/llm`."""
+
+
+class BudgetError(SynthAgentError):
+    """The budget for calls is used up. What was paid for is kept in `.cache/llm`."""
+
+
+class ReplayError(SynthAgentError):
+    """An answer is wanted that the response store does not have, and calls are not allowed."""
+
+
+class BadReplyError(Exception):
+    """One answer of a model that cannot be used: what is wrong, and the tokens it cost."""
+
+    def __init__(self, reason: str, detail: str, tokens: int = 0) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail, self.tokens = reason, detail, tokens
 
 
 class ToolError(Exception):

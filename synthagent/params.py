@@ -33,7 +33,7 @@ class TasksParams(Record):
     unseen_share: Share
     heldout_share: Share
     world: Literal["simulated", "executable"] = Field(
-        description="what an openai teacher writes; an executable world that fails its proofs is kept as a simulated one"
+        description="what an openai teacher writes; an executable world that fails its proofs becomes simulated"
     )
 
     @field_validator("difficulty_mix")

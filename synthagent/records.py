@@ -156,11 +156,27 @@ class Never(Record):
 Check = Annotated[Called | RowExists | Told | Answered | AllOf | AnyOf | Never, Field(discriminator="kind")]
 
 
-class WorldSpec(Record):
-    """The start of an executable world: rows, what each tool does, and the constraints in executable form."""
+class Said(Record):
+    """What a simulated tool has said: a call, in a state of the world, and the response. An entry of the mapping M."""
 
-    tables: dict[str, Table]
-    effects: dict[str, tuple[Effect, ...]]
+    tool: str
+    args: dict[str, Json]
+    state: str = Field(default="", description="digest of the state-changing calls before it; empty before the first")
+    response: dict[str, Json]
+
+
+class WorldSpec(Record):
+    """The start of a world, and the constraints in executable form.
+
+    Executable: rows, and what each tool does to them. Simulated: no tables and no effects; a model answers for the tools,
+    from `background` and the mapping M, which starts with `said`. A tool whose schema has `changes_state: true` changes
+    what later calls may answer.
+    """
+
+    tables: dict[str, Table] = {}
+    effects: dict[str, tuple[Effect, ...]] = {}
+    background: str = Field(default="", description="simulated: what is true in this world, for the tools only")
+    said: tuple[Said, ...] = Field(default=(), description="simulated: what the tools are known to say")
     new_ids: tuple[str, ...] = Field(default=(), description="keys given to created rows, in order")
     rules: dict[str, Never] = Field(default={}, description="constraint id -> its check")
 
@@ -282,6 +298,19 @@ class Trajectory(Record):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     error: str | None = None
+
+
+class MappingEntry(Record):
+    """An entry of a task's mapping M; a row of `data/mappings.parquet`."""
+
+    task_id: str
+    tool: str
+    args: Annotated[dict[str, Json], JsonText]
+    state: str
+    response: Annotated[dict[str, Json], JsonText]
+    source: Literal["task", "model", "equal"] = Field(
+        description="known from the start; written by the model; or equal, it said, to an earlier entry"
+    )
 
 
 class Verdict(Record):

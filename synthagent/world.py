@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jsonschema_rs
 
 from synthagent.errors import ToolError
-from synthagent.records import Condition, Effect, WorldSpec
+from synthagent.records import Condition, Effect, Task, WorldSpec
 
 Row = dict[str, Any]
 NOT_FOUND = "not found"
@@ -78,6 +78,11 @@ def meets_all(row: Mapping[str, Any], conditions: Sequence[Condition]) -> bool:
 Validators = dict[str, Any]
 
 
+def fresh_world(task: Task) -> World:
+    """A task's world at its start."""
+    return World(task.world, compile_validators(task.tools))
+
+
 def compile_validators(tools: Sequence[Mapping[str, Any]]) -> Validators:
     """Tool name -> compiled JSON-schema validator of its arguments. Compile once, share between worlds of a task."""
     return {
@@ -97,6 +102,14 @@ class World:
         self._validators, self._effects = validators, spec.effects
         self._created = 0
 
+    def refusal(self, name: str, args: Any) -> ToolEvent | None:
+        """The event of a call that no tool would take: unknown tool, or arguments that break its schema. Not logged."""
+        try:
+            self._check(name, args)
+        except ToolError as refusal:
+            return ToolEvent(name, {}, False, {"error": str(refusal)}, False)
+        return None
+
     def call(self, name: str, args: Any) -> ToolEvent:
         """Run a tool, all of its effects or none. Errors are observations: `ok` is false, `result` has `error`."""
         valid = False
@@ -115,8 +128,15 @@ class World:
 
     def _effects_of(self, name: str, args: Any) -> Sequence[Effect]:
         """What the tool does, once its arguments have passed its schema."""
-        validator, effects = self._validators.get(name), self._effects.get(name)
-        if validator is None or effects is None:
+        self._check(name, args)
+        effects = self._effects.get(name)
+        if effects is None:
+            raise ToolError("no such tool")
+        return effects
+
+    def _check(self, name: str, args: Any) -> None:
+        validator = self._validators.get(name)
+        if validator is None:
             raise ToolError("no such tool")
         if not isinstance(args, dict):
             raise ToolError("bad arguments")
@@ -125,7 +145,6 @@ class World:
                 raise ToolError(_first_fault(validator, args))
         except ValueError:  # JSON that the validator cannot take, such as half a surrogate pair
             raise ToolError("bad arguments") from None
-        return effects
 
     def _run(self, effects: Sequence[Effect], args: Mapping[str, Any]) -> dict[str, Any]:
         if len(effects) == 1 and effects[0].op != "create":  # the common case, kept fast

@@ -21,7 +21,7 @@ from synthagent.records import Rubric, Task
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
 from synthagent.teacher.domains import load_vocabulary
-from synthagent.world import World, compile_validators
+from synthagent.world import fresh_world as fresh_world
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,11 +47,6 @@ def accepted_tasks(count: int = 300) -> tuple[Task, ...]:
 def task_of_level(level: int, where: Callable[[Task], bool] = lambda task: True) -> Task:
     """The first accepted task of a level that has the property asked for."""
     return next(task for task in accepted_tasks() if task.difficulty == level and where(task))
-
-
-def fresh_world(task: Task) -> World:
-    """The task's world, untouched."""
-    return World(task.world, compile_validators(task.tools))
 
 
 def rubric_of(task: Task) -> Rubric:

@@ -21,7 +21,7 @@ from synthagent.stage import Paths, running, say
 from synthagent.stages.rewards import reward_of
 from synthagent.statistics import plot_table, printed_tables, summarise
 from synthagent.store import read_records, write_records, write_text
-from synthagent.world import World, compile_validators
+from synthagent.world import fresh_world
 
 BENCHMARK = "synthagent"
 SPLITS = ("heldout", "unseen_domain")
@@ -35,11 +35,6 @@ def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
         of_split = [task for task in tasks if task.split == split]
         chosen += random.Random(f"evaluate-{seed}-{split}").sample(of_split, min(count, len(of_split)))
     return chosen
-
-
-def fresh_world(task: Task) -> World:
-    """A task's world at its start."""
-    return World(task.world, compile_validators(task.tools))
 
 
 def rubric_of(task: Task) -> Rubric:

@@ -16,13 +16,13 @@ from synthagent.records import Reward, Rubric, Task, Trajectory
 from synthagent.reward import score, verdicts_by_check
 from synthagent.stage import Paths, progress, running, say
 from synthagent.store import read_records, write_records
-from synthagent.world import World, compile_validators
+from synthagent.world import fresh_world
 
 
 def reward_of(trajectory: Trajectory, task: Task, rubric: Rubric, params: RewardParams, max_turns: int) -> Reward:
     """Replay a trajectory and score it; one that cannot be replayed or decided earns no score but `error`."""
     try:
-        episode = replay(task, World(task.world, compile_validators(task.tools)), trajectory.messages, max_turns)
+        episode = replay(task, fresh_world(task), trajectory.messages, max_turns)
         verdicts = verdicts_by_check(rubric, episode.world)
         scored = score(
             rubric.criteria,

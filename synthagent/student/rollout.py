@@ -17,7 +17,7 @@ from synthagent.stage import progress
 from synthagent.student.model import Student
 from synthagent.student.processes import spread
 from synthagent.student.sampler import run_episodes
-from synthagent.world import World, compile_validators
+from synthagent.world import fresh_world
 
 _SIZE = 64
 
@@ -56,10 +56,7 @@ def roll_out(work: Sequence[Batch], processes: int, stage: str) -> Iterator[list
 
 def run_batch(batch: Batch) -> list[Trajectory]:
     """Run one batch to its end."""
-    episodes = [
-        Episode(task, World(task.world, compile_validators(task.tools)), max_turns=batch.limits.max_turns)
-        for task, _ in batch.pairs
-    ]
+    episodes = [Episode(task, fresh_world(task), max_turns=batch.limits.max_turns) for task, _ in batch.pairs]
     generator = torch.Generator().manual_seed(batch.seed)
     sampled = run_episodes(batch.student, episodes, batch.limits, greedy=batch.greedy, generator=generator)
     return [

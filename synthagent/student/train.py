@@ -29,7 +29,7 @@ from synthagent.student.model import Student, load_student, save_student
 from synthagent.student.optimizer import MuonAdamW
 from synthagent.student.processes import is_first
 from synthagent.student.sampler import run_episodes
-from synthagent.world import World, compile_validators
+from synthagent.world import fresh_world
 
 _IGNORED = -100
 # Common to both: whatever device there is, nothing reported or saved on the side.
@@ -206,9 +206,7 @@ class LiveEpisode:
         """Begin a fresh episode of a task."""
         task = self._job.tasks[task_id]
         self._known = None
-        self._episode = Episode(
-            task, World(task.world, compile_validators(task.tools)), max_turns=self._job.limits.max_turns
-        )
+        self._episode = Episode(task, fresh_world(task), max_turns=self._job.limits.max_turns)
 
     def get_reward(self) -> float:
         """The reward of the episode that has just ended."""

@@ -2,9 +2,10 @@
 
 `guarded(COMMAND)` starts a guard, which runs COMMAND in a process group of its own and reads a lifeline: a pipe that
 only the caller holds open. When the caller closes it or dies, by SIGKILL even, the guard interrupts the whole group, so
-that a stage can put its outs back, and kills what is left after `GRACE` seconds.
+that a stage can put its outs back, and kills what is left after `GRACE` seconds. The standard library only: the guard
+itself runs without the package.
 
-Launch (by `guarded`): `python flows/guard.py COMMAND...`.
+Launch (by `guarded`): `python synthagent/guard.py SIGNAL COMMAND...`.
 """
 
 import os
@@ -21,11 +22,17 @@ GRACE = 10.0
 
 @contextmanager
 def guarded(
-    command: Sequence[str], env: Mapping[str, str], output: int | IO[bytes] | None = None
+    command: Sequence[str],
+    env: Mapping[str, str],
+    output: int | IO[bytes] | None = None,
+    ending: signal.Signals = signal.SIGINT,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `command`; on leaving, end what still runs of it. Yields the guard, which ends as `command` does."""
+    """Run `command`; on leaving, end what still runs of it, by the signal `ending` first.
+
+    Yields the guard, which ends as `command` does.
+    """
     guard = subprocess.Popen(
-        [sys.executable, "-I", __file__, *command],
+        [sys.executable, "-I", __file__, str(ending.value), *command],
         env=env,
         stdin=subprocess.PIPE,
         stdout=output,
@@ -39,7 +46,7 @@ def guarded(
         guard.wait()
 
 
-def main(command: Sequence[str]) -> int:
+def main(ending: signal.Signals, command: Sequence[str]) -> int:
     """Run `command` until it ends, the lifeline (stdin) closes or a signal arrives; return its exit code."""
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -50,7 +57,7 @@ def main(command: Sequence[str]) -> int:
     while leader.poll() is None:
         ready, _, _ = select.select([sys.stdin, wake], [], [])
         if sys.stdin in ready or set(os.read(wake, 64)) != {signal.SIGCHLD}:
-            _signal_group(leader, signal.SIGINT)
+            _signal_group(leader, ending)
             with suppress(subprocess.TimeoutExpired):
                 leader.wait(GRACE)
             break
@@ -65,4 +72,4 @@ def _signal_group(leader: "subprocess.Popen[bytes]", number: signal.Signals) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(signal.Signals(int(sys.argv[1])), sys.argv[2:]))
