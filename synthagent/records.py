@@ -168,13 +168,13 @@ class Said(Record):
 class WorldSpec(Record):
     """The start of a world, and the constraints in executable form.
 
-    Executable: rows, and what each tool does to them. Simulated: no tables and no effects; a model answers for the tools,
+    Executable: rows, and what each tool does to them. Simulated: no tables and no effects; a model answers for them,
     from `background` and the mapping M, which starts with `said`. A tool whose schema has `changes_state: true` changes
     what later calls may answer.
     """
 
-    tables: dict[str, Table] = {}
-    effects: dict[str, tuple[Effect, ...]] = {}
+    tables: dict[str, Table]
+    effects: dict[str, tuple[Effect, ...]]
     background: str = Field(default="", description="simulated: what is true in this world, for the tools only")
     said: tuple[Said, ...] = Field(default=(), description="simulated: what the tools are known to say")
     new_ids: tuple[str, ...] = Field(default=(), description="keys given to created rows, in order")

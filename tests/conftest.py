@@ -21,7 +21,7 @@ from synthagent.records import Rubric, Task
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
 from synthagent.teacher.domains import load_vocabulary
-from synthagent.world import fresh_world as fresh_world
+from synthagent.world import fresh_world
 
 ROOT = Path(__file__).resolve().parent.parent
 
