@@ -1,0 +1,68 @@
+"""A fake OpenAI-compatible server for the edge of tests: real HTTP, scripted answers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = str | dict[str, Any]
+
+
+@dataclass
+class FakeServer:
+    """What a test sees of the server: where it is, and the bodies it was sent (chat completions only)."""
+
+    base_url: str = ""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+
+
+def completion(answer: Answer) -> dict[str, Any]:
+    """A chat completion: a text is the content; a dict is the message (`finish_reason` may be given beside it)."""
+    message = {"content": answer} if isinstance(answer, str) else dict(answer)
+    finish = message.pop("finish_reason", "tool_calls" if message.get("tool_calls") else "stop")
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": None} | message}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    return {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+
+
+@contextmanager
+def serving(reply: Callable[[dict[str, Any]], Answer]) -> Iterator[FakeServer]:
+    """Serve `reply(body)` on a free port until the block ends."""
+    server = FakeServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._send({"object": "list", "data": [{"id": "m", "object": "model"}]})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            server.requests.append(body)
+            self._send(completion(reply(body)))
+
+        def _send(self, value: Any) -> None:
+            content = json.dumps(value).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    server.base_url = f"http://127.0.0.1:{http.server_address[1]}/v1"
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
