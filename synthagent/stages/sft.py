@@ -31,9 +31,11 @@ class Example:
 
 
 def choose_examples(demos: Sequence[Trajectory], tasks: dict[str, Task], count: int, seed: int) -> list[Example]:
-    """`count` demonstrations, one a task before a second of any task, in random order."""
+    """`count` demonstrations that went well, one a task before a second of any task, in random order."""
     rng = random.Random(f"sft-{seed}")
-    ordered = sorted(demos, key=lambda demo: (demo.sample, rng.random()))[:count]
+    ordered = sorted((demo for demo in demos if demo.error is None), key=lambda demo: (demo.sample, rng.random()))[
+        :count
+    ]
     rng.shuffle(ordered)
     return [Example(demo.messages, tasks[demo.task_id].tools) for demo in ordered]
 
@@ -106,4 +108,4 @@ def run(params: Params) -> None:
 
 def _names(tools: Sequence[dict[str, Any]]) -> list[str]:
     functions = [tool["function"] for tool in tools]
-    return [name for f in functions for name in (f["name"], *f["parameters"]["properties"])]
+    return [name for f in functions for name in (f["name"], *f.get("parameters", {}).get("properties", ()))]
