@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format ui bench clean
+.PHONY: help setup repro test check format ui bench vllm-cpu vllm-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,12 @@ bench: $(STAMP) ## speed and memory beside named peers
 	benchmarks/peers/setup.sh
 	python -m benchmarks.generation
 	python -m benchmarks.world_speed
+
+vllm-cpu: ## a vLLM server for this CPU in .venv-vllm, and SmolLM2-135M (`synthagent serve`)
+	PYTHON=$(PYTHON) servers/vllm-cpu.sh
+
+vllm-gpu: ## a vLLM server for CUDA GPUs in .venv-vllm (`synthagent serve`)
+	PYTHON=$(PYTHON) servers/vllm-gpu.sh
 
 clean: ## remove the virtual environments and caches (data stay)
 	rm -rf .venv* .cache .prefect .mypy_cache .ruff_cache .pytest_cache

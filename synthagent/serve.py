@@ -151,9 +151,13 @@ class _Log:
         self._reader.start()
 
     def end(self) -> str:
-        """The last lines, as one; call it when the server has ended."""
+        """The last lines of a server that has ended."""
         if self._reader:
             self._reader.join(_PROBE_S)
+        return self.last()
+
+    def last(self) -> str:
+        """The last lines so far, as one."""
         return " | ".join(line[:160] for line in self._last) or "none"
 
     def _follow(self, pipe: IO[bytes]) -> None:
@@ -208,15 +212,21 @@ def _local_address(name: str, base_url: str) -> tuple[str, int]:
         port = parts.port
     except ValueError:
         port = None
-    if not port or parts.username or parts.scheme != "http" or parts.path.rstrip("/") != "/v1" or not is_local(base_url):
+    if (
+        not port
+        or parts.username
+        or parts.scheme != "http"
+        or parts.path.rstrip("/") != "/v1"
+        or not is_local(base_url)
+    ):
         raise ParamsError(
-            f"params.yaml: roles.{name}.base_url: {_shown(base_url)} is no address that can be served from here; "
+            f"params.yaml: roles.{name}.base_url: {shown(base_url)} is no address that can be served from here; "
             "it must be like http://127.0.0.1:8000/v1"
         )
     return parts.hostname or "", port
 
 
-def _shown(base_url: str) -> str:
+def shown(base_url: str) -> str:
     """An address without a password that somebody wrote into it."""
     return re.sub(r"//[^/]*@", "//", base_url)[:100] or "null"
 
@@ -256,7 +266,7 @@ def _wait_until_ready(plan: _Plan, name: str, process: subprocess.Popen[bytes], 
         if time.monotonic() > deadline:
             raise EndpointError(
                 f"serve {name}: not ready within serve.start_timeout_s: {plan.base_url} {state}; "
-                f"raise it, or see its last lines: {log.end()}"
+                f"raise it, or see its last lines: {log.last()}"
             )
         time.sleep(_BETWEEN_PROBES_S)
 

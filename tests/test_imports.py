@@ -76,6 +76,7 @@ def modules_loaded_by(code: str) -> set[str]:
         "import synthagent.cli",
         "import synthagent.stages.tasks, synthagent.stages.rubrics, synthagent.stages.personas",
         "import synthagent.validate, synthagent.show",
+        "import synthagent.serve, synthagent.profile, synthagent.doctor",
     ],
 )
 def test_the_command_line_and_the_data_stages_load_nothing_heavy(code: str) -> None:
