@@ -14,15 +14,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from synthagent import user as embedded_user
+from synthagent.errors import BadReplyError
 from synthagent.records import End, Task, Trajectory
 from synthagent.world import AnswerEvent, ToolEvent, UserEvent, World
 
 PROTOCOL = "Answer Done, Refused or Kept, then the value or reason."
+SIMULATED_PROTOCOL = (
+    "Call one tool at a time. Write to the user to ask for what you do not know. "
+    "When all is done, or cannot be, answer in <answer></answer>."
+)
 _TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 Message = dict[str, Any]
 AnswerQuestion = Callable[[str], str]
+AnswerAny = Callable[["Episode", "ToolCall | Question"], ToolEvent | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,15 @@ def parse_turn(text: str) -> Turn:
     return Turn(_TOOL_CALL.sub("", text).strip(), tuple(map(_parse_call, blocks)))
 
 
+def parse_arguments(text: str) -> Any:
+    """The arguments of a native call, from their JSON text; None where they are not JSON, or too deep for any tool."""
+    try:
+        arguments = json.loads(text)
+        return arguments if _is_shallow(arguments) else None
+    except (ValueError, RecursionError):
+        return None
+
+
 def _parse_call(block: str) -> ToolCall:
     try:
         call = json.loads(block)
@@ -87,29 +102,48 @@ def render_turn(turn: Turn) -> str:
 
 def opening(task: Task) -> list[Message]:
     """The messages an episode starts with: the policy lines and the instruction."""
-    lines = [*(constraint.text for constraint in task.constraints), PROTOCOL]
+    protocol = SIMULATED_PROTOCOL if task.world_kind == "simulated" else PROTOCOL
+    lines = [*(constraint.text for constraint in task.constraints), protocol]
     return [{"role": "system", "content": "\n".join(lines)}, {"role": "user", "content": task.instruction}]
 
 
 class Episode:
     """A policy's run in `world`. Feed `step` until `end` is set.
 
-    Where the world or the user answer later, or elsewhere, feed `take` and then `give` what they answered.
+    Where the world or the user answer later, feed `take` and then `give` what they answered; where they answer
+    elsewhere, `answer` stands for both of them. `sample` tells the episodes of a task apart.
     """
 
-    def __init__(self, task: Task, world: World, ask_user: AnswerQuestion | None = None, max_turns: int = 16) -> None:
+    def __init__(
+        self,
+        task: Task,
+        world: World,
+        ask_user: AnswerQuestion | None = None,
+        max_turns: int = 16,
+        answer: AnswerAny | None = None,
+        sample: int = 0,
+    ) -> None:
         self.task = task
         self.world = world
+        self.sample = sample
         self.messages = opening(task)
         self.end: End | None = None
+        self.error: str | None = None
         self.n_turns = self.n_tool_calls = self.n_questions = 0
         self._ask_user = ask_user or (lambda question: embedded_user.reply(task.facts, question))
+        self._answer = answer
         self._max_turns = max_turns
         self._turn = Turn()
 
     def step(self, turn: Turn) -> Sequence[Message]:
         """Take one turn; return the messages that answer it (none once the episode has ended)."""
         asked = self.take(turn)
+        if asked is not None and self._answer is not None:
+            try:
+                return self.give(self._answer(self, asked))
+            except BadReplyError as fault:
+                self.fail(fault.reason)
+                return []
         match asked:
             case None:
                 return []
@@ -144,7 +178,9 @@ class Episode:
         else:
             observations = self._observations(answered)
         self.messages += observations
-        if self.n_turns >= self._max_turns:
+        if self.error:
+            self.end = "error"
+        elif self.n_turns >= self._max_turns:
             self.end = "turn_limit"
         return [] if self.end else observations
 
@@ -154,6 +190,10 @@ class Episode:
             # An answer in a turn that was never completed is none; cut, it is none on replay either.
             self.messages.append({"role": "assistant", "content": unfinished.partition("</answer>")[0]})
         self.end = end
+
+    def fail(self, reason: str) -> None:
+        """End the episode because of something that is not the policy's doing; the record says what."""
+        self.error, self.end = reason, "error"
 
     def trajectory(self, policy: str, sample: int, prompt_tokens: int = 0, completion_tokens: int = 0) -> Trajectory:
         """The record of the episode."""
@@ -169,6 +209,7 @@ class Episode:
             end=self.end or "error",
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
+            error=self.error,
         )
 
     def _observations(self, event: ToolEvent) -> list[Message]:
@@ -183,26 +224,46 @@ class Episode:
 def replay(task: Task, world: World, messages: Sequence[Message], max_turns: int = 16) -> Episode:
     """Run a stored trajectory again, without its policy: same turns, the stored user replies, live tools.
 
+    The tools of a simulated world are not live: what they answered is taken from the record.
+
     Raises:
         ValueError: a tool answers differently than recorded: the record does not belong to this world.
     """
     replies: list[str] = []
-    episode = Episode(task, world, lambda _: replies.pop(0), max_turns)
+    results: list[str] = []
+
+    def recorded(episode: Episode, asked: ToolCall | Question) -> ToolEvent | str:
+        return replies.pop(0) if isinstance(asked, Question) else _recorded_event(episode.world, asked, results)
+
+    simulated = recorded if task.world_kind == "simulated" else None
+    episode = Episode(task, world, lambda _: replies.pop(0), max_turns, simulated)
     start = len(episode.messages)
     for position, message in enumerate(messages[start:], start):
         if message["role"] != "assistant" or episode.end:
             continue
         following = messages[position + 1 : position + 2]
         replies[:] = [m["content"] for m in following if m["role"] == "user"] or [""]
+        results[:] = [m["content"] for m in following if m["role"] == "tool"]
         turn = _turn_of(message)
         if position == len(messages) - 1 and turn.answer is None:
             break  # cut off while it was being written
         episode.step(turn)
         for place, observed in enumerate(episode.messages[position + 1 :], position + 1):
-            recorded = messages[place]["content"] if place < len(messages) else None
-            if observed["role"] == "tool" and observed["content"] != recorded:
+            stood = messages[place]["content"] if place < len(messages) else None
+            if observed["role"] == "tool" and observed["content"] != stood:
                 raise ValueError(f"message {place}: the world answers {observed['content']} on replay")
     return episode
+
+
+def _recorded_event(world: World, asked: ToolCall, results: Sequence[str]) -> ToolEvent:
+    event = world.refusal(asked.name, asked.arguments)
+    if event is None:
+        result = json.loads(results[0]) if results else None
+        if not isinstance(result, dict):
+            raise ValueError(f"the record has no result of {asked.name}")
+        event = ToolEvent(asked.name, asked.arguments, "error" not in result, result)
+    world.events.append(event)
+    return event
 
 
 def _assistant_message(turn: Turn, number: int) -> Message:

@@ -20,7 +20,7 @@ _SYNONYMS: tuple[frozenset[str], ...] = (
 
 def reply(facts: Sequence[Fact], question: str) -> str:
     """The user's reply to `question`: the phrases of the facts asked for, as one sentence."""
-    asked = [fact.phrase for fact in facts if _asks_for(question, fact.slot)]
+    asked = [fact.phrase for fact in facts if asks_for(question, fact.slot)]
     if not asked:
         return DOES_NOT_KNOW
     sentence = ", and ".join(asked)
@@ -32,7 +32,8 @@ def told(facts: Sequence[Fact], said: str) -> Mapping[str, str]:
     return {fact.slot: fact.value for fact in facts if contains_phrase(said, fact.value)}
 
 
-def _asks_for(question: str, slot: str) -> bool:
+def asks_for(question: str, slot: str) -> bool:
+    """Whether a question names a slot, or all of its parts, by whatever synonym."""
     words = frozenset(words_of(question))
     if slot in words:
         return True

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from synthagent.errors import BadReplyError, ReplayError, SynthAgentError
 from synthagent.llm.endpoint import Answered, Endpoint
 from synthagent.llm.prompts import Message, Prompt
-from synthagent.llm.store import FOLDER, Reply, ResponseStore, key_of
+from synthagent.llm.store import FOLDER, Reply, ResponseStore, canonical, key_of
 from synthagent.llm.structured import complaint, json_schema_of, parse
 from synthagent.llm.usage import Budget, Usage
 from synthagent.params import Params, Role, Roles
@@ -75,31 +75,34 @@ class Llm:
 
         Raises:
             BadReplyError: this request failed; another may not.
-            SynthAgentError: no further request makes sense: endpoint, budget or replay.
+            SynthAgentError: no further request makes sense: endpoint, budget, replay or store.
         """
         role = self.roles[name]
-        identity = _identity(role, request, self._params.seed)
+        seed = (self._params.seed * 1_000_003 + request.sample) % 2**31
+        identity = canonical(_identity(role, request, seed))
         key = key_of(identity)
-        if (known := self._store.get(key)) is not None:
+        while (pending := self._under_way.get(key)) is not None:
+            try:
+                known = await asyncio.shield(pending)
+            except asyncio.CancelledError:
+                if not pending.cancelled():
+                    raise
+                continue  # who asked was interrupted, we were not
             self._usage.add(name, role.model or "", known, hit=True)
             return known
-        if (pending := self._under_way.get(key)) is not None:
-            return await asyncio.shield(pending)
-        if self._llm.replay == "only":
-            raise self._stop(
-                ReplayError(
-                    f"llm.replay: the store .cache/llm has no answer of {role.model!r} as {name} to this request "
-                    f"({request.version}); import the store it was made with (`synthagent cache import`), with the "
-                    'same params, or set llm.replay to "off"'
-                )
-            )
+        if (kept := self._kept(name, role, request, key)) is not None:
+            self._usage.add(name, role.model or "", kept, hit=True)
+            return kept
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._under_way[key] = future
         try:
-            reply = await self._call(name, role, request, identity)
+            reply = await self._call(name, role, request, identity, _body(role, request, seed))
         except BaseException as error:
-            future.set_exception(error if isinstance(error, Exception) else BadReplyError("interrupted", "stopped"))
-            future.exception()  # it may be that nobody else waits
+            if isinstance(error, Exception):
+                future.set_exception(error)
+                future.exception()  # it may be that nobody else waits
+            else:
+                future.cancel()
             raise
         finally:
             del self._under_way[key]
@@ -120,12 +123,11 @@ class Llm:
         except BadReplyError as fault:
             if fault.reason == "refusal":
                 raise
-            again = await self.chat(name, _again(request, reply, fault))
-            tokens = reply.tokens + again.tokens
             try:
-                return Given(parse(again, shape), tokens)
+                again = await self.chat(name, _again(request, reply, fault))
+                return Given(parse(again, shape), reply.tokens + again.tokens)
             except BadReplyError as second:
-                raise BadReplyError(second.reason, second.detail, tokens) from None
+                raise BadReplyError(second.reason, second.detail, reply.tokens + second.tokens) from None
 
     def metrics(self) -> dict[str, Any]:
         """Usage by role and model."""
@@ -133,43 +135,73 @@ class Llm:
 
     async def close(self) -> None:
         """Close the connections and the store."""
-        for endpoint in self._endpoints.values():
-            await endpoint.close()
-        self._store.close()
+        try:
+            for endpoint in self._endpoints.values():
+                await endpoint.close()
+        finally:
+            self._store.close()
 
-    async def _call(self, name: str, role: Role, request: Request, identity: Mapping[str, Any]) -> Reply:
-        tally = self._usage.of(name, role.model or "")
+    def _kept(self, name: str, role: Role, request: Request, key: str) -> Reply | None:
+        """What the store has. With `llm.replay: only` it must have something, if only that the request failed."""
+        try:
+            reply = self._store.get(key)
+            failure = self._store.failure(key) if reply is None and self._llm.replay == "only" else None
+        except SynthAgentError as error:
+            raise self._stop(error) from None
+        if failure is not None:
+            raise BadReplyError(*failure)
+        if reply is None and self._llm.replay == "only":
+            raise self._stop(
+                ReplayError(
+                    f"llm.replay: the store {self._store.path.parent} has no answer of {role.model!r} as {name} to "
+                    f"this request ({request.version}); import the store it was made with (`synthagent cache import`), "
+                    'with the same params, or set llm.replay to "off"'
+                )
+            )
+        return reply
+
+    async def _call(self, name: str, role: Role, request: Request, identity: str, body: Mapping[str, Any]) -> Reply:
+        tally, model = self._usage.of(name, role.model or ""), role.model or ""
+        sent = list(request.messages) if request.decided_by is not None else None
         async with self._places:
             if self._stopped:
                 raise self._stopped
             try:
                 self._budget.begin()
-                answered: Answered | None = None
+                reply: Reply | None = None
                 try:
-                    answered = await self._endpoint(name, role).complete(_body(role, request, identity["seed"]))
+                    answered = await self._answered(name, role, body, identity)
+                    reply = answered.reply
                 finally:
-                    self._budget.end(role.model or "", answered.reply if answered else None)
+                    self._budget.end(model, reply)
+                tally.retries += answered.retries
+                reply = self._store.put(name, model, identity, sent, reply)
             except SynthAgentError as error:
                 tally.failures += 1
                 raise self._stop(error) from None
-            except BadReplyError:
+            except BadReplyError as fault:
                 tally.failures += 1
+                if self._stopped:
+                    raise self._stopped from None  # it was told to hurry, and was not given its time
+                self._store.put_failure(name, model, identity, sent, fault.reason, fault.detail)
                 raise
-        tally.retries += answered.retries
-        sent = list(request.messages) if request.decided_by is not None else None
-        reply = self._store.put(name, role.model or "", identity, sent, answered.reply)
-        self._usage.add(name, role.model or "", reply, hit=False)
+        self._usage.add(name, model, reply, hit=False)
         return reply
 
-    def _stop(self, error: SynthAgentError) -> SynthAgentError:
-        """From now on nobody is asked: what is under way ends, what waits gets the same error."""
-        self._stopped = self._stopped or error
-        return self._stopped
-
-    def _endpoint(self, name: str, role: Role) -> Endpoint:
+    async def _answered(self, name: str, role: Role, body: Mapping[str, Any], identity: str) -> Answered:
         if name not in self._endpoints:
             self._endpoints[name] = Endpoint(name, role, self._llm)
-        return self._endpoints[name]
+        return await self._endpoints[name].complete(
+            body, failed_before=self._store.failure(key_of(identity)) is not None
+        )
+
+    def _stop(self, error: SynthAgentError) -> SynthAgentError:
+        """From now on nobody is asked: what is being answered is waited for, what waits gets the same error."""
+        if self._stopped is None:
+            self._stopped = error
+            for endpoint in self._endpoints.values():
+                endpoint.hurry()
+        return self._stopped
 
 
 def _identity(role: Role, request: Request, seed: int) -> dict[str, Any]:
@@ -184,7 +216,7 @@ def _identity(role: Role, request: Request, seed: int) -> dict[str, Any]:
         "temperature": role.temperature,
         "top_p": role.top_p,
         "max_tokens": request.max_tokens or role.max_tokens,
-        "seed": (seed * 1_000_003 + request.sample) % 2**31,
+        "seed": seed,
         "sample": request.sample,
     }
 
@@ -204,6 +236,7 @@ def _body(role: Role, request: Request, seed: int) -> dict[str, Any]:
 
 def _again(request: Request, reply: Reply, fault: BadReplyError) -> Request:
     said = {"role": "assistant", "content": reply.text[:4_000]}
-    return dataclasses.replace(
-        request, messages=(*request.messages, said, {"role": "user", "content": complaint(fault)})
-    )
+    # What identifies the first answer must not identify the second.
+    decided_by = None if request.decided_by is None else {"again": request.decided_by}
+    messages = (*request.messages, said, {"role": "user", "content": complaint(fault)})
+    return dataclasses.replace(request, messages=messages, decided_by=decided_by)
