@@ -129,6 +129,13 @@ class Llm:
             except BadReplyError as second:
                 raise BadReplyError(second.reason, second.detail, reply.tokens + second.tokens) from None
 
+    def settle(self, name: str, about: Mapping[str, Any], text: str) -> str:
+        """What an answer came to, kept in the store: the first text given under `about`, which may now be `text`."""
+        role = self.roles[name]
+        identity = canonical({"model": role.model, "settled": about})
+        known = self._store.get(key_of(identity))
+        return (known or self._store.put(name, role.model or "", identity, None, Reply(text=text))).text
+
     def metrics(self) -> dict[str, Any]:
         """Usage by role and model."""
         return self._usage.metrics()

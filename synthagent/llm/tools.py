@@ -80,7 +80,7 @@ class SimulatedTools:
             return made_entry(task, key, response, equal=False)
         # What the number stood for is kept: when this is run again, M may have grown in another order.
         chosen = equal[number - 1].response if 1 <= number <= len(equal) else None
-        kept = json.loads(llm.kept("tools", {"equal": decided_by, "prompt": prompt.version}, json.dumps(chosen)))
+        kept = json.loads(llm.settle("tools", {"equal": decided_by, "prompt": prompt.version}, json.dumps(chosen)))
         return made_entry(task, key, response if kept is None else kept, equal=kept is not None)
 
     def _digest(self, task: Task) -> str:
