@@ -146,6 +146,28 @@ def doctor(params: ParamsFile = Path("params.yaml")) -> None:
     raise typer.Exit(1 if any(finding.state == "missing" for finding in findings) else 0)
 
 
+@app.command(rich_help_panel="Language models")
+def judge_report(
+    repeats: Annotated[int, typer.Option(min=2, help="How often the judge is asked about a trajectory.")] = 5,
+    sample: Annotated[int, typer.Option(min=1, help="How many trajectories of data/rollouts.parquet.")] = 50,
+    second_model: Annotated[str | None, typer.Option(help="Another judge to compare with.")] = None,
+    second_base_url: Annotated[str | None, typer.Option(help="Where it is served, if not where the judge is.")] = None,
+    second_api_key_env: Annotated[str | None, typer.Option(help="NAME of the variable with its key.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="People's verdicts: trajectory_id,criterion,passed.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the report goes.")] = Path("data/judge_report.json"),
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Measure the judge: how often it flips, how its score varies, and whether checks, people, others agree with it."""
+    from synthagent.llm.judge_report import Options, table
+    from synthagent.llm.judge_report import judge_report as report
+    from synthagent.params import load_params
+
+    options = Options(repeats, sample, second_model, second_base_url, second_api_key_env, labels, out)
+    for line in table(report(load_params(params), options)):
+        print(line)
+    print(f"written to {out}")
+
+
 _ENVIRONMENT = {  # of the libraries that stages import, unless the user has set it: no hub, no telemetry, one thread
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

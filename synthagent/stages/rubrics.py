@@ -1,7 +1,9 @@
 """Stage `rubrics`: tasks + demonstrations -> `data/demos.parquet`, `data/rubrics.parquet`, `data/dropped.parquet`.
 
-A demonstration follows the reference with seeded imperfections, for variety. A rubric keeps its task's constraints,
-sub-goals and required interactions; a task whose demonstrations leave most of the workflow unexecuted gets none.
+A demonstration of the embedded teacher follows the reference with seeded imperfections, for variety. A rubric keeps its
+task's constraints, sub-goals and required interactions; a task whose demonstrations leave most of the workflow
+unexecuted gets none. With `roles.teacher.backend: openai` a language model demonstrates in the live world, and the
+rubrics of simulated tasks are extracted from what it did (`synthagent.llm.demonstrate`).
 
 Launch: `synthagent rubrics` or `dvc repro rubrics`.
 """
@@ -9,10 +11,14 @@ Launch: `synthagent rubrics` or `dvc repro rubrics`.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
 
 from synthagent.criteria import extract
+from synthagent.errors import MissingBackendError
 from synthagent.params import Params, RubricsParams
 from synthagent.records import Rejected, Rubric, Task, Trajectory
 from synthagent.reward import verdicts_by_check
@@ -60,9 +66,12 @@ class Collector:
     rubrics: int = 0
     dropped: list[Rejected] = field(default_factory=list)
 
-    def rubrics_of(self, demonstrated: Iterable[Demonstrated]) -> Iterator[Rubric]:
+    def rubrics_of(self, demonstrated: Iterable[Demonstrated | Rejected]) -> Iterator[Rubric]:
         """Yield the rubrics of the tasks that are kept; keep their demonstrations."""
         for row in demonstrated:
+            if isinstance(row, Rejected):
+                self.dropped.append(row)
+                continue
             if not row.kept:
                 self.dropped.append(_dropped(row.rubric))
                 continue
@@ -85,8 +94,13 @@ def run(params: Params) -> None:
     with running("rubrics", Paths.demos, Paths.rubrics, Paths.dropped) as metrics:
         tasks = list(read_records(Paths.tasks, Task))
         collector = Collector()
-        shown = progress(tasks, len(tasks), "rubrics")
-        demonstrated = (demonstrate(task, params.rubrics, params.seed) for task in shown)
+        demonstrated: Iterable[Demonstrated | Rejected]
+        if params.roles.teacher.backend == "openai":
+            demonstrated = _demonstrated_live(tasks, params, metrics)
+        else:
+            _check_worlds(tasks)
+            shown = progress(tasks, len(tasks), "rubrics")
+            demonstrated = (demonstrate(task, params.rubrics, params.seed) for task in shown)
         write_records(Paths.rubrics, Rubric, collector.rubrics_of(demonstrated))
         write_records(Paths.dropped, Rejected, collector.dropped)
         write_records(Paths.demos, Trajectory, sorted(collector.demos, key=lambda demo: demo.id))
@@ -98,3 +112,59 @@ def run(params: Params) -> None:
             "decidable_share": round(collector.decidable / max(1, collector.criteria), 4),
         }
         say(f"{collector.rubrics} rubrics, {len(collector.demos)} demonstrations; {len(collector.dropped)} dropped")
+
+
+def _check_worlds(tasks: Sequence[Task]) -> None:
+    """The embedded teacher follows references; a simulated task has none."""
+    if simulated := [task.id for task in tasks if task.world_kind == "simulated"]:
+        raise MissingBackendError(
+            f"{Paths.tasks}: {len(simulated)} tasks, such as {simulated[0]}, have a simulated world, which the "
+            "embedded teacher cannot demonstrate; set roles.teacher.backend to openai, or make the tasks again "
+            "(`dvc repro`)"
+        )
+
+
+def _demonstrated_live(
+    tasks: Sequence[Task], params: Params, metrics: dict[str, Any]
+) -> Iterator[Demonstrated | Rejected]:
+    """As `demonstrate`, by a language model; the demonstrations of held-out tasks serve their rubrics only."""
+    from synthagent.llm.cast import Cast
+    from synthagent.llm.client import Llm
+    from synthagent.llm.demonstrate import LiveDemos, demonstrate_live
+    from synthagent.llm.mapping import HitCounter, Mappings
+    from synthagent.llm.ordered import ordered
+
+    llm = Llm(params)
+    mappings = Mappings(params.episode.mapping)
+    cast = Cast(params, llm, mappings)
+    hits = HitCounter(mappings)
+    counts, reasons, coverages = Counter[str](), Counter[str](), list[float]()
+
+    async def work(task: Task) -> LiveDemos:
+        return await demonstrate_live(task, cast, llm, params)
+
+    live = ordered(work, tasks, params.llm.max_concurrency, llm.close)
+    for task, row in zip(tasks, progress(live, len(tasks), "rubrics"), strict=True):
+        counts["demonstrated"] += len(row.demos)
+        counts["demo_errors"] += sum(demo.error is not None for demo in row.demos)
+        counts["demo_answers"] += sum(demo.error is None and demo.end == "answer" for demo in row.demos)
+        if row.extracted:
+            counts["compiled_checks"] += row.extracted.compiled
+            counts["verified_checks"] += row.extracted.verified
+            counts["unreached_criteria"] += row.extracted.unreached
+            coverages.append(row.extracted.rubric.coverage)
+        if row.dropped or row.extracted is None:
+            assert row.dropped is not None
+            reasons[row.dropped.reason] += 1
+            yield row.dropped
+        else:
+            demos = [hits.counted(task, demo) for demo in row.demos] if task.split == "train" else []
+            yield Demonstrated(row.extracted.rubric, tuple(demos), kept=True)
+    names = ("demonstrated", "demo_errors", "demo_answers", "compiled_checks", "verified_checks", "unreached_criteria")
+    metrics |= {name: counts[name] for name in names}
+    metrics |= {
+        "dropped_by_reason": dict(sorted(reasons.items())),
+        "coverage": round(fmean(coverages), 4) if coverages else None,
+        **cast.metrics(),
+        "llm": llm.metrics(),
+    }

@@ -1,0 +1,127 @@
+"""The judge: messages of an episode + criteria that no check decides -> verdicts with evidence. Paper section 4.
+
+One call a trajectory, one verdict a criterion. A verdict stands only if its quote is in the record; what is void or
+left out is asked for once more, and then has no verdict: a score is never made up. What the agent wrote cannot instruct
+the judge: it stands between marks that it cannot contain, on lines that it cannot begin.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from synthagent.errors import BadReplyError
+from synthagent.llm.client import Llm, Request
+from synthagent.llm.prompts import Prompt, fenced, render
+from synthagent.llm.transcript import Line, is_empty, is_quoted, one_line, shown, transcript
+from synthagent.records import Criterion, Record, Task, Verdict
+
+_ATTEMPTS = 2
+
+
+class Judgement(Record):
+    """One verdict, as the judge gives it."""
+
+    criterion: Annotated[str, Field(min_length=1, max_length=40)]
+    evidence: Annotated[str, Field(max_length=400)]
+    passed: bool
+
+
+class Judgements(Record):
+    """The judge's answer."""
+
+    verdicts: Annotated[tuple[Judgement, ...], Field(min_length=1, max_length=60)]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the judge found. `void`: verdicts without their quote in the record, or given twice; `failed`: calls
+    without a usable answer; `missing`: criteria that are left without a verdict."""
+
+    verdicts: tuple[Verdict, ...]
+    missing: tuple[str, ...]
+    void: int = 0
+    unknown: int = 0
+    failed: int = 0
+    tokens: int = 0
+
+
+async def judge(
+    messages: Sequence[dict[str, Any]],
+    task: Task,
+    criteria: Sequence[Criterion],
+    llm: Llm,
+    sample: int = 0,
+    role: str = "judge",
+) -> Judged:
+    """Ask the judge about an episode; verdicts come in the order of `criteria`. `sample` tells repetitions apart.
+
+    Raises:
+        SynthAgentError: endpoint, budget or replay; never an answer that cannot be used.
+    """
+    lines = transcript(messages)
+    found: dict[str, Verdict] = {}
+    void = unknown = failed = tokens = 0
+    for attempt in range(_ATTEMPTS):
+        open_ones = [criterion for criterion in criteria if criterion.id not in found]
+        if not open_ones:
+            break
+        request = Request.of(judge_prompt(lines, task, open_ones), sample * _ATTEMPTS + attempt)
+        try:
+            given = await llm.ask(role, request, Judgements)
+        except BadReplyError as fault:
+            failed, tokens = failed + 1, tokens + fault.tokens
+            continue
+        tokens += given.tokens
+        accepted = accept(given.value.verdicts, open_ones, lines)
+        found |= {verdict.criterion: verdict for verdict in accepted.verdicts}
+        void, unknown = void + accepted.void, unknown + accepted.unknown
+    return Judged(
+        verdicts=tuple(found[c.id] for c in criteria if c.id in found),
+        missing=tuple(c.id for c in criteria if c.id not in found),
+        void=void,
+        unknown=unknown,
+        failed=failed,
+        tokens=tokens,
+    )
+
+
+def accept(judgements: Sequence[Judgement], criteria: Sequence[Criterion], lines: Sequence[Line]) -> Judged:
+    """What stands of an answer: one verdict on a criterion that was asked about, with its quote in `lines`. Pure.
+
+    A reached sub-goal or interaction and a violated constraint need a quote; the opposite may come with none. A quote
+    that is given has to be one.
+    """
+    kinds = {criterion.id: criterion.kind for criterion in criteria}
+    times = Counter(judgement.criterion for judgement in judgements)
+    stands: dict[str, Verdict] = {}
+    for given in judgements:
+        if given.criterion not in kinds or times[given.criterion] > 1:
+            continue
+        needs_quote = given.passed != (kinds[given.criterion] == "constraint")
+        if is_quoted(given.evidence, lines) or (is_empty(given.evidence) and not needs_quote):
+            stands[given.criterion] = Verdict(
+                criterion=given.criterion, passed=given.passed, by="judge", evidence=given.evidence
+            )
+    return Judged(
+        verdicts=tuple(stands.values()),
+        missing=tuple(name for name in kinds if name not in stands),
+        void=sum(name in times and name not in stands for name in kinds),
+        unknown=sum(count for name, count in times.items() if name not in kinds),
+    )
+
+
+def judge_prompt(lines: Sequence[Line], task: Task, criteria: Sequence[Criterion]) -> Prompt:
+    """What the judge is asked."""
+    listed = "\n".join(f"{c.id} {c.kind}: {one_line(c.text, 500)}" for c in criteria)
+    return render(
+        "judge",
+        request=fenced(one_line(task.instruction)),
+        criteria=fenced(listed),
+        record=fenced(shown(lines)),
+        ids=[criterion.id for criterion in criteria],
+    )
