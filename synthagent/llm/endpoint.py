@@ -1,31 +1,38 @@
-"""One OpenAI-compatible endpoint: request body -> reply, over `openai.AsyncOpenAI`. What it sends back is untrusted.
+"""One OpenAI-compatible endpoint: request body -> reply. What it sends back is untrusted.
 
-The library repeats what failed in passing (429, 5xx, timeouts, broken connections), honouring Retry-After. What it
-gives up on, and answers that make no sense, are told apart here: a fault of one item, or of the endpoint.
+What failed in passing was repeated below (`transport`). What that gave up on, and answers that make no sense, are told
+apart here: a fault of one item (BadReplyError), or of the endpoint (EndpointError).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from synthagent.errors import BadReplyError, EndpointError, ParamsError
 from synthagent.llm.store import Reply
+from synthagent.llm.text import MOST_CHARACTERS, clean, clean_value
 from synthagent.params import LlmParams, Role
 
-_MOST_BYTES = 8_000_000
-_MOST_CHARACTERS = 1_000_000
 _MALFORMED_RETRIES = 2
 _FAILURES_IN_A_ROW = 5
+_OF_THE_ITEM = frozenset({"bad_request", "malformed", "too_large"})
+_FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter"})
+_MOST_CALLS = 32
+_MOST_TOKENS = 10**9
+_SHORTEST_SECRET = 8
 _NO_KEY = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A reply, and how many calls failed before it came."""
+    """A reply, and how many attempts failed before it came."""
 
     reply: Reply
     retries: int
@@ -39,113 +46,151 @@ class Endpoint:
     """The server of one role. Knows whether it has ever answered, and how often it has failed since.
 
     Raises:
-        ParamsError: the variable that should hold the key is not set.
+        ParamsError: the variable that should hold the key is not set or holds no key; base_url is no URL.
     """
 
     def __init__(self, name: str, role: Role, llm: LlmParams) -> None:
-        import httpx2
-        from openai import AsyncOpenAI, DefaultAioHttpClient
+        from synthagent.llm.transport import Transport
 
         self.name, self.role = name, role
-        self.place = role.base_url or "https://api.openai.com/v1"
+        base_url = role.base_url or "https://api.openai.com/v1"
+        self.place = _place(name, base_url)
         self._key = _key(name, role)
-        many = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        self._client = AsyncOpenAI(
-            base_url=self.place,
-            api_key=self._key,
-            timeout=llm.timeout_s,
-            max_retries=llm.max_retries,
-            http_client=DefaultAioHttpClient(limits=many, timeout=llm.timeout_s),
-        )
-        self._raw = httpx2.Response
+        self._transport = Transport(base_url, self._key, llm.timeout_s, llm.max_retries)
         self._has_answered = False
         self._failures = 0
         self._takes_schema = True
 
-    async def complete(self, body: Mapping[str, Any]) -> Answered:
-        """Send a chat completion request and read the answer.
+    async def complete(self, body: Mapping[str, Any], failed_before: bool = False) -> Answered:
+        """Send a chat completion request and read the answer. `failed_before`: in an earlier run.
 
         Raises:
             BadReplyError: this request failed; another may not.
             EndpointError: the endpoint fails for all.
         """
-        schema = body.get("response_format")
-        if schema and not self._takes_schema:
-            return await self._counted(_without_schema(body))
         try:
-            return await self._counted(body)
+            answered = await self._schema_or_not(body)
         except BadReplyError as fault:
-            if not schema or fault.reason != "bad_request":
-                raise
-            # A server that does not know json_schema says 400. Then the schema goes into the prompt instead.
-            answered = await self._counted(_without_schema(body))
-            self._takes_schema = False
-            return answered
+            if failed_before and fault.reason in _OF_THE_ITEM:
+                raise  # a resumed run asks all that failed one after another; that says nothing about the endpoint
+            self._failures += 1
+            never = not self._has_answered and fault.reason not in _OF_THE_ITEM
+            if never or self._failures >= _FAILURES_IN_A_ROW:
+                raise self._fatal(f"fails ({fault})") from None
+            raise
+        self._has_answered, self._failures = True, 0
+        return answered
+
+    def hurry(self) -> None:
+        """Repeat nothing from now on."""
+        self._transport.hurry()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._transport.close()
 
-    async def _counted(self, body: Mapping[str, Any]) -> Answered:
-        try:
-            answered = await self._sent(body)
-        except BadReplyError:
-            self._failures += 1
-            raise
-        self._has_answered, self._failures = True, 0
+    async def _schema_or_not(self, body: Mapping[str, Any]) -> Answered:
+        if "response_format" not in body:
+            return await self._sent(body)
+        if self._takes_schema:
+            try:
+                return await self._sent(body)
+            except BadReplyError as fault:
+                if fault.reason != "bad_request":
+                    raise
+        # A server that does not know json_schema says 400. Then the schema goes into the prompt instead.
+        answered = await self._sent(_without_schema(body))
+        self._takes_schema = False
         return answered
 
     async def _sent(self, body: Mapping[str, Any]) -> Answered:
         import openai
 
-        fault = ""
-        for attempt in range(1 + _MALFORMED_RETRIES):
-            try:
-                response = await self._client.post("/chat/completions", body=dict(body), cast_to=self._raw)
-                retries = int(response.request.headers.get("x-stainless-retry-count", 0))
-                return Answered(_read(response.content), attempt + retries)
-            except _MalformedError as error:
-                fault = str(error)
-            except openai.APIStatusError as error:
-                raise self._refused(error.status_code, error.message) from None
-            except openai.APIConnectionError as error:
-                kind = "timeout" if isinstance(error, openai.APITimeoutError) else "connection"
-                raise self._failed(kind, f"{type(error.__cause__ or error).__name__} after all retries") from None
-        raise self._failed("malformed", fault)
+        from synthagent.llm.transport import TooLargeError
 
-    def _refused(self, status: int, text: str) -> Exception:
-        where = f"roles.{self.name}: {self.place}"
-        if status in (401, 403):
-            variable = self.role.api_key_env
-            hint = (
-                f"check the key in ${variable}"
-                if variable
-                else "set roles.{self.name}.api_key_env to the NAME of the variable that holds the key"
-            )
-            return EndpointError(f"{where} answers {status}, it does not accept the key; {hint.format(self=self)}")
-        if status == 404:
-            return EndpointError(
-                f"{where} answers 404: it does not serve {self.role.model!r}, or base_url is wrong (it should end "
-                "in /v1); `synthagent doctor` lists what it serves"
-            )
-        if status == 429 or status >= 500 or status == 408:
-            return self._failed(f"http_{status}", f"{status} after all retries")
-        return self._failed("bad_request", f"{status} {self._safe(text)}")
+        content, fault, attempts = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), "", 0
+        try:
+            for _ in range(1 + _MALFORMED_RETRIES):
+                sent = await self._transport.post(content)
+                attempts += sent.retries
+                try:
+                    return Answered(_read(sent.content, content, self._key), attempts)
+                except _MalformedError as error:
+                    fault, attempts = str(error), attempts + 1
+        except openai.APIStatusError as error:
+            raise self._refused(error) from None
+        except openai.APITimeoutError:
+            raise BadReplyError("timeout", "no answer within llm.timeout_s, after all retries") from None
+        except openai.APIConnectionError as error:
+            raise self._unreached(error.__cause__) from None
+        except TimeoutError:
+            raise BadReplyError("timeout", "no answer, however often it was repeated") from None
+        except TooLargeError as error:
+            raise BadReplyError("too_large", str(error)) from None
+        raise BadReplyError("malformed", fault)
 
-    def _failed(self, reason: str, detail: str) -> Exception:
-        """An item's fault, unless the endpoint has never answered or has failed too often in a row."""
-        never = not self._has_answered and reason not in {"bad_request", "malformed"}
-        if never or self._failures + 1 >= _FAILURES_IN_A_ROW:
-            return EndpointError(
-                f"roles.{self.name}: {self.place} fails ({reason}: {detail}); check that the server runs and that "
-                "base_url and model are right (`synthagent doctor`), then run again: what was answered is kept"
-            )
-        return BadReplyError(reason, detail)
+    def _refused(self, error: Any) -> Exception:
+        """What an answer other than 200 means. `error`: openai.APIStatusError."""
+        status, said = error.status_code, self._safe(error.message)
+        match status:
+            case 401 | 403:
+                variable = self.role.api_key_env
+                remedy = (
+                    f"check the key in ${variable}"
+                    if variable
+                    else f"set roles.{self.name}.api_key_env to the NAME of the variable that holds the key"
+                )
+                return self._fatal(f"answers {status}, it does not accept the key", remedy)
+            case 402:
+                return self._fatal(f"wants to be paid ({said})", "settle the account")
+            case 404 | 405:
+                return self._fatal(
+                    f"answers {status}: it does not serve {self.role.model!r}, or base_url is wrong",
+                    "base_url should end in /v1, and `synthagent doctor` lists what is served; mend params.yaml",
+                )
+            case 429:
+                wait = str(error.response.headers.get("retry-after", "") or "")
+                until = f", to be asked again in {clean(wait)[:40]} s" if wait else ""
+                return self._fatal(f"takes no more requests{until} ({said})", "wait, or lower llm.max_concurrency")
+            case _ if status == 408 or status >= 500:
+                return BadReplyError(f"http_{status}", f"{said}, after all retries")
+        return BadReplyError("bad_request", said)
+
+    def _unreached(self, cause: BaseException | None) -> Exception:
+        import httpx2
+
+        if isinstance(cause, httpx2.ConnectError):
+            return self._fatal(f"cannot be reached ({self._safe(str(cause))})")
+        return BadReplyError("connection", f"{self._safe(str(cause))}, after all retries")
+
+    def _fatal(self, what: str, remedy: str = "check that it runs and that base_url and model are right") -> Exception:
+        return EndpointError(
+            f"roles.{self.name}: {self.place} {self._safe(what)}; {remedy}, then run again: what was answered is kept"
+        )
 
     def _safe(self, text: str) -> str:
         """A server's own words, short, on one line and without the key, which some servers echo."""
-        said = " ".join(text.split())
-        return (said if self._key == _NO_KEY else said.replace(self._key, "***"))[:200]
+        return " ".join(_hidden(clean(text), self._key).split())[:300]
+
+
+def _place(name: str, base_url: str) -> str:
+    """An endpoint's URL as messages name it: without user, password and query.
+
+    Raises:
+        ParamsError: it is no URL.
+    """
+    try:
+        url = urlsplit(base_url)
+        port = f":{url.port}" if url.port else ""
+        (url.hostname or "").encode("idna")
+        if url.scheme not in ("http", "https") or not url.hostname or re.search(r"[\s\x00-\x1f]", base_url):
+            raise ValueError
+    except ValueError:
+        raise ParamsError(
+            f"params.yaml: roles.{name}.base_url: {base_url[:80]!r} is no URL of an endpoint; write it like "
+            "http://127.0.0.1:8000/v1"
+        ) from None
+    return f"{url.scheme}://{url.hostname}{port}{url.path}"
 
 
 def _key(name: str, role: Role) -> str:
@@ -155,6 +200,11 @@ def _key(name: str, role: Role) -> str:
     if not key:
         raise ParamsError(
             f"roles.{name}.api_key_env: the variable {role.api_key_env} is not set; export it, then run again"
+        )
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ParamsError(
+            f"roles.{name}.api_key_env: what the variable {role.api_key_env} holds is no key: it has blanks or "
+            "characters that are not ASCII; export the key alone"
         )
     return key
 
@@ -168,46 +218,58 @@ def _without_schema(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "messages": [*before, {**last, "content": text}]}
 
 
-def _read(content: bytes) -> Reply:
-    """The reply in a body."""
-    if len(content) > _MOST_BYTES:
-        raise _MalformedError(f"a body of {len(content):,} bytes")
+def _read(content: bytes, asked: bytes, key: str) -> Reply:
+    """The reply in a body. `asked`: the request, of which the prompt's tokens are estimated if the server is silent."""
     try:
-        body = json.loads(content.decode("utf-8"))
+        # Bytes that are no text cost a few characters, not an answer that was paid for.
+        body = json.loads(content.decode(json.detect_encoding(content), "replace"))
         choice = body["choices"][0]
         message, usage = choice["message"], body.get("usage") or {}
-        text, refusal = message.get("content") or "", message.get("refusal")
-        calls = tuple(_call(call) for call in message.get("tool_calls") or ())
-        if not isinstance(text, str):
-            raise TypeError("content is no text")
-        text = _clean(text)
+        text, refusal, finish = _text(message.get("content")), message.get("refusal"), choice.get("finish_reason")
+        finish = "length" if len(text) > MOST_CHARACTERS else finish
+        calls = tuple(_call(call, key) for call in (message.get("tool_calls") or ())[:_MOST_CALLS])
+        text = _hidden(clean(_text(refusal) if refusal else text), key)
         return Reply(
-            text=_clean(str(refusal)) if refusal else text,
+            text=text,
             tool_calls=calls,
-            finish="refusal" if refusal else str(choice.get("finish_reason") or "stop"),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or _estimate(text)),
+            finish="refusal" if refusal else finish if finish in _FINISHES else "stop",
+            prompt_tokens=_tokens(usage.get("prompt_tokens"), len(asked)),
+            completion_tokens=_tokens(usage.get("completion_tokens"), len(text) + len(str(calls)) * bool(calls)),
         )
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise _MalformedError(f"the body is no chat completion ({type(error).__name__})") from None
 
 
-def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+def _text(content: Any) -> str:
+    """The text of a message; some servers send it in parts."""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    if not isinstance(content, str | None):
+        raise TypeError
+    return content or ""
+
+
+def _call(call: Mapping[str, Any], key: str) -> dict[str, Any]:
     function = call["function"]
+    arguments = function.get("arguments") or "{}"
+    if isinstance(arguments, dict | list):
+        arguments = json.dumps(clean_value(arguments), ensure_ascii=False)
+    elif "\\u" in arguments:
+        with suppress(ValueError, RecursionError):  # who reads the arguments will say so
+            arguments = json.dumps(clean_value(json.loads(arguments)), ensure_ascii=False)
+    known, name = str(call.get("id") or ""), str(function["name"])
     return {
-        "id": _clean(str(call.get("id") or "")),
+        "id": _hidden(clean(known), key)[:200],
         "type": "function",
-        "function": {
-            "name": _clean(str(function["name"])),
-            "arguments": _clean(str(function.get("arguments") or "{}")),
-        },
+        "function": {"name": _hidden(clean(name), key)[:200], "arguments": _hidden(clean(arguments), key)},
     }
 
 
-def _clean(text: str) -> str:
-    """Text that every store can hold: no halves of characters, no NUL, not endless."""
-    return text[:_MOST_CHARACTERS].encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+def _hidden(text: str, key: str) -> str:
+    """The text without the key; a word too short to be a secret (EMPTY, as vLLM has it) is left alone."""
+    return text.replace(key, "***") if len(key) >= _SHORTEST_SECRET else text
 
 
-def _estimate(text: str) -> int:
-    return len(text) // 4  # of a server that does not say
+def _tokens(said: Any, characters: int) -> int:
+    """The tokens a server says it used, if that can be; otherwise an estimate, so that a budget still holds."""
+    return said if isinstance(said, int) and 0 <= said <= _MOST_TOKENS else characters // 4

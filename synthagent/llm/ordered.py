@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,11 +21,11 @@ def ordered(
     items: Iterable[T],
     concurrency: int,
     close: Callable[[], Coroutine[Any, Any, None]] = _nothing,
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Yield `await work(item)` for each item, at most `concurrency` of them at work at once.
 
-    Should one raise, the others that are under way still end (what they wait for may have been paid for) before the
-    error goes up; on an interrupt they are cancelled. `close` runs last, in the same event loop.
+    Should one raise, or the caller take no more, the others that are under way still end (what they wait for may have
+    been paid for) before the error goes up; on an interrupt they are cancelled. `close` runs last, in the same loop.
     """
     with asyncio.Runner() as runner:
         places = asyncio.Semaphore(concurrency)
@@ -39,7 +39,8 @@ def ordered(
                 return await work(item)
 
         def next_result() -> R:
-            return runner.run(_wait(window.popleft()))
+            task = window.popleft()
+            return task.result() if task.done() else runner.run(_wait(task))
 
         try:
             for item in items:
@@ -48,7 +49,7 @@ def ordered(
                     yield next_result()
             while window:
                 yield next_result()
-        except Exception:
+        except (Exception, GeneratorExit):
             failed = True
             runner.run(_settle(window))
             raise

@@ -1,38 +1,48 @@
 """What endpoints have answered, kept for ever: request -> reply, in `.cache/llm/responses.sqlite`.
 
 Append-only: the first answer to a request stays the answer. A key is the hash of everything that decides the answer, so
-a stage that was killed resumes without repeating a finished call, and others can reproduce a dataset without a key.
-
-Launch: `synthagent cache export FILE`, `synthagent cache import FILE`, `synthagent cache info`.
+a stage that was killed resumes without repeating a finished call. A request that came to nothing is noted too: it is
+asked again, unless `llm.replay` is `only`.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from pydantic import Field, ValidationError
 
-from synthagent.errors import InputError, StoreError
+from synthagent.errors import StoreError
 from synthagent.records import Json, Record
 from synthagent.stage import CACHE
 
 FOLDER = CACHE / "llm"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS replies (
+FILE = "responses.sqlite"
+FAILED = "failed"
+_VERSION = 1
+_COLUMNS = """(
     key TEXT PRIMARY KEY, role TEXT NOT NULL, model TEXT NOT NULL, identity TEXT NOT NULL, sent TEXT NOT NULL,
     reply TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, imported INTEGER NOT NULL
-) WITHOUT ROWID;
+) WITHOUT ROWID"""
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS replies {_COLUMNS};
+CREATE TABLE IF NOT EXISTS failures {_COLUMNS};
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON replies BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON replies BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+PRAGMA user_version = {_VERSION};
 """
+_VALUES = "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FIELDS = "key, role, model, identity, sent, reply"
+_EVERYTHING = (
+    f"SELECT {_FIELDS} FROM replies UNION ALL "
+    f"SELECT {_FIELDS} FROM failures WHERE key NOT IN (SELECT key FROM replies) ORDER BY key"
+)
 
 
 class Reply(Record):
@@ -40,7 +50,7 @@ class Reply(Record):
 
     text: str
     tool_calls: tuple[dict[str, Json], ...] = Field(default=(), description="as in an OpenAI message")
-    finish: str = Field(default="stop", description="stop | length | tool_calls | refusal ..")
+    finish: str = Field(default="stop", description="stop | length | tool_calls | content_filter | refusal")
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -57,8 +67,24 @@ class Paid:
     completion: int
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What the store holds of one role and model. Tokens are those of its replies."""
+
+    role: str
+    model: str
+    replies: int
+    imported: int
+    failures: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class Entry(Record):
-    """One line of an exported store. `identity` is what was hashed; `sent` what else went with it."""
+    """A request and what came of it. `identity` is what was hashed; `sent` what else went with it.
+
+    The reply of a failure has the finish `failed`, and the reason and what is wrong, a line each, for a text.
+    """
 
     key: str
     role: str
@@ -69,147 +95,145 @@ class Entry(Record):
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """The one JSON text of a value: sorted keys, no spaces, halves of characters replaced."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def key_of(identity: Mapping[str, Any]) -> str:
-    """The key under which the answer to a request is kept."""
-    return hashlib.sha256(canonical(identity).encode("utf-8", "surrogatepass")).hexdigest()
+def key_of(identity: str) -> str:
+    """The key under which the answer to a request is kept. `identity`: its canonical JSON."""
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 class ResponseStore:
     """The store in `folder`. Safe to share between processes; a killed writer loses nothing that was put.
 
     Raises:
-        StoreError: the folder cannot be written, or the file is no store.
+        StoreError: here or in any method: the folder cannot be read or written, or the file is no store.
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:
-        self.path = folder / "responses.sqlite"
+        self.path = folder / FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # WAL survives the death of the process after each statement, and readers do not wait for writers.
-            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=60, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_SCHEMA)
+            with FileLock(folder / "responses.lock", timeout=60):  # two that switch to WAL at once would fail
+                # WAL survives the death of the process after each statement; readers do not wait for writers.
+                self._db = sqlite3.connect(self.path, isolation_level=None, timeout=60, check_same_thread=False)
+                version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                if version > _VERSION:
+                    raise StoreError(f"{self.path}: written by a later version of synthagent; update it")
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                if version < _VERSION:
+                    self._db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(
-                f"{self.path}: cannot be used: {error}; make the folder writable, or remove the file"
-            ) from None
+            raise self._fault(error) from None
 
     def get(self, key: str) -> Reply | None:
         """The answer kept under `key`."""
-        row = self._db.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-        return Reply.model_validate_json(row[0]) if row else None
+        return self._reply("replies", key)
 
-    def put(self, role: str, model: str, identity: Mapping[str, Any], sent: Any, reply: Reply) -> Reply:
-        """Keep an answer; return the one that stands, which is the first."""
-        return self._insert(
-            Entry(key=key_of(identity), role=role, model=model, identity=identity, sent=sent, reply=reply), 0
-        )
+    def failure(self, key: str) -> tuple[str, str] | None:
+        """Why the request `key` came to nothing when it was last asked: reason and what was wrong."""
+        reply = self._reply("failures", key)
+        if reply is None:
+            return None
+        reason, _, detail = reply.text.partition("\n")
+        return reason, detail
+
+    def put(self, role: str, model: str, identity: str, sent: Any, reply: Reply) -> Reply:
+        """Keep an answer; return the one that stands, which is the first. `identity`: canonical JSON."""
+        key = key_of(identity)
+        row = self._row(key, role, model, identity, canonical(sent), reply, imported=0)
+        try:
+            new = self._db.execute(f"INSERT OR IGNORE INTO replies {_VALUES}", row).rowcount
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+        return reply if new else (self.get(key) or reply)
+
+    def put_failure(self, role: str, model: str, identity: str, sent: Any, reason: str, detail: str) -> None:
+        """Note that a request came to nothing; the last such note stands, until there is an answer."""
+        reply = Reply(text=f"{reason}\n{detail}", finish=FAILED)
+        row = self._row(key_of(identity), role, model, identity, canonical(sent), reply, imported=0)
+        try:
+            self._db.execute(f"INSERT OR REPLACE INTO failures {_VALUES}", row)
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+
+    def add(self, entries: Iterable[Entry]) -> tuple[int, int]:
+        """Add entries of another store, all or none; what is there already stays.
+
+        Return how many were new, and how many of the others are answered differently here.
+        """
+        new = differing = 0
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for entry in entries:
+                    failed = entry.reply.finish == FAILED
+                    table = "failures" if failed else "replies"
+                    texts = (canonical(entry.identity), canonical(entry.sent))
+                    row = self._row(entry.key, entry.role, entry.model, *texts, entry.reply, imported=1)
+                    added = self._db.execute(f"INSERT OR IGNORE INTO {table} {_VALUES}", row).rowcount
+                    new += added
+                    differing += not added and self._reply(table, entry.key) != entry.reply
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+        return new, differing
 
     def paid(self) -> dict[str, Paid]:
         """What was paid for here, by model."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT model, sum(prompt_tokens), sum(completion_tokens) FROM replies WHERE imported = 0 GROUP BY model"
         )
         return {model: Paid(prompt, completion) for model, prompt, completion in rows}
 
-    def entries(self) -> Iterator[Entry]:
-        """Everything, in the order of the keys."""
-        rows = self._db.execute("SELECT key, role, model, identity, sent, reply FROM replies ORDER BY key")
-        for key, role, model, identity, sent, reply in rows:
-            yield Entry(
-                key=key,
-                role=role,
-                model=model,
-                identity=json.loads(identity),
-                sent=json.loads(sent),
-                reply=Reply.model_validate_json(reply),
-            )
+    def counts(self) -> list[Count]:
+        """What is here, by role and model."""
+        each = "role, model, imported, prompt_tokens AS prompt, completion_tokens AS completion"
+        rows = self._rows(
+            "SELECT role, model, sum(1 - failed), sum(imported * (1 - failed)), sum(failed), sum(prompt), "
+            f"sum(completion) FROM (SELECT {each}, 0 AS failed FROM replies UNION ALL SELECT {each}, 1 FROM failures "
+            "WHERE key NOT IN (SELECT key FROM replies)) GROUP BY role, model ORDER BY role, model"
+        )
+        return [Count(*row) for row in rows]
 
-    def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM replies").fetchone()[0])
+    def entries(self) -> Iterator[dict[str, Json]]:
+        """Everything, in the order of the keys, as `Entry` has it."""
+        for key, role, model, identity, sent, reply in self._rows(_EVERYTHING):
+            texts = {"identity": identity, "sent": sent, "reply": reply}
+            yield {"key": key, "role": role, "model": model} | {k: json.loads(text) for k, text in texts.items()}
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    def _insert(self, entry: Entry, imported: int) -> Reply:
-        row = (
-            *(entry.key, entry.role, entry.model, canonical(entry.identity), canonical(entry.sent)),
-            *(entry.reply.model_dump_json(), entry.reply.prompt_tokens, entry.reply.completion_tokens, imported),
-        )
+    def _rows(self, query: str) -> Iterator[Any]:
         try:
-            done = self._db.execute(f"INSERT OR IGNORE INTO replies VALUES ({','.join('?' * len(row))})", row)
+            yield from self._db.execute(query)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: cannot be written: {error}; make room, or the folder writable") from None
-        return entry.reply if done.rowcount else (self.get(entry.key) or entry.reply)
+            raise self._fault(error) from None
 
-
-def export_store(path: Path, folder: Path = FOLDER) -> int:
-    """Write the whole store as one file of gzipped JSON lines, the same bytes for the same content; return how many.
-
-    Raises:
-        StoreError: there is no store, or the disk refuses.
-    """
-    if not (folder / "responses.sqlite").exists():
-        raise StoreError(f"{folder}: there is no response store here; run a stage with an openai role first")
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(ResponseStore(folder)) as store, temporary.open("wb") as raw:
-            count = 0
-            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
-                for entry in store.entries():
-                    packed.write(f"{canonical(entry.model_dump(mode='json'))}\n".encode())
-                    count += 1
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
-
-
-def import_store(path: Path, folder: Path = FOLDER) -> int:
-    """Add an exported file to the store, all or nothing; what is there already stays. Return how many were new.
-
-    Raises:
-        InputError: no such file, not an export, or a line whose key is not the hash of its request.
-    """
-    with closing(ResponseStore(folder)) as store:
-        before = len(store)
-        store._db.execute("BEGIN")
+    def _reply(self, table: str, key: str) -> Reply | None:
         try:
-            for number, line in enumerate(_lines(path), 1):
-                store._insert(_entry(path, number, line), imported=1)
-        except BaseException:
-            store._db.execute("ROLLBACK")
-            raise
-        store._db.execute("COMMIT")
-        return len(store) - before
+            row = self._db.execute(f"SELECT reply FROM {table} WHERE key = ?", (key,)).fetchone()
+            return Reply.model_validate_json(row[0]) if row else None
+        except (sqlite3.Error, ValidationError) as error:
+            raise self._fault(error) from None
 
+    @staticmethod
+    def _row(
+        key: str, role: str, model: str, identity: str, sent: str, reply: Reply, *, imported: int
+    ) -> tuple[Any, ...]:
+        text, tokens = reply.model_dump_json(), (reply.prompt_tokens, reply.completion_tokens)
+        return (key, role, model, identity, sent, text, *tokens, imported)
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            yield from file
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as an exported store: {error}; give a file of `cache export`"
-        ) from None
-
-
-def _entry(path: Path, number: int, line: str) -> Entry:
-    try:
-        entry = Entry.model_validate_json(line)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "the line"
-        raise InputError(f"{path}:{number}: {place}: {fault['msg']}; give a file of `cache export`") from None
-    if entry.key != key_of(entry.identity):
-        raise InputError(f"{path}:{number}: the key is not the hash of its request; the file was altered")
-    return entry
+    def _fault(self, error: Exception) -> StoreError:
+        said = " ".join(str(error).split())[:200]
+        return StoreError(
+            f"{self.path}: cannot be used: {said}; make room, make the folder writable, or move the file away"
+        )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from synthagent.errors import BadReplyError
 from synthagent.llm.store import Reply
+from synthagent.llm.text import clean_value
 
 T = TypeVar("T", bound=BaseModel)
 _LONGEST_FAULT = 300
@@ -27,8 +28,8 @@ def parse(reply: Reply, shape: type[T]) -> T:
         BadReplyError: refused (`refusal`), cut off (`truncated`), no JSON object (`no_json`), or one that breaks a rule
             (`wrong_shape`).
     """
-    if reply.finish == "refusal":
-        raise BadReplyError("refusal", reply.text[:_LONGEST_FAULT], reply.tokens)
+    if reply.finish in ("refusal", "content_filter"):
+        raise BadReplyError("refusal", " ".join(reply.text.split())[:_LONGEST_FAULT], reply.tokens)
     fault = BadReplyError("no_json", "there is no JSON object in it", reply.tokens)
     for value in _objects(reply.text):
         try:
@@ -47,16 +48,20 @@ def complaint(fault: BadReplyError) -> str:
 
 def _objects(text: str) -> Iterator[Any]:
     """The JSON objects in a text, wherever they begin; inside of one none is sought."""
-    decoder, place = json.JSONDecoder(), 0
+    decoder, place = json.JSONDecoder(parse_constant=_no_number), 0
     for _ in range(20):
         place = text.find("{", place)
         if place < 0:
             return
         try:
             value, place = decoder.raw_decode(text, place)
-            yield value
+            yield clean_value(value)
         except (ValueError, RecursionError):
             place += 1
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(name)  # NaN and Infinity are not JSON
 
 
 def _told(error: ValidationError) -> str:
