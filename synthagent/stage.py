@@ -39,6 +39,7 @@ class Paths:
     dropped = data / "dropped.parquet"
     sft = data / "models" / "sft"
     rollouts = data / "rollouts.parquet"
+    mappings = data / "mappings.parquet"
     rewards = data / "rewards.parquet"
     grpo = data / "models" / "grpo"
     evaluation = data / "evaluation.parquet"

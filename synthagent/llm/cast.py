@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from synthagent import user as embedded_user
-from synthagent.episode import AnswerAny, Episode, Question, ToolCall
+from synthagent.episode import Episode, Question, ToolCall
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm
 from synthagent.llm.mapping import Mappings
@@ -100,17 +99,6 @@ class SyncCast:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-@contextmanager
-def live_answers(params: Params, llm: Llm, mappings: Mappings) -> Iterator[tuple[Cast, AnswerAny]]:
-    """A cast, and how synchronous code asks it; closes `llm` at the end."""
-    cast = Cast(params, llm, mappings)
-    bridge = SyncCast(cast)
-    try:
-        yield cast, bridge.answer
-    finally:
-        bridge.close(llm)
 
 
 def is_live(params: Params, tasks: Iterable[Task]) -> bool:

@@ -177,6 +177,7 @@ class HitCounter:
         if task.world_kind != "simulated" or not self._enabled:
             return trajectory
         known = self._known.setdefault(task.id, set())
+        known |= {key_of_call(said.tool, said.args, said.state) for said in task.world.said}
         hits = 0
         for entry in entries_in(task, trajectory):
             hits += _key(entry) in known

@@ -1,4 +1,7 @@
-"""Stage `rollouts`: several episodes a train task by the student before RL -> `data/rollouts.parquet`.
+"""Stage `rollouts`: several episodes a train task by the policy before RL -> `data/rollouts.parquet`.
+
+`data/mappings.parquet` is what the tools of simulated worlds have said by then, in these episodes and in the
+demonstrations. The policy is the student (`local`), or a model behind an endpoint (`openai`).
 
 Launch: `synthagent rollouts` or `dvc repro rollouts`.
 """
@@ -6,13 +9,22 @@ Launch: `synthagent rollouts` or `dvc repro rollouts`.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from synthagent.errors import SynthAgentError
+from synthagent.errors import StoreError, SynthAgentError
+from synthagent.llm.cast import Cast, SyncCast, is_live
+from synthagent.llm.client import Llm
+from synthagent.llm.mapping import HitCounter, Mappings, entries_in
+from synthagent.llm.ordered import ordered
+from synthagent.llm.policy import run_episode
 from synthagent.params import Params
-from synthagent.records import Rubric, Task, Trajectory
-from synthagent.stage import Paths, running, say
+from synthagent.records import MappingEntry, Rubric, Task, Trajectory
+from synthagent.stage import Paths, progress, running, say
 from synthagent.store import read_records, write_records
+
+Pair = tuple[Task, int]
 
 
 def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
@@ -23,24 +35,128 @@ def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
 
 def run(params: Params) -> None:
     """Read deps, write outs."""
-    from synthagent.student.model import load_student
-    from synthagent.student.rollout import batches, roll_out
-
-    with running("rollouts", Paths.rollouts) as metrics:
+    with running("rollouts", Paths.rollouts, Paths.mappings) as metrics:
         judged = {rubric.task_id for rubric in read_records(Paths.rubrics, Rubric)}
         tasks = [t for t in read_records(Paths.tasks, Task) if t.split == "train" and t.id in judged]
         chosen = choose_tasks(tasks, params.rollouts.tasks, params.seed)
         if not chosen:
             raise SynthAgentError("rollouts: there is no train task with a rubric; raise tasks.count")
-        pairs = [(task, sample) for task in chosen for sample in range(params.rollouts.samples)]
-        work = batches("sft", load_student(Paths.sft), pairs, params.episode, params.seed)
-        trajectories = [t for part in roll_out(work, params.compute.processes, "rollouts") for t in part]
-        write_records(Paths.rollouts, Trajectory, sorted(trajectories, key=lambda t: t.id))
-        ended = sum(t.end == "answer" for t in trajectories)
-        metrics |= {
-            "tasks": len(chosen),
-            "trajectories": len(trajectories),
-            "answered": round(ended / len(trajectories), 4),
-            "turns": round(sum(t.n_turns for t in trajectories) / len(trajectories), 2),
+        tally = Tally()
+        if params.roles.policy.backend == "openai" or is_live(params, tasks):
+            entries = _live(params, tasks, chosen, tally, metrics)
+        else:
+            write_records(Paths.rollouts, Trajectory, tally.counted(_embedded(params, chosen)))
+            entries = iter(())
+        write_records(Paths.mappings, MappingEntry, entries)
+        metrics |= {"tasks": len(chosen), **tally.metrics()}
+        say(f"{tally.trajectories} episodes on {len(chosen)} tasks; {tally.answered} ended with an answer")
+        if tally.errors:
+            say(f"{tally.errors} episodes ended with an error: {tally.errors_by_reason()}")
+
+
+@dataclass
+class Tally:
+    """Counts the trajectories that come by."""
+
+    trajectories: int = 0
+    answered: int = 0
+    turns: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+
+    def counted(self, trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
+        """Yield them."""
+        for trajectory in trajectories:
+            self.trajectories += 1
+            self.answered += trajectory.end == "answer"
+            self.turns += trajectory.n_turns
+            if trajectory.error:
+                self.errors[trajectory.error] = self.errors.get(trajectory.error, 0) + 1
+            yield trajectory
+
+    def errors_by_reason(self) -> str:
+        """The errors in words, the most frequent first."""
+        return ", ".join(f"{count} {reason}" for reason, count in sorted(self.errors.items(), key=lambda e: -e[1]))
+
+    def metrics(self) -> dict[str, Any]:
+        """trajectories; answered: the share that ended with an answer; turns: mean; errors: by reason."""
+        return {
+            "trajectories": self.trajectories,
+            "answered": round(self.answered / max(1, self.trajectories), 4),
+            "turns": round(self.turns / max(1, self.trajectories), 2),
+            "errors": dict(sorted(self.errors.items())),
         }
-        say(f"{len(trajectories)} episodes on {len(chosen)} tasks; {ended} ended with an answer")
+
+
+def _pairs(params: Params, chosen: Sequence[Task]) -> list[Pair]:
+    return [(task, sample) for task in chosen for sample in range(params.rollouts.samples)]
+
+
+def _embedded(params: Params, chosen: Sequence[Task]) -> list[Trajectory]:
+    """The student's episodes in worlds that answer for themselves, spread over processes."""
+    from synthagent.student.model import load_student
+    from synthagent.student.rollout import batches, roll_out
+
+    work = batches("sft", load_student(Paths.sft), _pairs(params, chosen), params.episode, params.seed)
+    trajectories = [t for part in roll_out(work, params.compute.processes, "rollouts") for t in part]
+    return sorted(trajectories, key=lambda t: t.id)
+
+
+def _live(
+    params: Params, tasks: Sequence[Task], chosen: Sequence[Task], tally: Tally, metrics: dict[str, Any]
+) -> Iterator[MappingEntry]:
+    """Write the episodes in which models have a part; return M as it is after them."""
+    llm, mappings = Llm(params), mappings_of_demos(tasks, params)
+    hits, by_id = HitCounter(mappings), {task.id: task for task in chosen}
+    cast = Cast(params, llm, mappings)
+    act = _by_endpoint if params.roles.policy.backend == "openai" else _by_student
+    trajectories = act(params, chosen, cast, llm)
+    ended = (hits.counted(by_id[t.task_id], t) for t in tally.counted(trajectories))
+    write_records(Paths.rollouts, Trajectory, ended)
+    metrics |= {**cast.metrics(), "llm": llm.metrics()}
+    return mappings.entries()
+
+
+def mappings_of_demos(tasks: Iterable[Task], params: Params) -> Mappings:
+    """M as the tasks begin with it, and as the demonstrations left it.
+
+    Raises:
+        StoreError: a demonstration does not fit its task.
+    """
+    mappings = Mappings(params.episode.mapping)
+    simulated = {task.id: task for task in tasks if task.world_kind == "simulated"}
+    for task in simulated.values():
+        mappings.begin(task)
+    for demo in read_records(Paths.demos, Trajectory):
+        if demo.task_id in simulated:
+            try:
+                entries = entries_in(simulated[demo.task_id], demo)
+            except (ValueError, KeyError, IndexError) as error:
+                raise StoreError(f"{Paths.demos}: {demo.id}: cannot be replayed: {error}; run `dvc repro`") from None
+            for entry in entries:
+                mappings.add(entry)
+    return mappings
+
+
+def _by_endpoint(params: Params, chosen: Sequence[Task], cast: Cast, llm: Llm) -> Iterator[Trajectory]:
+    """The episodes of a model behind an endpoint, in the order of their ids."""
+
+    async def act(pair: Pair) -> Trajectory:
+        return await run_episode(*pair, cast, llm, params)
+
+    pairs = sorted(_pairs(params, chosen), key=lambda pair: f"{pair[0].id}.policy.{pair[1]}")
+    yield from progress(ordered(act, pairs, params.llm.max_concurrency, llm.close), len(pairs), "rollouts")
+
+
+def _by_student(params: Params, chosen: Sequence[Task], cast: Cast, llm: Llm) -> Iterator[Trajectory]:
+    """The student's episodes, in this process, which holds M and the connections."""
+    from synthagent.student.model import load_student
+    from synthagent.student.rollout import batches, roll_out
+
+    bridge = SyncCast(cast)
+    try:
+        pairs, student = _pairs(params, chosen), load_student(Paths.sft)
+        work = batches("sft", student, pairs, params.episode, params.seed, answer=bridge.answer)
+        trajectories = [t for part in roll_out(work, 1, "rollouts") for t in part]
+    finally:
+        bridge.close(llm)
+    yield from sorted(trajectories, key=lambda t: t.id)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from synthagent.episode import Episode
+from synthagent.episode import AnswerAny, Episode
 from synthagent.params import EpisodeParams
 from synthagent.records import Task, Trajectory
 from synthagent.stage import progress
@@ -24,7 +24,10 @@ _SIZE = 64
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Episodes that run in lockstep: a task and the number of the sample, each."""
+    """Episodes that run in lockstep: a task and the number of the sample, each.
+
+    `answer`: who answers in place of the world and the embedded user; such a batch stays in its process.
+    """
 
     policy: str
     student: Student
@@ -32,6 +35,7 @@ class Batch:
     limits: EpisodeParams
     seed: int
     greedy: bool
+    answer: AnswerAny | None = None
 
 
 def batches(
@@ -41,11 +45,13 @@ def batches(
     limits: EpisodeParams,
     seed: int,
     greedy: bool = False,
+    answer: AnswerAny | None = None,
 ) -> list[Batch]:
     """Cut (task, sample) pairs into batches."""
     parts = [pairs[start : start + _SIZE] for start in range(0, len(pairs), _SIZE)]
     return [
-        Batch(policy, student, part, limits, seed * 1_000_003 + number, greedy) for number, part in enumerate(parts)
+        Batch(policy, student, part, limits, seed * 1_000_003 + number, greedy, answer)
+        for number, part in enumerate(parts)
     ]
 
 
@@ -56,7 +62,10 @@ def roll_out(work: Sequence[Batch], processes: int, stage: str) -> Iterator[list
 
 def run_batch(batch: Batch) -> list[Trajectory]:
     """Run one batch to its end."""
-    episodes = [Episode(task, fresh_world(task), max_turns=batch.limits.max_turns) for task, _ in batch.pairs]
+    most, answer = batch.limits.max_turns, batch.answer
+    episodes = [
+        Episode(task, fresh_world(task), max_turns=most, answer=answer, sample=sample) for task, sample in batch.pairs
+    ]
     generator = torch.Generator().manual_seed(batch.seed)
     sampled = run_episodes(batch.student, episodes, batch.limits, greedy=batch.greedy, generator=generator)
     return [
