@@ -224,7 +224,8 @@ def _read(content: bytes, asked: bytes, key: str) -> Reply:
         # Bytes that are no text cost a few characters, not an answer that was paid for.
         body = json.loads(content.decode(json.detect_encoding(content), "replace"))
         choice = body["choices"][0]
-        message, usage = choice["message"], body.get("usage") or {}
+        message, usage = choice["message"], body.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
         text, refusal, finish = _text(message.get("content")), message.get("refusal"), choice.get("finish_reason")
         finish = "length" if len(text) > MOST_CHARACTERS else finish
         calls = tuple(_call(call, key) for call in (message.get("tool_calls") or ())[:_MOST_CALLS])

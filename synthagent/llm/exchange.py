@@ -3,7 +3,7 @@
 The first line names the format, the last counts the entries and holds their hash: what is not whole is not taken. The
 same content gives the same bytes.
 
-Launch: `synthagent cache export FILE`, `synthagent cache import FILE`.
+Launch: `synthagent cache export FILE`, `synthagent cache import FILE`, `synthagent cache info`.
 """
 
 from __future__ import annotations
@@ -70,6 +70,24 @@ def export_store(path: Path, folder: Path = FOLDER) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return count
+
+
+def info(folder: Path = FOLDER) -> Iterator[str]:
+    """A table of the store, line by line.
+
+    Raises:
+        StoreError: there is no store, or it cannot be read.
+    """
+    with closing(opened(folder)) as store:
+        yield (
+            f"{'role':<9} {'model':<40} {'replies':>9} {'imported':>9} {'failures':>9} {'prompt tokens':>14} "
+            f"{'completion tokens':>18}"
+        )
+        for c in store.counts():
+            yield (
+                f"{c.role:<9} {c.model:<40} {c.replies:>9,} {c.imported:>9,} {c.failures:>9,} {c.prompt_tokens:>14,} "
+                f"{c.completion_tokens:>18,}"
+            )
 
 
 def import_store(path: Path, folder: Path = FOLDER) -> Imported:
