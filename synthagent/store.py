@@ -104,6 +104,20 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_lines(path: Path, lines: Iterable[str]) -> int:
+    """Write the lines of a text file and return how many, all or nothing. Streams.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    count = 0
+    with _atomically(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(f"{line}\n")
+            count += 1
+    return count
+
+
 @contextmanager
 def directory_written_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary directory; on success it takes the place of `path`.
