@@ -1,17 +1,24 @@
 """Stage `tasks`: personas -> tasks with proofs (`data/tasks.parquet`); what fails goes to `data/rejected.parquet`.
 
+The teacher is code (`synthagent.teacher`) or, where `roles.teacher` is `openai`, a model (`synthagent.teacher.llm`).
+Of a simulated task only `no_leak` and `unique` can be known; the other proofs are null.
+
 Launch: `synthagent tasks` or `dvc repro tasks`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
+from synthagent.llm.client import Llm
+from synthagent.llm.ordered import ordered
 from synthagent.params import Params, TasksParams
 from synthagent.proofs import PROOFS, Uniqueness, prove
 from synthagent.records import Persona, Rejected, Split, Task
@@ -19,6 +26,8 @@ from synthagent.stage import Paths, progress, running, say
 from synthagent.store import read_records, write_records
 from synthagent.teacher.compose import compose
 from synthagent.teacher.domains import BLEND, Vocabulary, blend, domain_of, load_vocabulary
+from synthagent.teacher.llm.checks import REASONS
+from synthagent.teacher.llm.write import Proposal, share_of, write_task
 
 VERSION = "embedded-1"
 
@@ -61,8 +70,7 @@ def split_of(task: Task, domain_split: str, heldout_share: float) -> Split:
     if domain_split == "unseen_domain":
         return "unseen_domain"
     content = json.dumps([task.domain, sorted(fact.value for fact in task.facts)])
-    draw = int.from_bytes(hashlib.sha256(content.encode()).digest()[:8]) / 2**64
-    return "heldout" if task.domain != BLEND and draw < heldout_share else "train"
+    return "heldout" if task.domain != BLEND and share_of(content) < heldout_share else "train"
 
 
 def judge_proposals(proposals: Iterable[Task]) -> Iterator[Task | Rejected]:
@@ -84,6 +92,27 @@ def _rejected(task: Task, reason: str, detail: str) -> Rejected:
     return Rejected(id=task.id, stage="tasks", reason=reason, detail=detail, payload=task.model_dump_json())
 
 
+def domain_split(domain: str, unseen_share: float) -> str:
+    """Of an openai teacher's task: whole domains are unseen, by the hash of their name."""
+    return "unseen_domain" if share_of(f"domain {domain}") < unseen_share else "train"
+
+
+def settle(proposals: Iterable[Proposal], params: TasksParams, funnel: Funnel) -> Iterator[Task | Rejected]:
+    """Compare an openai teacher's proposals with each other, in their order; yield tasks with their split, or rows."""
+    index = Uniqueness()
+    for proposal in proposals:
+        row = proposal.row
+        funnel.tokens.update(proposal.tokens)
+        if isinstance(row, Rejected):
+            yield row
+        elif twin := index.twin_of(row):
+            yield _rejected(row, "unique", f"nearly the same as {twin}")
+        else:
+            funnel.not_executable.update([proposal.not_executable] if proposal.not_executable else [])
+            split = split_of(row, domain_split(row.domain, params.unseen_share), params.heldout_share)
+            yield row.model_copy(update={"unique": True, "split": split})
+
+
 @dataclass
 class Funnel:
     """Counts what passes by, for the metrics."""
@@ -94,6 +123,10 @@ class Funnel:
     domains: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     levels: Counter[int] = field(default_factory=Counter)
+    worlds: Counter[str] = field(default_factory=Counter)
+    ruled: int = 0
+    tokens: Counter[str] = field(default_factory=Counter)
+    not_executable: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejected] = field(default_factory=list)
 
     def accepted(self, judged: Iterable[Task | Rejected]) -> Iterator[Task]:
@@ -108,28 +141,73 @@ class Funnel:
             self.domains[row.domain] += 1
             self.splits[row.split] += 1
             self.levels[row.difficulty] += 1
+            self.worlds[row.world_kind] += 1
+            self.ruled += all(constraint.id in row.world.rules for constraint in row.constraints)
             yield row
+
+    def metrics(self, proposed: int) -> dict[str, Any]:
+        """What `data/metrics/tasks.json` says."""
+        reasons = Counter(row.reason for row in self.rejected)
+        unique = proposed - reasons.total() + reasons["unique"]  # that came as far as being compared
+        proved = sum(reasons[name] for name in PROOFS if name != "unique")
+        checked = sum(reasons[name] for name in REASONS)
+        return {
+            "proposed": proposed,
+            "accepted": self.tasks,
+            "rejected": dict(reasons),
+            "tools_per_task": round(self.tools / max(1, self.tasks), 2),
+            "distinct_tools": len(self.names),
+            "domains": len(self.domains),
+            "tokens_per_accepted_task": round(self.tokens.total() / self.tasks) if self.tasks else None,
+            "tokens": dict(self.tokens),
+            "splits": dict(sorted(self.splits.items())),
+            "levels": {str(level): n for level, n in sorted(self.levels.items())},
+            "worlds": dict(sorted(self.worlds.items())),
+            "constraints_checked_by_code": self.ruled,
+            "funnel": {
+                "proposed": proposed,
+                "parsed": unique + proved + checked,
+                "checked": unique + proved,
+                "proved": unique,
+                "unique": self.tasks,
+                "accepted": self.tasks,
+                "not_executable": dict(sorted(self.not_executable.items())),
+            },
+        }
 
 
 def run(params: Params) -> None:
     """Read deps, write outs."""
     with running("tasks", Paths.tasks, Paths.rejected) as metrics:
-        personas, vocabulary = list(read_records(Paths.personas, Persona)), load_vocabulary()
-        count = params.tasks.count
-        proposals = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(count))
+        personas = list(read_records(Paths.personas, Persona))
         funnel = Funnel()
-        judged = judge_proposals(progress(proposals, count, "tasks"))
-        write_records(Paths.tasks, Task, funnel.accepted(judged))
+        teach = _by_model if params.roles.teacher.backend == "openai" else _by_code
+        with teach(params, personas, funnel, metrics) as judged:
+            write_records(Paths.tasks, Task, funnel.accepted(judged))
         write_records(Paths.rejected, Rejected, funnel.rejected)
-        metrics |= {
-            "proposed": count,
-            "accepted": funnel.tasks,
-            "rejected": dict(Counter(row.reason for row in funnel.rejected)),
-            "tools_per_task": round(funnel.tools / max(1, funnel.tasks), 2),
-            "distinct_tools": len(funnel.names),
-            "domains": len(funnel.domains),
-            "tokens_per_accepted_task": 0,
-            "splits": dict(sorted(funnel.splits.items())),
-            "levels": {str(level): n for level, n in sorted(funnel.levels.items())},
-        }
-        say(f"{funnel.tasks} of {count} proposals accepted; rejected {metrics['rejected']}; splits {metrics['splits']}")
+        metrics |= funnel.metrics(params.tasks.count)
+        say(
+            f"{funnel.tasks} of {params.tasks.count} proposals accepted; rejected {metrics['rejected']}; "
+            f"splits {metrics['splits']}"
+        )
+
+
+Judged = Iterator[Task | Rejected]
+
+
+@contextmanager
+def _by_code(params: Params, personas: Sequence[Persona], _: Funnel, __: dict[str, Any]) -> Iterator[Judged]:
+    """The embedded teacher's proposals, judged."""
+    vocabulary, count = load_vocabulary(), params.tasks.count
+    proposals = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(count))
+    yield judge_proposals(progress(proposals, count, "tasks"))
+
+
+@contextmanager
+def _by_model(params: Params, personas: Sequence[Persona], funnel: Funnel, metrics: dict[str, Any]) -> Iterator[Judged]:
+    """An openai teacher's proposals, judged; what its model cost goes to the metrics."""
+    llm, count = Llm(params), params.tasks.count
+    work = partial(write_task, llm, personas, params)
+    with closing(ordered(work, range(count), params.llm.max_concurrency, llm.close)) as proposals:
+        yield settle(progress(proposals, count, "tasks"), params.tasks, funnel)
+    metrics["llm"] = llm.metrics()

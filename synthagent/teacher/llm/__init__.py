@@ -1,0 +1,1 @@
+"""The teacher as a language model: persona -> toolset -> tool check -> fuzzy request -> constraint (-> world)."""

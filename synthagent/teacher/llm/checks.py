@@ -1,0 +1,218 @@
+"""What code demands of a model's task, and what it makes of the parts: shapes -> function schemas, facts, a rule.
+
+Every check that fails raises `RefusedError` with one of `REASONS`; the proposal becomes a rejected row.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import jsonschema_rs
+
+from synthagent.checks import contains_phrase, words_of
+from synthagent.records import Called, Condition, Fact, Never, Told
+from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, Known, Output, Tool, ToolCheck, Toolset
+
+Reason = Literal[
+    "bad_tools", "too_few_tools", "bad_facts", "fact_phrase", "placeholder", "names_tool", "names_workflow",
+    "constraint_tool", "constraint_leak",
+]  # fmt: skip
+REASONS: tuple[str, ...] = get_args(Reason)
+Schema = dict[str, Any]
+MOST_OUTPUTS = 2
+_FEWEST, _MOST = 2, 8  # tools: those needed, and all of them
+_MEDIA = {"image", "audio", "video", "file"}
+_MEDIA_NAMES = _MEDIA | {"photo", "picture", "recording", "sound", "pdf", "screenshot"}
+_PLACEHOLDER = re.compile(r"[<\[{][^>\]}]*[>\]}]|\b(x{3,}|tbd|todo|placeholder|lorem|n/a|your \w+)\b|\.\.\.", re.I)
+
+
+class RefusedError(Exception):
+    """A task that breaks a rule: which, and where."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+# --- tools ----------------------------------------------------------------------------------------------------------
+
+
+def check_toolset(toolset: Toolset) -> None:
+    """The first step's tools are distinct, and the constraint is about one of them.
+
+    Raises:
+        RefusedError: `bad_tools`, `constraint_tool`.
+    """
+    _distinct([tool.name for tool in toolset.tools])
+    if toolset.forbidden.tool not in {tool.name for tool in toolset.tools}:
+        raise RefusedError("constraint_tool", f"{toolset.forbidden.tool} is not among the tools")
+
+
+def checked_tools(toolset: Toolset, change: ToolCheck) -> tuple[tuple[Schema, ...], tuple[str, ...]]:
+    """The tools after the second step, as function schemas sorted by name, and the names of the distractors.
+
+    Raises:
+        RefusedError: `bad_tools`, `too_few_tools`, `constraint_tool`.
+    """
+    kept = {tool.name: tool for tool in toolset.tools if tool.name not in change.removed}
+    kept |= {tool.name: tool for tool in change.rewritten}
+    if len(kept) < _FEWEST:
+        raise RefusedError("too_few_tools", f"only {len(kept)} left: {', '.join(kept) or 'none'}")
+    if toolset.forbidden.tool not in kept:
+        raise RefusedError("constraint_tool", f"{toolset.forbidden.tool} was removed")
+    everything = [*kept.values(), *change.distractors]
+    _distinct([tool.name for tool in everything])
+    if len(everything) > _MOST:
+        raise RefusedError("bad_tools", f"{len(everything)} of them; at most {_MOST}")
+    # Sorted, so that its place does not tell a distractor.
+    schemas = tuple(function_schema(tool) for tool in sorted(everything, key=lambda tool: tool.name))
+    return schemas, tuple(sorted(tool.name for tool in change.distractors))
+
+
+def function_schema(tool: Tool) -> Schema:
+    """The OpenAI function schema of a tool, with `outputs` and, if so, `changes_state`.
+
+    Raises:
+        RefusedError: `bad_tools`: two parameters of one name, or no valid JSON schema.
+    """
+    _distinct([parameter.name for parameter in tool.parameters], f"{tool.name}: ")
+    parameters = {
+        "type": "object",
+        "properties": {p.name: {"type": p.type, "description": p.description} for p in tool.parameters},
+        "required": [p.name for p in tool.parameters if p.required],
+        "additionalProperties": False,
+    }
+    if not jsonschema_rs.meta.is_valid(parameters):
+        raise RefusedError("bad_tools", f"{tool.name}: its parameters are no JSON schema")
+    schema: Schema = {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
+        "outputs": text_outputs(tool.outputs),
+    }
+    return schema | ({"changes_state": True} if tool.changes_state else {})
+
+
+def text_outputs(outputs: Sequence[Output]) -> Schema:
+    """At most two outputs, none of them a medium: what would be one becomes a status and an id."""
+    texts: Schema = {}
+    for output in outputs:
+        if output.type in _MEDIA or (output.type == "string" and output.name.rpartition("_")[2] in _MEDIA_NAMES):
+            texts["status"] = texts[f"{output.name}_id"] = {"type": "string"}
+        else:
+            texts[output.name] = {"type": output.type}
+    return dict(list(texts.items())[:MOST_OUTPUTS])
+
+
+def _distinct(names: Sequence[str], place: str = "") -> None:
+    if again := sorted({name for name in names if names.count(name) > 1}):
+        raise RefusedError("bad_tools", f"{place}more than one {again[0]}")
+
+
+# --- request --------------------------------------------------------------------------------------------------------
+
+
+def checked_facts(fuzzy: Fuzzy, tools: Sequence[Schema], workflow: Sequence[str]) -> tuple[Fact, ...]:
+    """The facts, once request and facts keep the rules of the fuzzy step.
+
+    Raises:
+        RefusedError: `bad_facts`, `fact_phrase`, `placeholder`, `names_tool`, `names_workflow`.
+    """
+    slots = [fact.slot for fact in fuzzy.facts]
+    if again := sorted({slot for slot in slots if slots.count(slot) > 1}):
+        raise RefusedError("bad_facts", f"more than one {again[0]}")
+    for fact in fuzzy.facts:
+        _check_fact(fact)
+    spoken = [fuzzy.instruction, *(fact.phrase for fact in fuzzy.facts)]
+    # A name of one word is an ordinary word too.
+    names = [name for tool in tools if "_" in (name := tool["function"]["name"])]
+    for text in spoken:
+        if said := next((name for name in names if contains_phrase(text, name)), None):
+            raise RefusedError("names_tool", f"{said} in: {text}")
+        if said := next((milestone for milestone in workflow if contains_phrase(text, milestone)), None):
+            raise RefusedError("names_workflow", f"{said} in: {text}")
+    return tuple(Fact(slot=fact.slot, value=fact.value, phrase=fact.phrase) for fact in fuzzy.facts)
+
+
+def _check_fact(fact: Known) -> None:
+    if _PLACEHOLDER.search(fact.value):
+        raise RefusedError("placeholder", f"{fact.slot}: {fact.value}")
+    if not contains_phrase(fact.phrase, fact.value):
+        raise RefusedError("fact_phrase", f"{fact.slot}: {fact.value!r} is not in {fact.phrase!r}")
+
+
+# --- constraint -----------------------------------------------------------------------------------------------------
+
+
+def constraint_text(form: ConstraintForm, forbidden: str, facts: Sequence[Fact]) -> str:
+    """The line of policy; it names its tool and tells no fact but the one that is the licence.
+
+    Raises:
+        RefusedError: `constraint_tool`: about another tool than the first step said; `constraint_leak`.
+    """
+    if form.tool != forbidden:
+        raise RefusedError("constraint_tool", f"about {form.tool}, not {forbidden}")
+    secret = [fact for fact in facts if not (form.licence == "told" and fact.slot == form.slot)]
+    if told := [fact.slot for fact in secret if contains_phrase(form.text, fact.value)]:
+        raise RefusedError("constraint_leak", f"tells {', '.join(told)}: {form.text}")
+    return form.text if contains_phrase(form.text, form.tool) else f"{form.tool}: {form.text}"
+
+
+def rule_of(form: ConstraintForm, tools: Sequence[Schema], facts: Sequence[Fact]) -> Never | None:
+    """The constraint in executable form; none where the model gave none that fits tools and facts: a judge decides."""
+    schemas = {tool["function"]["name"]: tool for tool in tools}
+    if form.licence == "told":
+        return _told_rule(form, facts)
+    if form.licence == "call" and form.earlier_tool in schemas and form.earlier_tool != form.tool:
+        return _call_rule(form, schemas)
+    return None
+
+
+def _told_rule(form: ConstraintForm, facts: Sequence[Fact]) -> Never | None:
+    fact = next((fact for fact in facts if fact.slot == form.slot), None)
+    if fact is None:
+        return None
+    # "Yes" licenses what the fact "yes" says; any other value than the fact's licenses nothing, as it should.
+    value = fact.value if words_of(fact.value) == words_of(form.value) else form.value
+    return Never(tool=form.tool, told=Told(slot=fact.slot, value=value or None))
+
+
+def _call_rule(form: ConstraintForm, schemas: Mapping[str, Schema]) -> Never | None:
+    earlier = schemas[form.earlier_tool]
+    shown = _arguments(earlier) | set(earlier["outputs"])
+    if not set(form.same) <= _arguments(schemas[form.tool]) & shown:
+        return None
+    result: tuple[Condition, ...] = ()
+    if form.output:
+        if form.output not in earlier["outputs"]:
+            return None
+        value = _typed(form.value, earlier["outputs"][form.output]["type"], form.op)
+        if value is None:
+            return None
+        result = (Condition(field=form.output, op=form.op, value=value),)
+    return Never(tool=form.tool, seen=Called(tool=form.earlier_tool, result=result), same=form.same)
+
+
+def _arguments(tool: Schema) -> set[str]:
+    return set(tool["function"]["parameters"]["properties"])
+
+
+def _typed(text: str, kind: str, op: str) -> Any:
+    """The value that a text stands for among outputs of type `kind`; none if it stands for none."""
+    if op in ("in", "not_in"):
+        parts = [_typed(part.strip(), kind, "eq") for part in text.split(",")]
+        return None if None in parts else parts
+    try:
+        match kind:
+            case "integer":
+                return int(text)
+            case "number":
+                return number if math.isfinite(number := float(text)) else None
+            case "boolean":
+                return {"true": True, "false": False}[text.lower()]
+            case _:
+                return text or None
+    except (ValueError, KeyError):
+        return None

@@ -1,0 +1,251 @@
+"""Writes one proposal: a persona -> the teacher's steps, each one question to its model -> a task, or what is wrong.
+
+toolset      domain, workflow, tools, what is forbidden
+tool_check   what language covers goes, outputs become text, distractors come
+fuzzy        instruction, facts, background
+constraint   its words and, where there is one, its rule
+world        tables, effects, reference (only for `tasks.world: executable`, and only if the constraint has a rule)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from synthagent.errors import BadReplyError
+from synthagent.llm.client import Llm, Request
+from synthagent.llm.prompts import fenced, render
+from synthagent.params import Params
+from synthagent.proofs import leaked
+from synthagent.records import Constraint, Fact, Never, Persona, Record, Rejected, Task, WorldSpec
+from synthagent.teacher.llm.checks import (
+    RefusedError,
+    Schema,
+    check_toolset,
+    checked_facts,
+    checked_tools,
+    constraint_text,
+    rule_of,
+)
+from synthagent.teacher.llm.executable import executable
+from synthagent.teacher.llm.shapes import ConstraintForm, Forbidden, Fuzzy, ToolCheck, Toolset, WorldForm
+
+STEPS = ("toolset", "tool_check", "fuzzy", "constraint", "world")
+WISHES = {1: (5, 2), 2: (6, 3), 3: (7, 4)}  # level -> milestones and facts that are asked for
+_LONGEST_PERSONA, _LONGEST_DETAIL = 1_000, 300
+S = TypeVar("S", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What came of one proposal: a task that is yet to be compared with the others, or a rejected row.
+
+    `tokens`: by step. `not_executable`: why an executable world was asked for in vain.
+    """
+
+    row: Task | Rejected
+    tokens: dict[str, int]
+    not_executable: str | None = None
+
+
+async def write_task(llm: Llm, personas: Sequence[Persona], params: Params, number: int) -> Proposal:
+    """The teacher's proposal `number`, which depends on its persona, the params and the model's answers only.
+
+    Raises:
+        SynthAgentError: no further call makes sense.
+    """
+    persona = personas[number % len(personas)]
+    writer = _Writer(llm, params, persona, number)
+    try:
+        return Proposal(await writer.task(), writer.tokens, writer.not_executable)
+    except (BadReplyError, RefusedError) as fault:
+        return Proposal(writer.rejected(fault.reason, fault.detail), writer.tokens)
+
+
+def difficulty_of(workflow: Sequence[str], facts: Sequence[Fact]) -> int:
+    """1 to 3: a level up for every two milestones or facts more than five and two."""
+    return min(3, 1 + max(0, len(workflow) - 5 + len(facts) - 2) // 2)
+
+
+def share_of(text: str) -> float:
+    """A text's own place in [0, 1), by hash: what is drawn by it is drawn alike everywhere."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
+
+
+@dataclass
+class _Writer:
+    """One proposal under way: what was answered so far, and what it cost."""
+
+    llm: Llm
+    params: Params
+    persona: Persona
+    number: int
+    at: str = ""
+    not_executable: str | None = None
+    answers: dict[str, Any] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    async def task(self) -> Task:
+        wants_world = self.params.tasks.world == "executable"
+        toolset, tools, distractors = await self._tools(wants_world)
+        fuzzy = await self._ask(
+            "fuzzy",
+            Fuzzy,
+            persona=self._persona(),
+            workflow=toolset.workflow,
+            tools=_told(tools, distractors),
+            forbidden=_sentence(toolset.forbidden),
+            n_facts=self._wish()[1],
+        )
+        facts = checked_facts(fuzzy, tools, toolset.workflow)
+        text, rule = await self._constraint(toolset, tools, fuzzy, facts)
+        task = self._simulated(toolset, tools, distractors, fuzzy, facts, text, rule)
+        if leaks := leaked(task):
+            raise RefusedError("no_leak", f"values in plain sight: {', '.join(leaks)}")
+        if wants_world:
+            task = await self._executable(task)
+        return task.model_copy(update={"provenance": self._provenance()})
+
+    def rejected(self, reason: str, detail: str) -> Rejected:
+        """The row of a proposal that failed; its payload holds all that was answered."""
+        told = " ".join(f"{self.at}: {detail}".split())[:_LONGEST_DETAIL].encode("utf-8", "replace").decode()
+        payload = {"persona_id": self.persona.id, "answers": self.answers, "provenance": self._provenance()}
+        return Rejected(id=self._id(), stage="tasks", reason=reason, detail=told, payload=json.dumps(payload))
+
+    async def _tools(self, strings: bool) -> tuple[Toolset, tuple[Schema, ...], tuple[str, ...]]:
+        wished = self._wish()[0]
+        toolset = await self._ask("toolset", Toolset, persona=self._persona(), milestones=wished, strings=strings)
+        check_toolset(toolset)
+        change = await self._ask(
+            "tool_check",
+            ToolCheck,
+            workflow=toolset.workflow,
+            tools=fenced(_json([tool.model_dump() for tool in toolset.tools])),
+            forbidden=_sentence(toolset.forbidden),
+            strings=strings,
+        )
+        return toolset, *checked_tools(toolset, change)
+
+    async def _constraint(
+        self, toolset: Toolset, tools: Sequence[Schema], fuzzy: Fuzzy, facts: Sequence[Fact]
+    ) -> tuple[str, Never | None]:
+        form = await self._ask(
+            "constraint",
+            ConstraintForm,
+            forbidden=_sentence(toolset.forbidden),
+            tools=_told(tools, ()),
+            instruction=fenced(fuzzy.instruction),
+            facts=_told_facts(facts),
+        )
+        return constraint_text(form, toolset.forbidden.tool, facts), rule_of(form, tools, facts)
+
+    async def _executable(self, task: Task) -> Task:
+        """The task in an executable world; as it is, where that does not come about."""
+        try:
+            if "live" not in task.world.rules:
+                raise RefusedError("no_rule", "the constraint has no rule that a world could prove")
+            form = await self._ask(
+                "world",
+                WorldForm,
+                instruction=fenced(task.instruction),
+                background=fenced(task.world.background),
+                workflow=task.workflow,
+                tools=_told(task.tools, task.distractors),
+                facts=_told_facts(task.facts),
+                constraint=fenced(task.constraints[0].text),
+                rule=_json(task.world.rules["live"].model_dump()),
+            )
+            return executable(task, form)
+        except (BadReplyError, RefusedError) as fault:
+            self.not_executable = fault.reason
+            return task
+
+    async def _ask(self, step: str, shape: type[S], **values: Any) -> S:
+        prompt = render(f"teacher_{step}", **values)
+        self.at, self.versions[step] = step, prompt.version
+        try:
+            given = await self.llm.ask("teacher", Request.of(prompt, self.number), shape)
+        except BadReplyError as fault:
+            self.tokens[step] = fault.tokens
+            raise
+        self.tokens[step] = given.tokens
+        self.answers[step] = given.value.model_dump(mode="json")
+        return given.value
+
+    def _simulated(
+        self,
+        toolset: Toolset,
+        tools: tuple[Schema, ...],
+        distractors: tuple[str, ...],
+        fuzzy: Fuzzy,
+        facts: tuple[Fact, ...],
+        text: str,
+        rule: Never | None,
+    ) -> Task:
+        return Task(
+            id=self._id(),
+            persona_id=self.persona.id,
+            domain=toolset.domain,
+            difficulty=difficulty_of(toolset.workflow, facts),
+            split="train",
+            instruction=fuzzy.instruction,
+            workflow=toolset.workflow,
+            facts=facts,
+            tools=tools,
+            distractors=distractors,
+            constraints=(Constraint(id="live", text=text),),
+            world_kind="simulated",
+            world=WorldSpec(tables={}, effects={}, background=fuzzy.background, rules={"live": rule} if rule else {}),
+            reference=(),
+            no_leak=True,
+        )
+
+    def _wish(self) -> tuple[int, int]:
+        """How many milestones and facts are asked for, by a level drawn as `tasks.difficulty_mix` says."""
+        rng = random.Random(f"teacher-{self.params.seed}-{self.number}")
+        return WISHES[rng.choices((1, 2, 3), self.params.tasks.difficulty_mix)[0]]
+
+    def _id(self) -> str:
+        return f"task-{self.number:07d}"
+
+    def _persona(self) -> str:
+        return fenced(self.persona.text[:_LONGEST_PERSONA])
+
+    def _provenance(self) -> dict[str, Any]:
+        why = {"not_executable": self.not_executable} if self.not_executable else {}
+        return {
+            "backend": "openai",
+            "model": self.params.roles.teacher.model,
+            "prompts": dict(self.versions),
+            "seed": self.params.seed,
+            "tokens": sum(self.tokens.values()),
+            **why,
+        }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _sentence(forbidden: Forbidden) -> str:
+    return fenced(f"{forbidden.tool} must not be used to {forbidden.must_not}, because {forbidden.because}")
+
+
+def _told(tools: Sequence[Schema], distractors: Sequence[str]) -> str:
+    """The tools, one a line."""
+    lines = [
+        _json({**tool["function"], "outputs": tool["outputs"]})
+        + (" (changes the world)" if tool.get("changes_state") else "")
+        + (" (distractor: not needed)" if tool["function"]["name"] in distractors else "")
+        for tool in tools
+    ]
+    return fenced("\n".join(lines))
+
+
+def _told_facts(facts: Sequence[Fact]) -> str:
+    return fenced("\n".join(_json(fact.model_dump()) for fact in facts))
