@@ -57,8 +57,11 @@ def serving(reply: Callable[[dict[str, Any]], Answer]) -> Iterator[FakeServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 1024  # else connections that come at once wait for a second to be tried again
+
+    http = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     server.base_url = f"http://127.0.0.1:{http.server_address[1]}/v1"
     try:
