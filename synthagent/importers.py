@@ -60,8 +60,9 @@ def import_agenticqwen(path: Path, out: Path, split: Split = "train") -> Iterato
     yield from refused
     rows, twins = _unique([tasks[id] for id in sorted(tasks)])
     write_records(out, Task, rows)
-    for id, twin in twins:
-        yield f"{id}: nearly the same as {twin}; imported, but `synthagent validate` will say so"
+    if twins:
+        id, twin = twins[0]
+        yield f"{len(twins)} nearly the same as another, such as {id} as {twin}; imported, but `validate` says so"
     yield _summary(out, rows, len(items))
 
 

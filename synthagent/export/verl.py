@@ -69,19 +69,15 @@ def export_verl(out: Path, data: Path = Paths.data) -> str:
         StoreError: a dataset is missing, or `out` cannot be written.
     """
     check_replaceable(out)
-    criteria = {
-        row.task_id: row.model_dump_json(include={"task_id", "criteria"}) for row in read(data, "rubrics", Rubric)
-    }
-    checked = {row.task_id for row in read(data, "rubrics", Rubric) if all(c.check for c in row.criteria)}
+    judged = {row.task_id: _reward_model(row) for row in read(data, "rubrics", Rubric)}
     total = len(read_keys(dataset(data, "tasks"), Task))
     counts: Counter[str] = Counter()
     with directory_written_atomically(out) as folder:
         with Writers(folder, _VERL) as writers:
             for task in progress(read(data, "tasks", Task), total, "export"):
-                if task.id not in criteria:
+                if task.id not in judged:
                     continue
-                style = "rule" if task.id in checked else "model"
-                writers.write(task.split, _verl_row(task, counts[task.split], style, criteria[task.id]))
+                writers.write(task.split, _verl_row(task, counts[task.split], judged[task.id]))
                 counts[task.split] += 1
         if not counts:
             raise InputError(f"{data / 'rubrics.parquet'}: no rubric of any task; run `dvc repro rubrics`")
@@ -89,12 +85,18 @@ def export_verl(out: Path, data: Path = Paths.data) -> str:
     return f"{out}: {told(counts)}; {total - sum(counts.values())} tasks without a rubric left out"
 
 
-def _verl_row(task: Task, index: int, style: str, criteria: str) -> dict[str, Any]:
+def _reward_model(rubric: Rubric) -> dict[str, str]:
+    """`style`: `rule` where code decides every criterion."""
+    style = "rule" if all(criterion.check for criterion in rubric.criteria) else "model"
+    return {"style": style, "ground_truth": rubric.model_dump_json(include={"task_id", "criteria"})}
+
+
+def _verl_row(task: Task, index: int, reward_model: dict[str, str]) -> dict[str, Any]:
     return {
         "data_source": "synthagent",
         "prompt": _prompt(task),
         "ability": "tool_use",
-        "reward_model": {"style": style, "ground_truth": criteria},
+        "reward_model": reward_model,
         "extra_info": {
             "index": index,
             "split": task.split,
