@@ -37,6 +37,7 @@ def serving(reply: Callable[[dict[str, Any]], Answer]) -> Iterator[FakeServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             self._send({"object": "list", "data": [{"id": "m", "object": "model"}]})
@@ -62,7 +63,7 @@ def serving(reply: Callable[[dict[str, Any]], Answer]) -> Iterator[FakeServer]:
         request_queue_size = 1024  # else connections that come at once wait for a second to be tried again
 
     http = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
+    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
     server.base_url = f"http://127.0.0.1:{http.server_address[1]}/v1"
     try:
         yield server
