@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+from conftest import write_params
+
 from synthagent.episode import Episode, Question, ToolCall, Turn
+from synthagent.llm.rubrics import Extraction
 from synthagent.records import Constraint, Fact, Never, Said, Task, Told, WorldSpec
+from synthagent.stage import Paths
+from synthagent.store import write_records
 from synthagent.world import ToolEvent, fresh_world
 
 DATE = "2026-03-04"
@@ -84,3 +91,69 @@ def episode(turns: tuple[Turn, ...] = GOOD, of: Task | None = None, sample: int 
     for turn in turns:
         run.step(turn)
     return run
+
+
+# --- a teacher behind an endpoint, and a project -----
+
+DONE = [{"milestone": n, "executed": True} for n in (1, 2, 3)]
+
+
+def call(tool: str = "reserve_table", **args: str) -> dict[str, Any]:
+    return {"tool": tool, "args": [{"name": name, "value": value} for name, value in args.items()]}
+
+
+def goal(*calls: dict[str, Any], reached: Any = (1, 2), text: str = "A table is reserved") -> dict[str, Any]:
+    return {"text": text, "reached_in": reached, "calls": calls}
+
+
+def extraction(*goals: Any, asks: Any = (), workflow: Any = DONE) -> Extraction:
+    return Extraction.model_validate({"workflow": workflow, "subgoals": goals, "interactions": asks})
+
+
+EXTRACTED = extraction(
+    goal(call(date=DATE), text="A table is reserved", reached=[1, 2]),
+    goal(text="The user knows the number", reached=[1, 2]),
+    asks=[{"text": "The date is known", "slot": "date", "reached_in": [1, 2]}],
+).model_dump_json()
+NOTHING_DONE = extraction(goal(), workflow=[{"milestone": 1, "executed": False}]).model_dump_json()
+
+
+def acts(body: dict[str, Any], turns: tuple[Turn, ...]) -> dict[str, Any] | str:
+    """What a teacher says who takes these turns."""
+    turn = turns[sum(message["role"] == "assistant" for message in body["messages"])]
+    calls = [
+        {"id": "x", "type": "function", "function": {"name": c.name, "arguments": json.dumps(c.arguments)}}
+        for c in turn.calls
+    ]
+    return {"content": turn.text, "tool_calls": calls} if calls else turn.text
+
+
+def teacher(body: dict[str, Any]) -> dict[str, Any] | str:
+    """Plays the teacher: demonstrates, and extracts."""
+    text = json.dumps(body["messages"])
+    if body.get("tools"):
+        return acts(body, LAZY if "hopeless" in text else GOOD)
+    assert "You turn demonstrations of a task" in text
+    if "garbled" in text:
+        return "I would rather not."
+    return NOTHING_DONE if "hopeless" in text else EXTRACTED
+
+
+def openai_role(url: str) -> dict[str, Any]:
+    return {"backend": "openai", "base_url": url, "model": "m"}
+
+
+def make_project(folder: Path, url: str, tasks: list[Task], **changes: Any) -> Path:
+    """A project with these tasks, whose teacher and judge are at `url`."""
+    roles = {"roles.teacher": openai_role(url), "roles.judge": openai_role(url)}
+    write_params(folder, {**roles, "rubrics.trajectories": 2, "llm.max_retries": 0, **changes})
+    write_records(folder / Paths.tasks, Task, tasks)
+    return folder
+
+
+TASKS = [
+    task("task-1"),
+    task("task-2", split="heldout"),
+    task("task-3", instruction="A hopeless table in Lyon."),
+    task("task-4", instruction="A garbled table in Lyon."),
+]

@@ -10,13 +10,14 @@ from typing import Any
 import dinner
 import pytest
 from conftest import accepted_tasks, assert_one_message, files_under, fresh_world, synthagent, write_params
+from dinner import TASKS, call, extraction, goal, make_project, teacher
 from fake_openai import serving
 from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.checks import decide
 from synthagent.episode import Turn
-from synthagent.llm.rubrics import Extraction, agrees, compile_rubric, coverage, extraction_prompt
+from synthagent.llm.rubrics import agrees, compile_rubric, coverage, extraction_prompt
 from synthagent.records import Answered, AnyOf, Called, Never, Rejected, Rubric, Task, Told, Trajectory
 from synthagent.scripted import play
 from synthagent.stage import Paths
@@ -24,19 +25,6 @@ from synthagent.store import read_records, write_records
 
 TASK = dinner.task()
 WORLDS = [dinner.episode(turns).world for turns in (dinner.GOOD, dinner.CARELESS, dinner.LAZY)]
-DONE = [{"milestone": n, "executed": True} for n in (1, 2, 3)]
-
-
-def call(tool: str = "reserve_table", **args: str) -> dict[str, Any]:
-    return {"tool": tool, "args": [{"name": name, "value": value} for name, value in args.items()]}
-
-
-def goal(*calls: dict[str, Any], reached: Any = (1, 2), text: str = "A table is reserved") -> dict[str, Any]:
-    return {"text": text, "reached_in": reached, "calls": calls}
-
-
-def extraction(*goals: Any, asks: Any = (), workflow: Any = DONE) -> Extraction:
-    return Extraction.model_validate({"workflow": workflow, "subgoals": goals, "interactions": asks})
 
 
 def check_of(*calls: dict[str, Any], reached: Any = (1, 2)) -> Any:
@@ -198,54 +186,6 @@ def test_the_extractor_sees_workflow_calls_results_and_user_replies_behind_fence
 
 
 # --- the stage ------------------------------------------------------------------------------------------------------
-
-EXTRACTED = extraction(
-    goal(call(date=dinner.DATE), text="A table is reserved", reached=[1, 2]),
-    goal(text="The user knows the number", reached=[1, 2]),
-    asks=[{"text": "The date is known", "slot": "date", "reached_in": [1, 2]}],
-).model_dump_json()
-NOTHING_DONE = extraction(goal(), workflow=[{"milestone": 1, "executed": False}]).model_dump_json()
-
-
-def acts(body: dict[str, Any], turns: tuple[Turn, ...]) -> dict[str, Any] | str:
-    """What a teacher says who takes these turns."""
-    turn = turns[sum(message["role"] == "assistant" for message in body["messages"])]
-    calls = [
-        {"id": "x", "type": "function", "function": {"name": c.name, "arguments": json.dumps(c.arguments)}}
-        for c in turn.calls
-    ]
-    return {"content": turn.text, "tool_calls": calls} if calls else turn.text
-
-
-def teacher(body: dict[str, Any]) -> dict[str, Any] | str:
-    """Plays the teacher: demonstrates, and extracts."""
-    text = json.dumps(body["messages"])
-    if body.get("tools"):
-        return acts(body, dinner.LAZY if "hopeless" in text else dinner.GOOD)
-    assert "You turn demonstrations of a task" in text
-    if "garbled" in text:
-        return "I would rather not."
-    return NOTHING_DONE if "hopeless" in text else EXTRACTED
-
-
-def openai_role(url: str) -> dict[str, Any]:
-    return {"backend": "openai", "base_url": url, "model": "m"}
-
-
-def make_project(folder: Path, url: str, tasks: list[Task], **changes: Any) -> Path:
-    """A project with these tasks, whose teacher and judge are at `url`."""
-    roles = {"roles.teacher": openai_role(url), "roles.judge": openai_role(url)}
-    write_params(folder, {**roles, "rubrics.trajectories": 2, "llm.max_retries": 0, **changes})
-    write_records(folder / Paths.tasks, Task, tasks)
-    return folder
-
-
-TASKS = [
-    dinner.task("task-1"),
-    dinner.task("task-2", split="heldout"),
-    dinner.task("task-3", instruction="A hopeless table in Lyon."),
-    dinner.task("task-4", instruction="A garbled table in Lyon."),
-]
 
 
 def test_the_teacher_demonstrates_and_its_demonstrations_become_rubrics(tmp_path: Path) -> None:
