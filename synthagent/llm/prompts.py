@@ -7,8 +7,9 @@ they are and never evaluated.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -27,6 +28,17 @@ class Prompt:
 
 def render(name: str, **values: Any) -> Prompt:
     """Fill in the prompt file `name`."""
+    if all(isinstance(value, str) for value in values.values()):
+        return _rendered(name, tuple(values.items()))  # a policy's is the same in every turn of every episode of a task
+    return _render(name, values)
+
+
+@lru_cache(maxsize=512)
+def _rendered(name: str, values: tuple[tuple[str, str], ...]) -> Prompt:
+    return _render(name, dict(values))
+
+
+def _render(name: str, values: Mapping[str, Any]) -> Prompt:
     file = _load(name)
     texts = [part.render(**values).strip() for part in file.parts]
     roles = ("system", "user") if len(texts) == 2 else ("user",)

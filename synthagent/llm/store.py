@@ -27,9 +27,9 @@ FILE = "responses.sqlite"
 FAILED = "failed"
 _VERSION = 1
 _COLUMNS = """(
-    key TEXT PRIMARY KEY, role TEXT NOT NULL, model TEXT NOT NULL, identity TEXT NOT NULL, sent TEXT NOT NULL,
+    key TEXT NOT NULL UNIQUE, role TEXT NOT NULL, model TEXT NOT NULL, identity TEXT NOT NULL, sent TEXT NOT NULL,
     reply TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, imported INTEGER NOT NULL
-) WITHOUT ROWID"""
+)"""
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS replies {_COLUMNS};
 CREATE TABLE IF NOT EXISTS failures {_COLUMNS};
@@ -126,6 +126,7 @@ class ResponseStore:
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 if version < _VERSION:
                     self._db.executescript(_SCHEMA)
+            self._failures = bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM failures)").fetchone()[0])
         except (OSError, sqlite3.Error) as error:
             raise self._fault(error) from None
 
@@ -135,7 +136,7 @@ class ResponseStore:
 
     def failure(self, key: str) -> tuple[str, str] | None:
         """Why the request `key` came to nothing when it was last asked: reason and what was wrong."""
-        reply = self._reply("failures", key)
+        reply = self._reply("failures", key) if self._failures else None
         if reply is None:
             return None
         reason, _, detail = reply.text.partition("\n")
@@ -157,6 +158,7 @@ class ResponseStore:
         row = self._row(key_of(identity), role, model, identity, canonical(sent), reply, imported=0)
         try:
             self._db.execute(f"INSERT OR REPLACE INTO failures {_VALUES}", row)
+            self._failures = True
         except sqlite3.Error as error:
             raise self._fault(error) from None
 

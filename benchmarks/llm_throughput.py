@@ -1,0 +1,228 @@
+"""The rollout engine beside its peers, against one server that answers after 50 ms -> a table; exit 1 on a miss.
+
+    benchmarks/peers/setup.sh; python -m benchmarks.llm_throughput
+    python -m benchmarks.llm_throughput --episodes 50000      # memory instead: RSS on the way, server without delay
+
+Ideal is concurrency / delay calls a second. Every side makes the same calls, `TURNS` an episode:
+
+    bare        asyncio + aiohttp: posts the same bodies, parses the answers, keeps nothing
+    ours        episodes as the stage `rollouts` runs them: `ordered`, `run_episode`, simulated tools that answer from the
+                mapping M, every answer committed to the response store
+    verifiers   verifiers 0.4, in its own environment (benchmarks/peers/verifiers_rollouts.py)
+
+The sides take turns, the median of the rounds counts. The server needs a core of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.llm_server import TURNS
+from synthagent.llm.cast import Cast
+from synthagent.llm.client import Llm
+from synthagent.llm.mapping import Mappings
+from synthagent.llm.ordered import ordered
+from synthagent.llm.policy import run_episode
+from synthagent.params import Params, load_params
+from synthagent.records import Fact, Said, Task, Trajectory, WorldSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+DELAY_S = 0.05
+CONCURRENCY = (1, 16, 64, 256)
+LEAST = {1: 0.9, 16: 0.9, 64: 0.9, 256: 0.9}
+PEERS = ("verifiers",)
+
+
+def the_task() -> Task:
+    """A simulated task whose tool is known to answer: no call but the policy's own."""
+    parameters = {"type": "object", "properties": {"record_id": {"type": "string"}}, "required": ["record_id"]}
+    function = {"name": "lookup", "description": "Look a record up.", "parameters": parameters}
+    said = tuple(
+        Said(tool="lookup", args={"record_id": f"R-{turn}"}, response={"status": "open", "owner": f"owner {turn}"})
+        for turn in range(TURNS - 1)
+    )
+    return Task(
+        id="task-0",
+        persona_id="p",
+        domain="records",
+        difficulty=1,
+        split="train",
+        instruction="Please see whether my record is in order. " * 4,
+        workflow=(),
+        facts=(Fact(slot="record_id", value="R-0", phrase="It is R-0."),),
+        tools=({"type": "function", "function": function, "outputs": {"status": {"type": "string"}}},),
+        distractors=(),
+        constraints=(),
+        world_kind="simulated",
+        world=WorldSpec(tables={}, effects={}, background="There are records.", said=said),
+        reference=(),
+    )
+
+
+@contextmanager
+def serving(delay: float) -> Iterator[str]:
+    """The server in a process of its own; its base_url."""
+    command = [sys.executable, "-m", "benchmarks.llm_server", "--delay", str(delay)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+        finally:
+            process.kill()
+
+
+def params_for(base_url: str, concurrency: int) -> Params:
+    """The project's params, with a policy behind the server."""
+    raw = load_params(ROOT / "params.yaml").model_dump()
+    raw["roles"]["policy"] = {"backend": "openai", "base_url": base_url, "model": "m", "temperature": 1.0}
+    raw["llm"]["max_concurrency"] = concurrency
+    raw["episode"] |= {"max_tokens": 100_000, "max_turns": TURNS + 1}
+    return Params.model_validate(raw)
+
+
+def episodes(params: Params, count: int, folder: Path) -> Iterator[Trajectory]:
+    """Our side: as `stages/rollouts.py` does it."""
+    llm, mappings, task = Llm(params, folder), Mappings(), the_task()
+    mappings.begin(task)
+    cast = Cast(params, llm, mappings)
+
+    async def act(sample: int) -> Trajectory:
+        return await run_episode(task, sample, cast, llm, params)
+
+    return ordered(act, range(count), params.llm.max_concurrency, llm.close)
+
+
+def ours(base_url: str, concurrency: int, count: int) -> float:
+    """Calls a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        for trajectory in episodes(params_for(base_url, concurrency), count, Path(folder)):
+            if trajectory.end != "answer" or trajectory.n_turns != TURNS:
+                raise RuntimeError(f"an episode went wrong: {trajectory}")
+        return count * TURNS / (time.perf_counter() - start)
+
+
+def bodies(base_url: str) -> list[bytes]:
+    """What one of our episodes sends, taken from its store."""
+    with tempfile.TemporaryDirectory() as folder:
+        sent: list[bytes] = []
+        params = params_for(base_url, 1)
+        llm, task = Llm(params, Path(folder)), the_task()
+        mappings = Mappings()
+        mappings.begin(task)
+
+        async def recorded(_: int) -> None:
+            from synthagent.llm import endpoint
+
+            class Recorder(endpoint.Endpoint):
+                async def complete(self, body: Mapping[str, Any], failed_before: bool = False) -> endpoint.Answered:
+                    sent.append(json.dumps(body).encode())
+                    return await super().complete(body, failed_before)
+
+            llm._endpoints["policy"] = Recorder("policy", params.roles.policy, params.llm)
+            await run_episode(task, 0, Cast(params, llm, mappings), llm, params)
+
+        list(ordered(recorded, range(1), 1, llm.close))
+        return sent
+
+
+def bare(base_url: str, concurrency: int, count: int, contents: Sequence[bytes]) -> float:
+    """Calls a second of the least that could do it."""
+    import aiohttp
+
+    async def main() -> float:
+        connector = aiohttp.TCPConnector(limit=0)
+        headers = {"Content-Type": "application/json", "Authorization": "Bearer none"}
+        async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+            left = iter(range(count))
+
+            async def worker() -> None:
+                for _ in left:
+                    for content in contents:
+                        async with session.post(f"{base_url}/chat/completions", data=content) as response:
+                            json.loads(await response.read())["choices"][0]["message"]
+
+            start = time.perf_counter()
+            await asyncio.gather(*(worker() for _ in range(concurrency)))
+            return count * TURNS / (time.perf_counter() - start)
+
+    return asyncio.run(main())
+
+
+def peer(name: str, base_url: str, concurrency: int, count: int) -> float | None:
+    """Calls a second of a peer, measured by its module in its own environment; None where it is not set up."""
+    python = ROOT / f".venv-{name}" / "bin" / "python"
+    if not python.exists():
+        return None
+    module = f"benchmarks.peers.{name}_rollouts"
+    arguments = ["--base-url", base_url, "--concurrency", str(concurrency), "--episodes", str(count)]
+    command = [str(python), "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{module}: {done.stderr[-2000:]}")
+    return float(json.loads(done.stdout.strip().splitlines()[-1])["calls_per_s"])
+
+
+def measure(rounds: int, seconds: float, levels: Sequence[int]) -> bool:
+    """Print the table; whether every target is met."""
+    table = Table("concurrency", "ideal /s", "bare: of ideal", "ours: of ideal", "ours / bare", "verifiers: of ideal", "")
+    met = True
+    with serving(DELAY_S) as base_url:
+        contents = bodies(base_url)
+        for concurrency in levels:
+            count = max(2 * concurrency, int(seconds * concurrency / DELAY_S / TURNS))
+            ideal = concurrency / DELAY_S
+            rates: dict[str, list[float]] = {"bare": [], "ours": [], "verifiers": []}
+            for _ in range(rounds):
+                rates["bare"].append(bare(base_url, concurrency, count, contents) / ideal)
+                rates["ours"].append(ours(base_url, concurrency, count) / ideal)
+                if (rate := peer("verifiers", base_url, concurrency, max(concurrency, count // 8))) is not None:
+                    rates["verifiers"].append(rate / ideal)
+            middle = {side: statistics.median(values) if values else None for side, values in rates.items()}
+            bare_, ours_, theirs = middle["bare"], middle["ours"], middle["verifiers"]
+            assert bare_ is not None and ours_ is not None
+            reached = ours_ >= LEAST[concurrency] and ours_ >= 0.9 * bare_ and ours_ >= (theirs or 0)
+            met &= reached
+            shown = "not set up" if theirs is None else f"{theirs:.3f}"
+            row = (f"{ideal:,.0f}", f"{bare_:.3f}", f"{ours_:.3f}", f"{ours_ / bare_:.2f}", shown)
+            table.add_row(str(concurrency), *row, "met" if reached else "MISSED")
+    Console(width=120).print(table)
+    return met
+
+
+def memory(count: int) -> None:
+    """Print the resident set size on the way through many episodes, against a server without delay."""
+    import psutil
+
+    process = psutil.Process()
+    with serving(0) as base_url, tempfile.TemporaryDirectory() as folder:
+        for number, _ in enumerate(episodes(params_for(base_url, 64), count, Path(folder)), 1):
+            if number % max(1, count // 5) == 0 or number == 1_000:
+                print(f"{number:>7,} episodes: {process.memory_info().rss / 2**20:,.0f} MiB", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each side in a round, ideally")
+    parser.add_argument("--concurrency", type=int, nargs="*", default=CONCURRENCY)
+    parser.add_argument("--episodes", type=int, help="measure memory over so many episodes")
+    arguments = parser.parse_args()
+    if arguments.episodes:
+        memory(arguments.episodes)
+    else:
+        sys.exit(0 if measure(arguments.rounds, arguments.seconds, arguments.concurrency) else 1)
