@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import default_params, fresh_world, write_params
+from conftest import default_params, fresh_world, rubric_of, write_params
 
 from synthagent import pictures
 from synthagent.errors import StoreError
@@ -21,7 +21,8 @@ from synthagent.records import Evaluation, Persona, Reward, Rubric, Task, Trajec
 from synthagent.scripted import BASELINES, RECKLESS, Style, play
 from synthagent.stage import Paths
 from synthagent.stages import personas, report, rewards, rubrics, tasks
-from synthagent.stages.evaluate import Decoding, evaluation_of, rubric_of
+from synthagent.stages.evaluate import Acted, Decoding, evaluation_of
+from synthagent.stages.rewards import reward_of
 from synthagent.statistics import summarise
 from synthagent.store import read_records, write_records, write_text
 
@@ -67,7 +68,11 @@ def evaluated(task: Task) -> Iterator[Evaluation]:
         if name != "base":
             runs.append((played(task, name, 1, Style(skill=skill)), "greedy"))
     for trajectory, decoding in runs:
-        yield evaluation_of(trajectory, decoding, task, rubric_of(task), default_params())
+        params = default_params()
+        reward = reward_of(trajectory, task, rubric_of(task), params.reward, params.episode.max_turns)
+        row = evaluation_of(Acted(trajectory, decoding), task, reward)
+        assert row is not None
+        yield row
 
 
 @pytest.fixture(scope="module")

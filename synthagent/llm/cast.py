@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
 from synthagent import user as embedded_user
 from synthagent.episode import Episode, Question, ToolCall
@@ -21,6 +21,7 @@ from synthagent.params import Params
 from synthagent.records import Task
 from synthagent.world import ToolEvent
 
+R = TypeVar("R")
 USER_FAULT = "user_fault"
 
 
@@ -92,6 +93,18 @@ class SyncCast:
     def answer(self, episode: Episode, asked: ToolCall | Question) -> ToolEvent | str:
         """As `Cast.answer`."""
         return asyncio.run_coroutine_threadsafe(self._cast.answer(episode, asked), self._loop).result()
+
+    def gather(self, coroutines: Iterable[Coroutine[Any, Any, R]]) -> list[R]:
+        """The results of coroutines that run at once in the loop; all have ended when the first error goes up."""
+
+        async def together() -> list[R | BaseException]:
+            return await asyncio.gather(*coroutines, return_exceptions=True)
+
+        found = asyncio.run_coroutine_threadsafe(together(), self._loop).result()
+        errors = [result for result in found if isinstance(result, BaseException)]
+        if errors:
+            raise errors[0]
+        return [result for result in found if not isinstance(result, BaseException)]
 
     def close(self, llm: Llm) -> None:
         """Close the models' connections, in the loop in which they were used, and end the thread."""

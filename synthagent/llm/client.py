@@ -57,13 +57,13 @@ class Given(Generic[T]):
 class Llm:
     """The models behind the roles of `params`. Close it in the event loop in which it was used."""
 
-    def __init__(self, params: Params, folder: Path = FOLDER) -> None:
+    def __init__(self, params: Params, folder: Path = FOLDER, usage: Usage | None = None) -> None:
         self._params, self._llm = params, params.llm
         self.roles: dict[str, Role] = {
             name: role for name in Roles.model_fields if (role := getattr(params.roles, name)).backend == "openai"
         }
         self._store = ResponseStore(folder)
-        self._usage = Usage(self._llm.prices)
+        self._usage = usage or Usage(self._llm.prices)
         self._budget = Budget(self._llm, self._store.paid(), {role.model or "" for role in self.roles.values()})
         self._endpoints: dict[str, Endpoint] = {}
         self._places = asyncio.Semaphore(self._llm.max_concurrency)

@@ -12,13 +12,18 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean, pvariance
+from typing import TYPE_CHECKING
 
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import Params
-from synthagent.records import Reward, Rubric, Task
+from synthagent.records import MappingEntry, Reward, Rubric, Task
 from synthagent.stage import Paths, running, say, scratch
+from synthagent.stages.rewards import undecided
 from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
+
+if TYPE_CHECKING:
+    from synthagent.student.live import Models
 
 
 def middling(rewards: Iterable[Reward]) -> list[str]:
@@ -49,6 +54,17 @@ def check_params(params: Params) -> None:
         )
 
 
+def models_of(params: Params, tasks: Iterable[Task], rubrics: Iterable[Rubric]) -> Models | None:
+    """What the models that take part in the training need to know; None where code answers and judges everything."""
+    from synthagent.llm.cast import is_live
+    from synthagent.student.live import Models
+
+    judged = params.roles.judge.backend == "openai" and any(undecided(rubric) for rubric in rubrics)
+    if not judged and not is_live(params, tasks):
+        return None
+    return Models(params, tuple(read_records(Paths.mappings, MappingEntry)))
+
+
 def run(params: Params) -> None:
     """Read deps, write outs."""
     from synthagent.student.processes import train
@@ -68,17 +84,16 @@ def run(params: Params) -> None:
             )
         order = schedule(chosen, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
         wanted = set(order)
+        tasks = {t.id: t for t in read_records(Paths.tasks, Task) if t.id in wanted}
+        rubrics = {r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted}
         job = GrpoJob(
             start=Paths.sft,
             out=room / "out",
             order=order,
-            tasks={t.id: t for t in read_records(Paths.tasks, Task) if t.id in wanted},
-            rubrics={r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted},
-            params=params.grpo,
-            limits=params.episode,
-            rule=params.reward,
-            seed=params.seed,
-            processes=params.compute.processes,
+            tasks=tasks,
+            rubrics=rubrics,
+            params=params,
+            models=models_of(params, tasks.values(), rubrics.values()),
         )
         train(job, params.compute.processes)
         steps = [GrpoStep(**row) for row in take_checkpoint(room / "out", Paths.grpo)]

@@ -8,13 +8,14 @@ Launch: `synthagent rewards` or `dvc repro rewards`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from synthagent.episode import Episode, replay
 from synthagent.errors import StoreError
+from synthagent.llm.usage import Usage
 from synthagent.params import Params, RewardParams
 from synthagent.records import Criterion, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.reward import score, verdicts_by_check
@@ -153,45 +154,45 @@ def run(params: Params) -> None:
     with running("rewards", Paths.rewards) as metrics:
         trajectories = list(read_records(Paths.rollouts, Trajectory))
         tasks, rubrics = read_judgeable(trajectories)
-        open_tasks = {name for name, rubric in rubrics.items() if undecided(rubric)}
-        judged = bool(open_tasks) and params.roles.judge.backend == "openai"
-        if judged:
-            rows = list(_by_judge(trajectories, tasks, rubrics, params, metrics))
-        else:
-            rows = [
-                Scored(reward_of(t, tasks[t.task_id], rubrics[t.task_id], params.reward, params.episode.max_turns))
-                for t in progress(trajectories, len(trajectories), "rewards")
-            ]
+        usage = Usage(params.llm.prices)
+        rows = list(score_all(trajectories, tasks, rubrics, params, "rewards", usage))
         rewards = [row.reward for row in rows]
         write_records(Paths.rewards, Reward, rewards)
-        metrics |= _figures(rows)
+        metrics |= {**_figures(rows), "llm": usage.metrics()}
         say(f"{len(rewards)} trajectories: mean reward {metrics['mean']}, {metrics['gate_violations']} violations")
-        if open_tasks and not judged:
-            lost = sum(trajectory.task_id in open_tasks for trajectory in trajectories)
+        if params.roles.judge.backend != "openai" and (lost := sum(row.open > 0 for row in rows)):
             say(
                 f"{lost} of them have criteria that no check decides, and no score; set roles.judge.backend to openai "
                 "(with base_url and model) to have them judged"
             )
 
 
-def _by_judge(
+def score_all(
     trajectories: Sequence[Trajectory],
-    tasks: dict[str, Task],
-    rubrics: dict[str, Rubric],
+    tasks: Mapping[str, Task],
+    rubrics: Mapping[str, Rubric],
     params: Params,
-    metrics: dict[str, Any],
+    stage: str,
+    usage: Usage,
 ) -> Iterator[Scored]:
+    """Score trajectories, in their order; the judge is asked, many at once, if it is a model and there is need."""
+    wanted = {trajectory.task_id for trajectory in trajectories}
+    if params.roles.judge.backend != "openai" or not any(undecided(rubrics[name]) for name in wanted):
+        for t in progress(trajectories, len(trajectories), stage):
+            task, rubric = tasks[t.task_id], rubrics[t.task_id]
+            reward = reward_of(t, task, rubric, params.reward, params.episode.max_turns)
+            yield Scored(reward, open=len(undecided(rubric)))
+        return
     from synthagent.llm.client import Llm
     from synthagent.llm.ordered import ordered
 
-    llm = Llm(params)
+    llm = Llm(params, usage=usage)
 
     async def work(trajectory: Trajectory) -> Scored:
         return await scored(trajectory, tasks[trajectory.task_id], rubrics[trajectory.task_id], params, llm)
 
     done = ordered(work, trajectories, params.llm.max_concurrency, llm.close)
-    yield from progress(done, len(trajectories), "rewards")
-    metrics["llm"] = llm.metrics()
+    yield from progress(done, len(trajectories), stage)
 
 
 def _figures(rows: Sequence[Scored]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from synthagent.episode import Episode
-from synthagent.params import EpisodeParams, GrpoParams, RewardParams, SftParams
+from synthagent.params import Params, SftParams
 from synthagent.records import Rubric, Task
-from synthagent.reward import Score, score_world
+from synthagent.reward import Score
 from synthagent.stage import progress
 from synthagent.store import write_text
 from synthagent.student.checkpoint import LOG
+from synthagent.student.live import Company, Models, company
 from synthagent.student.model import Student, load_student, save_student
 from synthagent.student.optimizer import MuonAdamW
 from synthagent.student.processes import is_first
@@ -130,21 +132,23 @@ class GrpoJob:
     order: Sequence[str]
     tasks: dict[str, Task]
     rubrics: dict[str, Rubric]
-    params: GrpoParams
-    limits: EpisodeParams
-    rule: RewardParams
-    seed: int
-    processes: int
+    params: Params
+    models: Models | None
 
     def __call__(self) -> None:
         student = load_student(self.start)
-        params = self.params
-        if params.steps == 0:
+        if self.params.grpo.steps == 0:
             _finish(student, self.out, [])
             return
+        with company(self.params, self.rubrics, self.models) as others:
+            log = self._train(student, others)
+        _finish(student, self.out, log)
+
+    def _train(self, student: Student, others: Company) -> list[dict[str, Any]]:
+        params = self.params.grpo
         config = GRPOConfig(
             output_dir=str(self.out),
-            per_device_train_batch_size=params.tasks_per_step * params.group_size // self.processes,
+            per_device_train_batch_size=params.tasks_per_step * params.group_size // self.params.compute.processes,
             num_generations=params.group_size,
             gradient_accumulation_steps=1,
             max_steps=params.steps,
@@ -157,11 +161,11 @@ class GrpoJob:
             loss_type="dapo",
             scale_rewards="group",
             temperature=1.0,
-            max_completion_length=self.limits.max_tokens,
+            max_completion_length=self.params.episode.max_tokens,
             reward_weights=[0.0, 0.0, 0.0],  # only watched; the environment's own reward has weight 1
             logging_steps=1,
             shuffle_dataset=False,
-            seed=self.seed,
+            seed=self.params.seed,
             **_QUIET,
         )
         monitor = _Monitor("grpo", params.steps)
@@ -172,20 +176,22 @@ class GrpoJob:
             train_dataset=Dataset.from_list(prompts),
             processing_class=student.tokenizer,
             reward_funcs=[perfect, violations, questions],
-            environment_factory=lambda: LiveEpisode(self),
-            rollout_func=self._rollout,
+            environment_factory=lambda: LiveEpisode(self, others),
+            rollout_func=partial(self._rollout, others),
             callbacks=[monitor],
             optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-        _finish(student, self.out, [asdict(_summary(log)) for log in monitor.logs if "reward" in log])
+        return [asdict(_summary(log)) for log in monitor.logs if "reward" in log]
 
-    def _rollout(self, _: Any, trainer: Any) -> dict[str, Any]:
+    def _rollout(self, others: Company, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own."""
         current = Student(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
         episodes = [environment._episode for environment in trainer.environments]
-        sampled = run_episodes(current, episodes, self.limits, temperature=trainer.temperature)
+        sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature)
+        for environment, score in zip(trainer.environments, others.scores(episodes), strict=True):
+            environment._score = score
         return {
             "prompt_ids": [row.prompt for row in sampled],
             "completion_ids": [row.completion for row in sampled],
@@ -197,36 +203,29 @@ class GrpoJob:
 class LiveEpisode:
     """What GRPOTrainer wants of an environment. Its other names are private, lest TRL take them for tools."""
 
-    def __init__(self, job: GrpoJob) -> None:
-        self._job = job
+    def __init__(self, job: GrpoJob, others: Company) -> None:
+        self._job, self._others = job, others
         self._episode: Episode
-        self._known: Score | None = None
+        self._score: Score
 
     def reset(self, task_id: str, **_: Any) -> None:
         """Begin a fresh episode of a task."""
-        task = self._job.tasks[task_id]
-        self._known = None
-        self._episode = Episode(task, fresh_world(task), max_turns=self._job.limits.max_turns)
+        task, most = self._job.tasks[task_id], self._job.params.episode.max_turns
+        self._episode = Episode(task, fresh_world(task), max_turns=most, answer=self._others.answer)
 
     def get_reward(self) -> float:
         """The reward of the episode that has just ended."""
-        return self._score().reward
-
-    def _score(self) -> Score:
-        if self._known is None:
-            rule, rubric = self._job.rule, self._job.rubrics[self._episode.task.id]
-            self._known = score_world(rubric, self._episode.world, rule.formula, rule.require_answer)
-        return self._known
+        return self._score.reward
 
 
 def perfect(environments: Sequence[LiveEpisode], **_: Any) -> list[float]:
     """Watched by GRPO: whether each episode earned all there is."""
-    return [float(e._score().perfect) for e in environments]
+    return [float(e._score.perfect) for e in environments]
 
 
 def violations(environments: Sequence[LiveEpisode], **_: Any) -> list[float]:
     """Watched by GRPO: whether each episode violated a constraint."""
-    return [float(e._score().gate == 0) for e in environments]
+    return [float(e._score.gate == 0) for e in environments]
 
 
 def questions(environments: Sequence[LiveEpisode], **_: Any) -> list[float]:
