@@ -28,7 +28,6 @@ _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 Message = dict[str, Any]
 AnswerQuestion = Callable[[str], str]
-AnswerAny = Callable[["Episode", "ToolCall | Question"], ToolEvent | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,10 @@ class Question:
     """Text to the user."""
 
     text: str
+
+
+Asked = ToolCall | Question
+Answered = ToolEvent | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class Episode:
         world: World,
         ask_user: AnswerQuestion | None = None,
         max_turns: int = 16,
-        answer: AnswerAny | None = None,
+        answer: Callable[[Episode, Asked], Answered] | None = None,
         sample: int = 0,
     ) -> None:
         self.task = task

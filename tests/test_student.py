@@ -23,8 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LambdaLR
 
-from synthagent.episode import Episode, opening, parse_turn, replay
-from synthagent.errors import StoreError
+from synthagent.episode import Answered, Asked, Episode, Question, opening, parse_turn, replay
+from synthagent.errors import BadReplyError, StoreError
 from synthagent.params import EpisodeParams
 from synthagent.records import Task, Trajectory
 from synthagent.reward import score_world
@@ -37,11 +37,12 @@ from synthagent.student.rollout import batches, roll_out, run_batch
 from synthagent.student.sampler import Sampled, prompt_ids, run_episodes
 from synthagent.student.tokenizer import END_OF_TURN, observation_text, render_plain, train_tokenizer
 from synthagent.teacher.domains import load_vocabulary
+from synthagent.user import reply
 
 ASSISTANT = "<|im_start|>assistant\n"
 USER = "<|im_start|>user\n"
 PARAMS = default_params().sft.model_copy(update={"hidden_size": 32, "layers": 2, "heads": 2})
-LIMITS = EpisodeParams(max_turns=6, max_tokens=200, max_turn_tokens=40)
+LIMITS = EpisodeParams(max_turns=6, max_tokens=200, max_turn_tokens=40, mapping=True)
 IGNORED = -100
 
 
@@ -473,7 +474,9 @@ def test_each_limit_ends_episodes_under_its_name(student: Student) -> None:
         assert {episode.end for episode in short.episodes} == {"token_limit"}
 
 
-@pytest.mark.parametrize("limits", [LIMITS, EpisodeParams(max_turns=3, max_tokens=70, max_turn_tokens=20)])
+@pytest.mark.parametrize(
+    "limits", [LIMITS, EpisodeParams(max_turns=3, max_tokens=70, max_turn_tokens=20, mapping=True)]
+)
 def test_an_episode_scored_live_and_its_record_scored_later_earn_the_same(
     student: Student, limits: EpisodeParams
 ) -> None:
@@ -485,6 +488,53 @@ def test_an_episode_scored_live_and_its_record_scored_later_earn_the_same(
         assert score_world(rubric, again.world, "paper", False) == score_world(rubric, episode.world, "paper", False)
         if episode.end in ("answer", "turn_limit"):
             assert (again.end, again.messages) == (episode.end, episode.messages)
+
+
+def answer_all(asked: Sequence[tuple[Episode, Asked]]) -> list[Answered]:
+    """What the worlds and the embedded user answer, all at once."""
+    return [
+        reply(episode.task.facts, it.text) if isinstance(it, Question) else episode.world.call(it.name, it.arguments)
+        for episode, it in asked
+    ]
+
+
+def test_a_row_that_waits_for_its_answer_writes_what_it_would_have_written(student: Student) -> None:
+    tasks = tasks_of_different_length(student.tokenizer, 12)
+    at_once, waiting = (sample(student, tasks, greedy=True, answer_all=given) for given in (None, answer_all))
+    assert any(episode.n_turns > 1 for episode in at_once.episodes)
+    assert [e.messages for e in waiting.episodes] == [e.messages for e in at_once.episodes]
+    assert [e.end for e in waiting.episodes] == [e.end for e in at_once.episodes]
+    for one, other in zip(at_once.sampled, waiting.sampled, strict=True):
+        assert (one.completion, one.mask) == (other.completion, other.mask)
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_rows_are_answered_together(student: Student) -> None:
+    sizes: list[int] = []
+
+    def counted(asked: Sequence[tuple[Episode, Asked]]) -> list[Answered]:
+        sizes.append(len(asked))
+        return answer_all(asked)
+
+    tasks = tasks_of_different_length(student.tokenizer, 12)
+    run = sample(student, tasks, greedy=True, answer_all=counted)
+    questions = sum(episode.n_turns - (episode.end == "answer") for episode in run.episodes)
+    assert len(sizes) <= LIMITS.max_turns < sum(sizes) <= questions
+
+
+def test_an_answer_that_cannot_be_had_ends_its_own_episode_only(student: Student) -> None:
+    tasks = tasks_of_different_length(student.tokenizer, 6)
+
+    def faulty(asked: Sequence[tuple[Episode, Asked]]) -> list[Answered | BadReplyError]:
+        fault = BadReplyError("tools: refusal", "no")
+        return [
+            fault if pair[0].task is tasks[0] else given for pair, given in zip(asked, answer_all(asked), strict=True)
+        ]
+
+    run = sample(student, tasks, greedy=True, answer_all=faulty)
+    assert (run.episodes[0].end, run.episodes[0].error) == ("error", "tools: refusal")
+    rest = sample(student, tasks[1:], greedy=True)
+    assert [e.messages for e in run.episodes[1:]] == [e.messages for e in rest.episodes]
 
 
 def test_sampling_leaves_the_model_in_the_mode_it_was_in(student: Student) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from synthagent import user as embedded_user
-from synthagent.episode import Episode, Question, ToolCall
+from synthagent.episode import Answered, Asked, Episode, Question
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm
 from synthagent.llm.mapping import Mappings
@@ -19,7 +19,6 @@ from synthagent.llm.tools import SimulatedTools
 from synthagent.llm.user import SimulatedUser
 from synthagent.params import Params
 from synthagent.records import Task
-from synthagent.world import ToolEvent
 
 R = TypeVar("R")
 USER_FAULT = "user_fault"
@@ -41,7 +40,7 @@ class Cast:
         user = of("user")
         self._user = SimulatedUser(user) if user else None
 
-    async def answer(self, episode: Episode, asked: ToolCall | Question) -> ToolEvent | str:
+    async def answer(self, episode: Episode, asked: Asked) -> Answered:
         """The tool's event, which is logged in the episode's world, or the user's reply.
 
         Raises:
@@ -81,7 +80,7 @@ class Cast:
 class SyncCast:
     """A cast for synchronous code: an event loop in a thread of its own. One call at a time and caller.
 
-    `answer` is what `Episode(answer=..)` takes.
+    `answer_all` is what the sampler takes.
     """
 
     def __init__(self, cast: Cast) -> None:
@@ -90,9 +89,16 @@ class SyncCast:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
-    def answer(self, episode: Episode, asked: ToolCall | Question) -> ToolEvent | str:
-        """As `Cast.answer`."""
-        return asyncio.run_coroutine_threadsafe(self._cast.answer(episode, asked), self._loop).result()
+    def answer_all(self, asked: Sequence[tuple[Episode, Asked]]) -> list[Answered | BadReplyError]:
+        """As `Cast.answer`, many at once; what could not be answered is an error in its place."""
+
+        async def answered(episode: Episode, question: Asked) -> Answered | BadReplyError:
+            try:
+                return await self._cast.answer(episode, question)
+            except BadReplyError as fault:
+                return fault
+
+        return self.gather(answered(*pair) for pair in asked)
 
     def gather(self, coroutines: Iterable[Coroutine[Any, Any, R]]) -> list[R]:
         """The results of coroutines that run at once in the loop; all have ended when the first error goes up."""

@@ -111,7 +111,7 @@ def _by_students(chosen: Sequence[Task], params: Params, mappings: Mappings, usa
             params.episode,
             params.seed,
             greedy,
-            answer=bridge.answer if bridge else None,
+            answer_all=bridge.answer_all if bridge else None,
         )
     ]
     try:

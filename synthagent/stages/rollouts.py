@@ -155,7 +155,7 @@ def _by_student(params: Params, chosen: Sequence[Task], cast: Cast, llm: Llm) ->
     bridge = SyncCast(cast)
     try:
         pairs, student = _pairs(params, chosen), load_student(Paths.sft)
-        work = batches("sft", student, pairs, params.episode, params.seed, answer=bridge.answer)
+        work = batches("sft", student, pairs, params.episode, params.seed, answer_all=bridge.answer_all)
         trajectories = [t for part in roll_out(work, 1, "rollouts") for t in part]
     finally:
         bridge.close(llm)

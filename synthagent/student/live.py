@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from synthagent.episode import AnswerAny, Episode
+from synthagent.episode import Episode
 from synthagent.llm.cast import Cast, SyncCast
 from synthagent.llm.client import Llm
 from synthagent.llm.mapping import Mappings
@@ -19,6 +19,7 @@ from synthagent.params import Params
 from synthagent.records import MappingEntry, Reward, Rubric
 from synthagent.reward import Score, score_world
 from synthagent.stages.rewards import score_trajectory
+from synthagent.student.sampler import AnswerAll
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,11 @@ class Models:
 
 
 class Company:
-    """Answers and scores the episodes of one process. `answer` is None where worlds answer for themselves."""
+    """Answers and scores the episodes of one process. `answer_all` is None where worlds answer for themselves."""
 
     def __init__(self, params: Params, rubrics: Mapping[str, Rubric], llm: Llm | None, bridge: SyncCast | None) -> None:
         self._params, self._rubrics, self._llm, self._bridge = params, rubrics, llm, bridge
-        self.answer: AnswerAny | None = bridge.answer if bridge else None
+        self.answer_all: AnswerAll | None = bridge.answer_all if bridge else None
 
     def scores(self, episodes: Sequence[Episode]) -> list[Score]:
         """The scores of episodes that have just ended.

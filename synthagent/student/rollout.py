@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import torch
 
-from synthagent.episode import AnswerAny, Episode
+from synthagent.episode import Episode
 from synthagent.params import EpisodeParams
 from synthagent.records import Task, Trajectory
 from synthagent.stage import progress
 from synthagent.student.model import Student
 from synthagent.student.processes import spread
-from synthagent.student.sampler import run_episodes
+from synthagent.student.sampler import AnswerAll, run_episodes
 from synthagent.world import fresh_world
 
 _SIZE = 64
@@ -26,7 +26,7 @@ _SIZE = 64
 class Batch:
     """Episodes that run in lockstep: a task and the number of the sample, each.
 
-    `answer`: who answers in place of the world and the embedded user; such a batch stays in its process.
+    `answer_all`: who answers in place of the world and the embedded user; such a batch stays in its process.
     """
 
     policy: str
@@ -35,7 +35,7 @@ class Batch:
     limits: EpisodeParams
     seed: int
     greedy: bool
-    answer: AnswerAny | None = None
+    answer_all: AnswerAll | None = None
 
 
 def batches(
@@ -45,12 +45,12 @@ def batches(
     limits: EpisodeParams,
     seed: int,
     greedy: bool = False,
-    answer: AnswerAny | None = None,
+    answer_all: AnswerAll | None = None,
 ) -> list[Batch]:
     """Cut (task, sample) pairs into batches."""
     parts = [pairs[start : start + _SIZE] for start in range(0, len(pairs), _SIZE)]
     return [
-        Batch(policy, student, part, limits, seed * 1_000_003 + number, greedy, answer)
+        Batch(policy, student, part, limits, seed * 1_000_003 + number, greedy, answer_all)
         for number, part in enumerate(parts)
     ]
 
@@ -62,12 +62,17 @@ def roll_out(work: Sequence[Batch], processes: int, stage: str) -> Iterator[list
 
 def run_batch(batch: Batch) -> list[Trajectory]:
     """Run one batch to its end."""
-    most, answer = batch.limits.max_turns, batch.answer
-    episodes = [
-        Episode(task, fresh_world(task), max_turns=most, answer=answer, sample=sample) for task, sample in batch.pairs
-    ]
+    most = batch.limits.max_turns
+    episodes = [Episode(task, fresh_world(task), max_turns=most, sample=sample) for task, sample in batch.pairs]
     generator = torch.Generator().manual_seed(batch.seed)
-    sampled = run_episodes(batch.student, episodes, batch.limits, greedy=batch.greedy, generator=generator)
+    sampled = run_episodes(
+        batch.student,
+        episodes,
+        batch.limits,
+        greedy=batch.greedy,
+        generator=generator,
+        answer_all=batch.answer_all,
+    )
     return [
         episode.trajectory(batch.policy, sample, len(tokens.prompt), sum(tokens.mask))
         for episode, (_, sample), tokens in zip(episodes, batch.pairs, sampled, strict=True)

@@ -1,23 +1,27 @@
 """Runs episodes in lockstep: one KV cache for the batch, one token a row and step.
 
 What the world and the user say is forced through the same cache, so nothing is prefilled twice, and no token that the
-model wrote is ever re-tokenised: the ids returned are the ids sampled.
+model wrote is ever re-tokenised: the ids returned are the ids sampled. Where models answer, a row whose turn has ended
+waits (it is fed tokens that nothing attends to) until all rows wait, and all of them are answered at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from synthagent.episode import Episode, opening, parse_turn
+from synthagent.episode import Answered, Asked, Episode, Message, opening, parse_turn
+from synthagent.errors import BadReplyError
 from synthagent.params import EpisodeParams
 from synthagent.records import Task
 from synthagent.student.model import Student
 from synthagent.student.tokenizer import observation_text
+
+AnswerAll = Callable[[Sequence[tuple[Episode, Asked]]], Sequence[Answered | BadReplyError]]
 
 
 @dataclass(slots=True)
@@ -47,11 +51,15 @@ def run_episodes(
     temperature: float = 1.0,
     greedy: bool = False,
     generator: torch.Generator | None = None,
+    answer_all: AnswerAll | None = None,
 ) -> list[Sampled]:
-    """Let the student act in all episodes until each has ended; return the tokens, in the episodes' order."""
+    """Let the student act in all episodes until each has ended; return the tokens, in the episodes' order.
+
+    `answer_all` answers in place of the worlds and the embedded user; an error ends the episode that it answers.
+    """
     was_training = student.model.training
     student.model.eval()
-    batch = _Batch(student, episodes, limits)
+    batch = _Batch(student, episodes, limits, answer_all)
     while batch.live:
         logprobs = torch.log_softmax(batch.forward() / temperature, -1)
         if greedy:
@@ -66,7 +74,10 @@ def run_episodes(
 class _Batch:
     """Rows of a lockstep batch, left-padded to one length. `live` lists the rows whose episodes go on."""
 
-    def __init__(self, student: Student, episodes: Sequence[Episode], limits: EpisodeParams) -> None:
+    def __init__(
+        self, student: Student, episodes: Sequence[Episode], limits: EpisodeParams, answer_all: AnswerAll | None
+    ) -> None:
+        self.answer_all, self.waiting = answer_all, dict[int, Asked]()
         self.model, self.tokenizer, self.limits, self.episodes = student.model, student.tokenizer, limits, episodes
         memo: dict[str, list[int]] = {}
         for episode in episodes:
@@ -100,8 +111,10 @@ class _Batch:
     def accept(self, chosen: list[int], logprobs: list[float]) -> None:
         """Take each row's next token: the chosen one, unless an observation is still being forced."""
         for number, row in enumerate(self.live):
-            if self.fed[row] == len(self.sampled[row].completion):
+            if row not in self.waiting and self.fed[row] == len(self.sampled[row].completion):
                 self._write(row, chosen[number], logprobs[number])
+        if self.waiting and all(row in self.waiting for row in self.live if self.episodes[row].end is None):
+            self._answer_waiting()
         keep = [number for number, row in enumerate(self.live) if self.episodes[row].end is None]
         if len(keep) < len(self.live):
             self.live = [self.live[number] for number in keep]
@@ -110,11 +123,13 @@ class _Batch:
             rows = torch.tensor(keep)
             self.cache.batch_select_indices(rows)
             self.attention, self.positions = self.attention[rows], self.positions[rows]
-        self.tokens = torch.tensor([[self.sampled[row].completion[self.fed[row]]] for row in self.live])
-        self.attention = torch.cat([self.attention, torch.ones(len(self.live), 1, dtype=torch.long)], 1)
-        self.positions = self.positions[:, -1:] + 1
-        for row in self.live:
-            self.fed[row] += 1
+        unfed = [self.sampled[row].completion[self.fed[row] :][:1] for row in self.live]
+        goes_on = torch.tensor([[len(token)] for token in unfed])
+        self.tokens = torch.tensor([token or [self.tokenizer.pad_token_id] for token in unfed])
+        self.attention = torch.cat([self.attention, goes_on], 1)
+        self.positions = self.positions[:, -1:] + goes_on
+        for row, token in zip(self.live, unfed, strict=True):
+            self.fed[row] += len(token)
 
     def _write(self, row: int, token: int, logprob: float) -> None:
         sampled, limits = self.sampled[row], self.limits
@@ -129,9 +144,26 @@ class _Batch:
             self.episodes[row].stop("token_limit", self._text(row))
 
     def _end_turn(self, row: int) -> None:
-        sampled, episode = self.sampled[row], self.episodes[row]
-        observations = episode.step(parse_turn(self._text(row)))
+        episode, turn = self.episodes[row], parse_turn(self._text(row))
         self.turn[row] = 0
+        if self.answer_all is None:
+            self._observe(row, episode.step(turn))
+        elif (asked := episode.take(turn)) is not None:
+            self.waiting[row] = asked
+
+    def _answer_waiting(self) -> None:
+        assert self.answer_all is not None
+        answers = self.answer_all([(self.episodes[row], asked) for row, asked in self.waiting.items()])
+        for row, answered in zip(self.waiting, answers, strict=True):
+            if isinstance(answered, BadReplyError):
+                self.episodes[row].fail(answered.reason)
+            else:
+                self._observe(row, self.episodes[row].give(answered))
+        self.waiting = {}
+
+    def _observe(self, row: int, observations: Sequence[Message]) -> None:
+        """Have the row read what its turn was answered."""
+        sampled, episode = self.sampled[row], self.episodes[row]
         if episode.end:
             return
         ids = self.tokenizer(observation_text(observations), add_special_tokens=False)["input_ids"]

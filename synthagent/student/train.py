@@ -189,7 +189,8 @@ class GrpoJob:
         """TRL's hook: the ids that were sampled, and which of them are the model's own."""
         current = Student(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
         episodes = [environment._episode for environment in trainer.environments]
-        sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature)
+        limits, temperature = self.params.episode, trainer.temperature
+        sampled = run_episodes(current, episodes, limits, temperature=temperature, answer_all=others.answer_all)
         for environment, score in zip(trainer.environments, others.scores(episodes), strict=True):
             environment._score = score
         return {
@@ -211,7 +212,7 @@ class LiveEpisode:
     def reset(self, task_id: str, **_: Any) -> None:
         """Begin a fresh episode of a task."""
         task, most = self._job.tasks[task_id], self._job.params.episode.max_turns
-        self._episode = Episode(task, fresh_world(task), max_turns=most, answer=self._others.answer)
+        self._episode = Episode(task, fresh_world(task), max_turns=most)
 
     def get_reward(self) -> float:
         """The reward of the episode that has just ended."""
