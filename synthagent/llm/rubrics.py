@@ -80,7 +80,6 @@ class Extracted:
     compiled: int
     verified: int
     unreached: int
-    tokens: int = 0
 
 
 async def extract_rubric(task: Task, worlds: Sequence[World], demos: Sequence[Any], llm: Llm) -> Extracted:
@@ -91,8 +90,7 @@ async def extract_rubric(task: Task, worlds: Sequence[World], demos: Sequence[An
         SynthAgentError: endpoint, budget or replay.
     """
     given = await llm.ask("teacher", Request.of(extraction_prompt(task, demos)), Extraction)
-    built = compile_rubric(given.value, task, worlds)
-    return Extracted(built.rubric, built.compiled, built.verified, built.unreached, given.tokens)
+    return compile_rubric(given.value, task, worlds)
 
 
 def extraction_prompt(task: Task, demos: Sequence[Any]) -> Prompt:

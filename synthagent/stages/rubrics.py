@@ -159,12 +159,21 @@ def _demonstrated_live(
             yield row.dropped
         else:
             demos = [hits.counted(task, demo) for demo in row.demos] if task.split == "train" else []
+            counts["kept"] += 1
             yield Demonstrated(row.extracted.rubric, tuple(demos), kept=True)
+    usage = llm.metrics()
+    tokens = sum(t["prompt_tokens"] + t["completion_tokens"] for models in usage.values() for t in models.values())
     names = ("demonstrated", "demo_errors", "demo_answers", "compiled_checks", "verified_checks", "unreached_criteria")
     metrics |= {name: counts[name] for name in names}
     metrics |= {
         "dropped_by_reason": dict(sorted(reasons.items())),
         "coverage": round(fmean(coverages), 4) if coverages else None,
+        "tokens_per_rubric": round(tokens / counts["kept"]) if counts["kept"] else None,
         **cast.metrics(),
-        "llm": llm.metrics(),
+        "llm": usage,
     }
+    if tasks and not counts["demo_answers"]:
+        say(
+            "no demonstration ended with an answer; see data/dropped.parquet, and whether episode.max_turns, "
+            "max_tokens and max_turn_tokens leave the teacher room"
+        )
