@@ -59,7 +59,8 @@ def answers_of(task: Task) -> dict[str, Form]:
     needed = [tool for tool in task.tools if tool["function"]["name"] not in task.distractors]
     others = [tool for tool in task.tools if tool["function"]["name"] in task.distractors]
     rule = task.world.rules["live"]
-    forbidden = {"tool": rule.tool, "must_not": "act on the wrong thing", "because": "it cannot be undone"}
+    number = [tool["function"]["name"] for tool in needed].index(rule.tool) + 1
+    forbidden = {"tool_number": number, "must_not": "act on the wrong thing", "because": "it cannot be undone"}
     return {
         "Toolset": {
             "domain": task.domain,
@@ -101,7 +102,7 @@ def tool_form(tool: Mapping[str, Any]) -> Form:
 def _constraint_form(task: Task) -> Form:
     rule = task.world.rules["live"]
     text = next(constraint.text for constraint in task.constraints if constraint.id == "live")
-    form: Form = {"text": text, "tool": rule.tool, "licence": "none", "slot": "", "value": ""}
+    form: Form = {"text": text, "licence": "none", "slot": "", "value": ""}
     form |= {"earlier_tool": "", "output": "", "op": "eq", "same": list(rule.same)}
     if rule.told:
         return form | {"licence": "told", "slot": rule.told.slot, "value": rule.told.value or ""}

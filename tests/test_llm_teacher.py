@@ -24,7 +24,7 @@ from synthagent.stages.tasks import domain_split
 from synthagent.store import read_records, write_records
 from synthagent.teacher.llm.checks import RefusedError, checked_tools, function_schema, rule_of, text_outputs
 from synthagent.teacher.llm.executable import executable
-from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, Output, Tool, ToolCheck, Toolset, WorldForm
+from synthagent.teacher.llm.shapes import ConstraintForm, Forbidden, Fuzzy, Output, Tool, ToolCheck, Toolset, WorldForm
 from synthagent.teacher.llm.write import difficulty_of
 from synthagent.validate import validate_file
 
@@ -236,14 +236,12 @@ def _bad(n: int) -> list[tuple[str, str, Any]]:
         ("bad_tools", "Toolset", _tools(lambda tools: [*tools[:3], tools[0]])),
         ("bad_tools", "Toolset", _tools(lambda tools: [t | {"parameters": t["parameters"] * 2} for t in tools])),
         ("bad_tools", "ToolCheck", lambda answer: answer | {"distractors": answer["distractors"][:1] * 2}),
-        ("constraint_tool", "Toolset", lambda a: a | {"forbidden": a["forbidden"] | {"tool": "no_such_tool"}}),
+        ("constraint_tool", "Toolset", lambda a: a | {"forbidden": a["forbidden"] | {"tool_number": 5}}),
         ("bad_facts", "Fuzzy", lambda answer: answer | {"facts": answer["facts"][:1] * 2}),
-        ("fact_phrase", "Fuzzy", _facts(value="Quux", phrase="I do not say it")),
         ("placeholder", "Fuzzy", _facts(value="[name]", phrase="the name is [name]")),
         ("placeholder", "Fuzzy", _facts(value="XXXX", phrase="the name is XXXX")),
         ("no_leak", "Fuzzy", lambda a: a | {"instruction": f"{a['instruction']} {a['facts'][0]['value']}"}),
         ("constraint_leak", "ConstraintForm", None),
-        ("constraint_tool", "ConstraintForm", having(tool="no_such_tool")),
         ("names_tool", "Fuzzy", None),
         ("names_workflow", "Fuzzy", having(instruction="Please see that the user knows all of it.")),
     ]
@@ -260,13 +258,11 @@ def _bad(n: int) -> list[tuple[str, str, Any]]:
 def test_each_bad_item_becomes_a_row_with_its_reason_and_all_that_was_answered() -> None:
     cases = _bad(1)
     changes: dict[tuple[int, str], Any] = {(n, step): change for n, (_, step, change) in enumerate(cases, 1)}
-    forbidden = answers_of(sources()[len(cases) + 1])["Toolset"]["forbidden"]["tool"]
-    changes[len(cases) + 1, "ToolCheck"] = having(removed=[forbidden])
-    names = [tool["name"] for tool in answers_of(sources()[len(cases) + 2])["Toolset"]["tools"]]
-    changes[len(cases) + 2, "ToolCheck"] = having(removed=names[:3])
-    expected = [*(reason for reason, _, _ in cases), "constraint_tool", "too_few_tools"]
-    if len(names) > 4:
-        pytest.fail("the last case needs a task of at most four tools")
+    names = [tool["name"] for tool in answers_of(sources()[len(cases) + 1])["Toolset"]["tools"]]
+    changes[len(cases) + 1, "ToolCheck"] = having(removed=names[:3])
+    expected = [*(reason for reason, _, _ in cases), "too_few_tools"]
+    if len(names) > 3:
+        pytest.fail("the last case needs a task of three tools")
     tasks, rejected, metrics = run(len(expected) + 1, changes)
     assert [task.id for task in tasks] == ["task-0000000"]
     assert [row.reason for row in rejected] == expected
@@ -282,7 +278,7 @@ def test_each_bad_item_becomes_a_row_with_its_reason_and_all_that_was_answered()
         assert (steps[step] in payload["answers"]) == parsed
     assert metrics["rejected"] == dict(Counter(expected))
     funnel = [metrics["funnel"][name] for name in ("proposed", "parsed", "checked", "proved", "unique", "accepted")]
-    assert funnel == [22, 16, 2, 1, 1, 1]
+    assert funnel == [19, 13, 2, 1, 1, 1]
     total = metrics["llm"]["teacher"]["m"]
     assert sum(metrics["tokens"].values()) == total["prompt_tokens"] + total["completion_tokens"]
     assert metrics["tokens_per_accepted_task"] == sum(metrics["tokens"].values())
@@ -295,6 +291,22 @@ def test_a_twin_is_refused_in_the_order_of_the_proposals() -> None:
     assert [(row.id[-1], row.reason) for row in rejected] == [("2", "unique"), ("4", "unique")]
     assert all("task-0000001" in row.detail for row in rejected)
     assert [metrics["funnel"][name] for name in ("proved", "unique", "accepted")] == [6, 4, 4]
+
+
+def test_a_phrase_that_does_not_say_its_value_is_reworded_and_counted() -> None:
+    tasks, rejected, metrics = run(2, {(0, "Fuzzy"): _facts(slot="shelf_mark", value="Quux", phrase="I do not say it")})
+    assert rejected == []
+    assert tasks[0].facts[0].phrase == "the shelf mark is Quux"
+    assert [task.provenance.get("reworded") for task in tasks] == [1, None]
+    assert metrics["facts_reworded"] == 1
+
+
+def test_the_tool_of_the_constraint_stays_whatever_the_check_says() -> None:
+    tool = sources()[0].world.rules["live"].tool
+    tasks, rejected, _ = run(1, {(0, "ToolCheck"): having(removed=[tool])})
+    assert rejected == []
+    assert tool in {schema["function"]["name"] for schema in tasks[0].tools}
+    assert tasks[0].world.rules["live"].tool == tool
 
 
 def test_where_nothing_is_accepted_there_are_no_tokens_a_task() -> None:
@@ -364,10 +376,9 @@ def test_a_tool_becomes_a_function_schema_that_holds_calls_to_it() -> None:
 
 
 def test_the_check_removes_replaces_and_adds_tools() -> None:
-    forbidden = {"tool": "do", "must_not": "act twice", "because": "it costs"}
+    forbidden = Forbidden(tool_number=1, must_not="act twice", because="it costs")
     tools = [tool("do", "n"), tool("look", "n"), tool("summarise")]
     toolset = Toolset.model_construct(domain="d", workflow=(), tools=tuple(tools), forbidden=forbidden)
-    toolset = toolset.model_copy(update={"forbidden": Toolset.model_fields["forbidden"].annotation(**forbidden)})  # type: ignore[misc]
     change = ToolCheck(
         removed=("summarise", "unheard_of"), rewritten=(tool("look", "m"), tool("new")), distractors=(tool("other"),)
     )
@@ -379,7 +390,7 @@ def test_the_check_removes_replaces_and_adds_tools() -> None:
         checked_tools(toolset, change.model_copy(update={"removed": ("summarise", "look"), "rewritten": ()}))
 
 
-CALL: Form = {"text": "Never do before looking.", "tool": "do", "licence": "call", "slot": "", "value": "3"} | {
+CALL: Form = {"text": "Never do before looking.", "licence": "call", "slot": "", "value": "3"} | {
     "earlier_tool": "look", "output": "state", "op": "le", "same": ["n"],
 }  # fmt: skip
 TOLD = CALL | {"licence": "told", "slot": "confirm", "value": "Yes"}
@@ -405,7 +416,7 @@ TOLD = CALL | {"licence": "told", "slot": "confirm", "value": "Yes"}
 )
 def test_a_rule_is_kept_only_if_it_fits_tools_and_facts(form: Form, rule: Form | None) -> None:
     tools = [function_schema(tool("do", "n")), function_schema(tool("look", "n", "m"))]
-    made = rule_of(ConstraintForm.model_validate(form), tools, [Fact(slot="confirm", value="yes", phrase="yes")])
+    made = rule_of(ConstraintForm.model_validate(form), "do", tools, [Fact(slot="confirm", value="yes", phrase="yes")])
     if rule is None:
         assert made is None
     elif "told" in rule:
@@ -445,7 +456,7 @@ def test_the_examples_in_the_prompts_fit_the_shapes_and_the_rules() -> None:
     assert all(fact.value in fact.phrase and fact.value in fuzzy["background"] for fact in facts)
     forms = [ConstraintForm.model_validate(example) for example in examples("constraint")]
     call = forms[0].model_copy(update={"output": "acidity"})
-    assert rule_of(call, tools, ())
+    assert rule_of(call, "plan_dose", tools, ())
 
 
 def test_the_example_world_in_the_prompt_holds_its_proofs() -> None:
@@ -467,10 +478,9 @@ def test_the_example_world_in_the_prompt_holds_its_proofs() -> None:
     )
     rule = rule_of(
         ConstraintForm.model_validate(
-            CALL
-            | {"tool": "renew_loan", "earlier_tool": "read_loan", "output": "state", "op": "eq", "value": "free"}
-            | {"same": ["loan_id"]}
+            CALL | {"earlier_tool": "read_loan", "output": "state", "op": "eq", "value": "free"} | {"same": ["loan_id"]}
         ),
+        "renew_loan",
         tools,
         (),
     )
@@ -503,7 +513,7 @@ MIXED: Changes = {
     (1, "Toolset"): "no",
     (2, "WorldForm"): '{"tables": []}',
     (3, "Fuzzy"): having(facts=[]),
-    (5, "ConstraintForm"): having(tool="no_such_tool"),
+    (5, "ConstraintForm"): having(text="?"),
 }
 
 

@@ -125,6 +125,7 @@ class Funnel:
     levels: Counter[int] = field(default_factory=Counter)
     worlds: Counter[str] = field(default_factory=Counter)
     ruled: int = 0
+    reworded: int = 0
     tokens: Counter[str] = field(default_factory=Counter)
     not_executable: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejected] = field(default_factory=list)
@@ -142,6 +143,7 @@ class Funnel:
             self.splits[row.split] += 1
             self.levels[row.difficulty] += 1
             self.worlds[row.world_kind] += 1
+            self.reworded += int(row.provenance.get("reworded", 0))
             self.ruled += all(constraint.id in row.world.rules for constraint in row.constraints)
             yield row
 
@@ -164,6 +166,7 @@ class Funnel:
             "levels": {str(level): n for level, n in sorted(self.levels.items())},
             "worlds": dict(sorted(self.worlds.items())),
             "constraints_checked_by_code": self.ruled,
+            "facts_reworded": self.reworded,
             "funnel": {
                 "proposed": proposed,
                 "parsed": unique + proved + checked,

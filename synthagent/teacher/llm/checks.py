@@ -15,10 +15,11 @@ import jsonschema_rs
 from synthagent.checks import contains_phrase, words_of
 from synthagent.records import Called, Condition, Fact, Never, Told
 from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, Known, Output, Tool, ToolCheck, Toolset
+from synthagent.user import CONFIRM
 
 Reason = Literal[
-    "bad_tools", "too_few_tools", "bad_facts", "fact_phrase", "placeholder", "names_tool", "names_workflow",
-    "constraint_tool", "constraint_leak",
+    "bad_tools", "too_few_tools", "constraint_tool", "bad_facts", "placeholder", "names_tool", "names_workflow",
+    "constraint_leak",
 ]  # fmt: skip
 REASONS: tuple[str, ...] = get_args(Reason)
 Schema = dict[str, Any]
@@ -40,29 +41,32 @@ class RefusedError(Exception):
 # --- tools ----------------------------------------------------------------------------------------------------------
 
 
-def check_toolset(toolset: Toolset) -> None:
-    """The first step's tools are distinct, and the constraint is about one of them.
+def forbidden_tool(toolset: Toolset) -> str:
+    """The name of the tool that the constraint is about, once the first step's tools are distinct.
 
     Raises:
         RefusedError: `bad_tools`, `constraint_tool`.
     """
     _distinct([tool.name for tool in toolset.tools])
-    if toolset.forbidden.tool not in {tool.name for tool in toolset.tools}:
-        raise RefusedError("constraint_tool", f"{toolset.forbidden.tool} is not among the tools")
+    number = toolset.forbidden.tool_number
+    if number > len(toolset.tools):
+        raise RefusedError("constraint_tool", f"tool {number} of {len(toolset.tools)}")
+    return toolset.tools[number - 1].name
 
 
 def checked_tools(toolset: Toolset, change: ToolCheck) -> tuple[tuple[Schema, ...], tuple[str, ...]]:
     """The tools after the second step, as function schemas sorted by name, and the names of the distractors.
 
+    The constraint's tool stays, whatever the step says.
+
     Raises:
         RefusedError: `bad_tools`, `too_few_tools`, `constraint_tool`.
     """
-    kept = {tool.name: tool for tool in toolset.tools if tool.name not in change.removed}
+    removed = set(change.removed) - {forbidden_tool(toolset)}
+    kept = {tool.name: tool for tool in toolset.tools if tool.name not in removed}
     kept |= {tool.name: tool for tool in change.rewritten}
     if len(kept) < _FEWEST:
-        raise RefusedError("too_few_tools", f"only {len(kept)} left: {', '.join(kept) or 'none'}")
-    if toolset.forbidden.tool not in kept:
-        raise RefusedError("constraint_tool", f"{toolset.forbidden.tool} was removed")
+        raise RefusedError("too_few_tools", f"only {len(kept)} left: {', '.join(kept)}")
     everything = [*kept.values(), *change.distractors]
     _distinct([tool.name for tool in everything])
     if len(everything) > _MOST:
@@ -117,15 +121,19 @@ def _distinct(names: Sequence[str], place: str = "") -> None:
 def checked_facts(fuzzy: Fuzzy, tools: Sequence[Schema], workflow: Sequence[str]) -> tuple[Fact, ...]:
     """The facts, once request and facts keep the rules of the fuzzy step.
 
+    A phrase that does not say the value is replaced by one that does: the value decides, the phrase is but wording.
+
     Raises:
-        RefusedError: `bad_facts`, `fact_phrase`, `placeholder`, `names_tool`, `names_workflow`.
+        RefusedError: `bad_facts`, `placeholder`, `names_tool`, `names_workflow`.
     """
     slots = [fact.slot for fact in fuzzy.facts]
     if again := sorted({slot for slot in slots if slots.count(slot) > 1}):
         raise RefusedError("bad_facts", f"more than one {again[0]}")
     for fact in fuzzy.facts:
-        _check_fact(fact)
-    spoken = [fuzzy.instruction, *(fact.phrase for fact in fuzzy.facts)]
+        if _PLACEHOLDER.search(fact.value):
+            raise RefusedError("placeholder", f"{fact.slot}: {fact.value}")
+    facts = tuple(map(_fact, fuzzy.facts))
+    spoken = [fuzzy.instruction, *(fact.phrase for fact in facts)]
     # A name of one word is an ordinary word too.
     names = [name for tool in tools if "_" in (name := tool["function"]["name"])]
     for text in spoken:
@@ -133,56 +141,54 @@ def checked_facts(fuzzy: Fuzzy, tools: Sequence[Schema], workflow: Sequence[str]
             raise RefusedError("names_tool", f"{said} in: {text}")
         if said := next((milestone for milestone in workflow if contains_phrase(text, milestone)), None):
             raise RefusedError("names_workflow", f"{said} in: {text}")
-    return tuple(Fact(slot=fact.slot, value=fact.value, phrase=fact.phrase) for fact in fuzzy.facts)
+    return facts
 
 
-def _check_fact(fact: Known) -> None:
-    if _PLACEHOLDER.search(fact.value):
-        raise RefusedError("placeholder", f"{fact.slot}: {fact.value}")
-    if not contains_phrase(fact.phrase, fact.value):
-        raise RefusedError("fact_phrase", f"{fact.slot}: {fact.value!r} is not in {fact.phrase!r}")
+def _fact(known: Known) -> Fact:
+    said = known.phrase
+    if not contains_phrase(said, known.value):
+        said = known.value if known.slot == CONFIRM else f"the {known.slot.replace('_', ' ')} is {known.value}"
+    return Fact(slot=known.slot, value=known.value, phrase=said)
 
 
 # --- constraint -----------------------------------------------------------------------------------------------------
 
 
-def constraint_text(form: ConstraintForm, forbidden: str, facts: Sequence[Fact]) -> str:
+def constraint_text(form: ConstraintForm, tool: str, facts: Sequence[Fact]) -> str:
     """The line of policy; it names its tool and tells no fact but the one that is the licence.
 
     Raises:
-        RefusedError: `constraint_tool`: about another tool than the first step said; `constraint_leak`.
+        RefusedError: `constraint_leak`.
     """
-    if form.tool != forbidden:
-        raise RefusedError("constraint_tool", f"about {form.tool}, not {forbidden}")
     secret = [fact for fact in facts if not (form.licence == "told" and fact.slot == form.slot)]
     if told := [fact.slot for fact in secret if contains_phrase(form.text, fact.value)]:
         raise RefusedError("constraint_leak", f"tells {', '.join(told)}: {form.text}")
-    return form.text if contains_phrase(form.text, form.tool) else f"{form.tool}: {form.text}"
+    return form.text if contains_phrase(form.text, tool) else f"{tool}: {form.text}"
 
 
-def rule_of(form: ConstraintForm, tools: Sequence[Schema], facts: Sequence[Fact]) -> Never | None:
+def rule_of(form: ConstraintForm, tool: str, tools: Sequence[Schema], facts: Sequence[Fact]) -> Never | None:
     """The constraint in executable form; none where the model gave none that fits tools and facts: a judge decides."""
-    schemas = {tool["function"]["name"]: tool for tool in tools}
+    schemas = {schema["function"]["name"]: schema for schema in tools}
     if form.licence == "told":
-        return _told_rule(form, facts)
-    if form.licence == "call" and form.earlier_tool in schemas and form.earlier_tool != form.tool:
-        return _call_rule(form, schemas)
+        return _told_rule(form, tool, facts)
+    if form.licence == "call" and form.earlier_tool in schemas and form.earlier_tool != tool:
+        return _call_rule(form, tool, schemas)
     return None
 
 
-def _told_rule(form: ConstraintForm, facts: Sequence[Fact]) -> Never | None:
+def _told_rule(form: ConstraintForm, tool: str, facts: Sequence[Fact]) -> Never | None:
     fact = next((fact for fact in facts if fact.slot == form.slot), None)
     if fact is None:
         return None
     # "Yes" licenses what the fact "yes" says; any other value than the fact's licenses nothing, as it should.
     value = fact.value if words_of(fact.value) == words_of(form.value) else form.value
-    return Never(tool=form.tool, told=Told(slot=fact.slot, value=value or None))
+    return Never(tool=tool, told=Told(slot=fact.slot, value=value or None))
 
 
-def _call_rule(form: ConstraintForm, schemas: Mapping[str, Schema]) -> Never | None:
+def _call_rule(form: ConstraintForm, tool: str, schemas: Mapping[str, Schema]) -> Never | None:
     earlier = schemas[form.earlier_tool]
     shown = _arguments(earlier) | set(earlier["outputs"])
-    if not set(form.same) <= _arguments(schemas[form.tool]) & shown:
+    if not set(form.same) <= _arguments(schemas[tool]) & shown:
         return None
     result: tuple[Condition, ...] = ()
     if form.output:
@@ -192,7 +198,7 @@ def _call_rule(form: ConstraintForm, schemas: Mapping[str, Schema]) -> Never | N
         if value is None:
             return None
         result = (Condition(field=form.output, op=form.op, value=value),)
-    return Never(tool=form.tool, seen=Called(tool=form.earlier_tool, result=result), same=form.same)
+    return Never(tool=tool, seen=Called(tool=form.earlier_tool, result=result), same=form.same)
 
 
 def _arguments(tool: Schema) -> set[str]:

@@ -68,7 +68,7 @@ class Tool(Record):
 class Forbidden(Record):
     """ "Tool X must not be used to do Y, because Z"."""
 
-    tool: Name
+    tool_number: Annotated[int, Field(ge=1, le=5, description="place in tools, from 1")]
     must_not: Line
     because: Line
 
@@ -113,7 +113,6 @@ class ConstraintForm(Record):
     """The fourth step: the constraint in words and, unless `licence` is `none`, what licenses the tool."""
 
     text: Sentence
-    tool: Name
     licence: Literal["told", "call", "none"]
     slot: NoName
     value: Some

@@ -25,14 +25,14 @@ from synthagent.records import Constraint, Fact, Never, Persona, Record, Rejecte
 from synthagent.teacher.llm.checks import (
     RefusedError,
     Schema,
-    check_toolset,
     checked_facts,
     checked_tools,
     constraint_text,
+    forbidden_tool,
     rule_of,
 )
 from synthagent.teacher.llm.executable import executable
-from synthagent.teacher.llm.shapes import ConstraintForm, Forbidden, Fuzzy, ToolCheck, Toolset, WorldForm
+from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, ToolCheck, Toolset, WorldForm
 
 STEPS = ("toolset", "tool_check", "fuzzy", "constraint", "world")
 WISHES = {1: (5, 2), 2: (6, 3), 3: (7, 4)}  # level -> milestones and facts that are asked for
@@ -86,6 +86,7 @@ class _Writer:
     number: int
     at: str = ""
     not_executable: str | None = None
+    reworded: int = 0
     answers: dict[str, Any] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -99,11 +100,12 @@ class _Writer:
             persona=self._persona(),
             workflow=toolset.workflow,
             tools=_told(tools, distractors),
-            forbidden=_sentence(toolset.forbidden),
+            forbidden=_forbidden(toolset),
             n_facts=self._wish()[1],
         )
         facts = checked_facts(fuzzy, tools, toolset.workflow)
         text, rule = await self._constraint(toolset, tools, fuzzy, facts)
+        self.reworded = sum(fact.phrase != known.phrase for fact, known in zip(facts, fuzzy.facts, strict=True))
         task = self._simulated(toolset, tools, distractors, fuzzy, facts, text, rule)
         if leaks := leaked(task):
             raise RefusedError("no_leak", f"values in plain sight: {', '.join(leaks)}")
@@ -120,13 +122,13 @@ class _Writer:
     async def _tools(self, strings: bool) -> tuple[Toolset, tuple[Schema, ...], tuple[str, ...]]:
         wished = self._wish()[0]
         toolset = await self._ask("toolset", Toolset, persona=self._persona(), milestones=wished, strings=strings)
-        check_toolset(toolset)
+        forbidden_tool(toolset)  # before more is spent on it
         change = await self._ask(
             "tool_check",
             ToolCheck,
             workflow=toolset.workflow,
             tools=fenced(_json([tool.model_dump() for tool in toolset.tools])),
-            forbidden=_sentence(toolset.forbidden),
+            forbidden=_forbidden(toolset),
             strings=strings,
         )
         return toolset, *checked_tools(toolset, change)
@@ -137,12 +139,13 @@ class _Writer:
         form = await self._ask(
             "constraint",
             ConstraintForm,
-            forbidden=_sentence(toolset.forbidden),
+            forbidden=_forbidden(toolset),
             tools=_told(tools, ()),
             instruction=fenced(fuzzy.instruction),
             facts=_told_facts(facts),
         )
-        return constraint_text(form, toolset.forbidden.tool, facts), rule_of(form, tools, facts)
+        tool = forbidden_tool(toolset)
+        return constraint_text(form, tool, facts), rule_of(form, tool, tools, facts)
 
     async def _executable(self, task: Task) -> Task:
         """The task in an executable world; as it is, where that does not come about."""
@@ -217,14 +220,15 @@ class _Writer:
         return fenced(self.persona.text[:_LONGEST_PERSONA])
 
     def _provenance(self) -> dict[str, Any]:
-        why = {"not_executable": self.not_executable} if self.not_executable else {}
+        """Where the task comes from. `reworded`: facts whose phrase did not say their value."""
+        notes = {"not_executable": self.not_executable, "reworded": self.reworded}
         return {
             "backend": "openai",
             "model": self.params.roles.teacher.model,
             "prompts": dict(self.versions),
             "seed": self.params.seed,
             "tokens": sum(self.tokens.values()),
-            **why,
+            **{name: note for name, note in notes.items() if note},
         }
 
 
@@ -232,8 +236,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _sentence(forbidden: Forbidden) -> str:
-    return fenced(f"{forbidden.tool} must not be used to {forbidden.must_not}, because {forbidden.because}")
+def _forbidden(toolset: Toolset) -> str:
+    said = toolset.forbidden
+    return fenced(f"{forbidden_tool(toolset)} must not be used to {said.must_not}, because {said.because}")
 
 
 def _told(tools: Sequence[Schema], distractors: Sequence[str]) -> str:
