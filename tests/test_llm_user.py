@@ -117,7 +117,14 @@ def ask(folder: Path, answer: Any, *questions: str) -> tuple[Episode, list[dict[
         llm = Llm(params, folder / "llm")
         cast = Cast(params, llm, Mappings())
         bridge = SyncCast(cast)
-        episode = Episode(TASK, fresh_world(TASK), answer=bridge.answer)
+
+        def live(episode: Episode, asked: Any) -> Any:
+            (answered,) = bridge.answer_all([(episode, asked)])
+            if isinstance(answered, Exception):
+                raise answered
+            return answered
+
+        episode = Episode(TASK, fresh_world(TASK), answer=live)
         try:
             for question in questions:
                 if episode.end is None:

@@ -103,14 +103,13 @@ class SyncCast:
     def gather(self, coroutines: Iterable[Coroutine[Any, Any, R]]) -> list[R]:
         """The results of coroutines that run at once in the loop; all have ended when the first error goes up."""
 
-        async def together() -> list[R | BaseException]:
-            return await asyncio.gather(*coroutines, return_exceptions=True)
+        async def together() -> list[R]:
+            tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+            if tasks:
+                await asyncio.wait(tasks)
+            return [task.result() for task in tasks]
 
-        found = asyncio.run_coroutine_threadsafe(together(), self._loop).result()
-        errors = [result for result in found if isinstance(result, BaseException)]
-        if errors:
-            raise errors[0]
-        return [result for result in found if not isinstance(result, BaseException)]
+        return asyncio.run_coroutine_threadsafe(together(), self._loop).result()
 
     def close(self, llm: Llm) -> None:
         """Close the models' connections, in the loop in which they were used, and end the thread."""
