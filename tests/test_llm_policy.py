@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,11 +108,22 @@ def test_arguments_that_are_no_object_are_an_observation_and_cost_a_turn(tmp_pat
         message["tool_calls"][0]["function"]["arguments"] = arguments
         return message
 
-    trajectory, _ = act(tmp_path, reply)
+    trajectory, server = act(tmp_path, reply)
     assert (trajectory.end, trajectory.n_turns, trajectory.n_tool_calls) == ("answer", 2, 1)
+    sent = server.requests[1]["messages"][2]["tool_calls"][0]["function"]
+    assert isinstance(json.loads(sent["arguments"]), dict)  # else a server would refuse the episode from here on
     (observed,) = [m["content"] for m in trajectory.messages if m["role"] == "tool"]
     assert set(json.loads(observed)) == {"error"}
     assert replay(TASK, fresh_world(TASK), trajectory.messages).end == "answer"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 200, "<|im_end|>", "日本"])
+def test_a_name_that_no_server_would_take_is_kept_in_the_record_only(tmp_path: Path, name: str) -> None:
+    trajectory, server = act(tmp_path, lambda body: "<answer>x</answer>" if len(body["messages"]) > 2 else native(name))
+    (sent,) = server.requests[1]["messages"][2]["tool_calls"]
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", sent["function"]["name"])
+    assert trajectory.messages[2]["tool_calls"][0]["function"]["name"] == name
+    assert json.loads(trajectory.messages[3]["content"]) == {"error": "no such tool"}
 
 
 def test_of_several_native_calls_only_the_first_is_made(tmp_path: Path) -> None:

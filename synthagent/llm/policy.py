@@ -5,6 +5,7 @@ A server that gives calls as text in the Hermes format is understood, too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from synthagent.llm.store import Reply
 from synthagent.params import Params
 from synthagent.records import Task, Trajectory
 from synthagent.world import fresh_world
+
+_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 async def run_episode(
@@ -86,13 +89,28 @@ def _call_of(function: Mapping[str, Any]) -> ToolCall:
     return ToolCall(str(function["name"]), parse_arguments(str(function["arguments"])))
 
 
+def _well_formed(message: Message) -> Message:
+    """A message as any server takes it: it would refuse the whole episode for one call that the policy got wrong."""
+    if "tool_calls" not in message:
+        return message
+    calls = [{**call, "function": _callable(**call["function"])} for call in message["tool_calls"]]
+    return {**message, "tool_calls": calls}
+
+
+def _callable(name: str, arguments: str) -> dict[str, str]:
+    return {
+        "name": _NOT_IN_A_NAME.sub("_", name)[:64] or "_",
+        "arguments": arguments if arguments.startswith("{") else "{}",
+    }
+
+
 def _request(episode: Episode, role: str, params: Params, extra: str) -> Request:
     opening, *rest = episode.messages
     prompt = render("policy", rules=opening["content"], extra=extra)
     system: Message = {"role": "system", "content": prompt.messages[0]["content"]}
     longest = getattr(params.roles, role).max_tokens or params.episode.max_turn_tokens
     return Request(
-        messages=(system, *rest),
+        messages=(system, *map(_well_formed, rest)),
         version=prompt.version,
         sample=episode.sample,
         tools=episode.task.tools,
