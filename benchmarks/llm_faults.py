@@ -199,7 +199,7 @@ class FaultServer:
                 self.calls.append((item, finished))
                 writer.write(answer)
                 await writer.drain()
-                if not finished and not answer.startswith(b"HTTP/1.1 4"):
+                if not is_whole(answer):
                     break
         writer.close()
 
@@ -225,6 +225,12 @@ class FaultServer:
             for loop, stop in loops:
                 loop.call_soon_threadsafe(stop.set)
             thread.join()
+
+
+def is_whole(response: bytes) -> bool:
+    """Whether a response ends where its head says, so that the connection can serve the next."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    return f"content-length: {len(body)}".encode() in head
 
 
 def is_completion(response: bytes) -> bool:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from conftest import default_params
+
+from synthagent.params import Params
 
 Answer = str | dict[str, Any]
 
@@ -19,6 +23,8 @@ class FakeServer:
 
     base_url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
+    refuses: Callable[[dict[str, Any]], bool] = lambda body: False
+    """Whether a request is answered 400."""
 
 
 def completion(answer: Answer) -> dict[str, Any]:
@@ -28,6 +34,14 @@ def completion(answer: Answer) -> dict[str, Any]:
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": None} | message}
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     return {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+
+
+def params_of(base_url: str, llm: Mapping[str, Any] | None = None, role: str = "teacher", **fields: Any) -> Params:
+    """The default params with one role at the server; `fields` go into the role, `llm` into that section."""
+    raw = default_params().model_dump()
+    raw["roles"][role] = {"backend": "openai", "base_url": base_url, "model": "m"} | fields
+    raw["llm"] |= {"timeout_s": 30, "max_retries": 1} | dict(llm or {})
+    return Params.model_validate(raw)
 
 
 @contextmanager
@@ -45,11 +59,14 @@ def serving(reply: Callable[[dict[str, Any]], Answer]) -> Iterator[FakeServer]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             server.requests.append(body)
-            self._send(completion(reply(body)))
+            if server.refuses(body):
+                self._send({"error": {"message": "bad request"}}, 400)
+            else:
+                self._send(completion(reply(body)))
 
-        def _send(self, value: Any) -> None:
+        def _send(self, value: Any, status: int = 200) -> None:
             content = json.dumps(value).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(content)))
             self.end_headers()

@@ -53,7 +53,7 @@ class Endpoint:
         from synthagent.llm.transport import Transport
 
         self.name, self.role = name, role
-        base_url = role.base_url or "https://api.openai.com/v1"
+        base_url = "https://api.openai.com/v1" if role.base_url is None else role.base_url
         self.place = _place(name, base_url)
         self._key = _key(name, role)
         self._transport = Transport(base_url, self._key, llm.timeout_s, llm.max_retries)
