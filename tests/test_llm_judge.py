@@ -210,6 +210,18 @@ def test_one_call_gives_a_verdict_on_every_criterion(tmp_path: Path) -> None:
     assert (len(server.requests), judged.missing, judged.void, judged.tokens) == (1, (), 0, 15)
 
 
+def test_the_schema_asks_for_just_the_criteria_that_are_open_evidence_before_verdict(tmp_path: Path) -> None:
+    _, server = ask(tmp_path, FULL[:1], FULL[1:])
+    for body, ids in zip(server.requests, (["c2", "s1", "i1"], ["s1", "i1"]), strict=True):
+        schema = body["response_format"]["json_schema"]["schema"]
+        line = schema["$defs"]["Judgement"]
+        assert list(line["properties"]) == ["criterion", "evidence", "passed"]
+        assert line["properties"]["criterion"]["enum"] == ids
+        assert line["additionalProperties"] is False
+        verdicts = schema["properties"]["verdicts"]
+        assert verdicts["minItems"] == verdicts["maxItems"] == len(ids)
+
+
 def test_only_what_is_void_or_left_out_is_asked_for_again_and_once(tmp_path: Path) -> None:
     judged, server = ask(tmp_path, [FULL[0], verdict("s1", True, "not there")], FULL[1:])
     assert [v.criterion for v in judged.verdicts] == ["c2", "s1", "i1"]

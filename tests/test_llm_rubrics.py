@@ -132,7 +132,7 @@ CALLS = st.builds(
 
 
 @given(
-    st.lists(st.tuples(st.lists(CALLS, max_size=4), st.lists(st.integers(-1, 5), max_size=4)), min_size=1, max_size=10),
+    st.lists(st.tuples(st.lists(CALLS, max_size=3), st.lists(st.integers(-1, 5), max_size=4)), min_size=1, max_size=8),
     st.lists(st.tuples(st.sampled_from(["date", "", "party"]), st.lists(st.integers(0, 4), max_size=4)), max_size=6),
 )
 def test_every_check_that_is_kept_says_of_each_demonstration_what_the_extractor_said(goals: Any, asks: Any) -> None:

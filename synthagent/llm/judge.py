@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
@@ -35,6 +36,20 @@ class Judgements(Record):
     """The judge's answer."""
 
     verdicts: Annotated[tuple[Judgement, ...], Field(min_length=1, max_length=60)]
+
+
+@lru_cache(maxsize=1_000)
+def shape_for(ids: tuple[str, ...]) -> type[Judgements]:
+    """`Judgements` whose schema asks for one verdict on each of `ids`, so that guided decoding gives just that.
+
+    What it accepts is no narrower: of an answer with a verdict too many the others still count.
+    """
+    name = Field(min_length=1, max_length=40, json_schema_extra={"enum": [*ids]})
+    line: Any = create_model("Judgement", __base__=Judgement, criterion=(str, name))
+    bounds = {"minItems": len(ids), "maxItems": len(ids)}
+    lines = Field(min_length=1, max_length=60, json_schema_extra=bounds)  # type: ignore[arg-type]
+    shape: type[Judgements] = create_model("Judgements", __base__=Judgements, verdicts=(tuple[line, ...], lines))
+    return shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +87,7 @@ async def judge(
             break
         request = Request.of(judge_prompt(lines, task, open_ones), sample * _ATTEMPTS + attempt)
         try:
-            given = await llm.ask(role, request, Judgements)
+            given = await llm.ask(role, request, shape_for(tuple(criterion.id for criterion in open_ones)))
         except BadReplyError as fault:
             failed, tokens = failed + 1, tokens + fault.tokens
             continue

@@ -192,7 +192,7 @@ def table(report: dict[str, Any]) -> Iterator[str]:
         f"void {_show(report['void_rate'])}, missing {_show(report['missing_rate'])} of the verdicts; "
         f"{report['failed_calls']} calls failed"
     )
-    yield f"{'agreement with':<22} {'n':>6} {'same':>7} {'kappa':>7}  passed by both / neither / judge only / other only"
+    yield f"{'agreement with':<22} {'n':>6} {'same':>7} {'kappa':>7}  passed by both / none / judge only / other only"
     others = [("checks", report["agreement_with_checks"])]
     others += [(f"checks, {kind}", row) for kind, row in report["agreement_with_checks"]["by_kind"].items()]
     if "second_judge" in report:

@@ -38,7 +38,7 @@ class CallPattern(Record):
     """A tool call that shows that a sub-goal was reached."""
 
     tool: Annotated[str, Field(max_length=80)]
-    args: Annotated[tuple[Argument, ...], Field(max_length=6)]
+    args: Annotated[tuple[Argument, ...], Field(max_length=4)]
 
 
 class Milestone(Record):
@@ -53,7 +53,7 @@ class Subgoal(Record):
 
     text: ShortText
     reached_in: Numbers
-    calls: Annotated[tuple[CallPattern, ...], Field(max_length=4)]
+    calls: Annotated[tuple[CallPattern, ...], Field(max_length=3)]
 
 
 class Interaction(Record):
@@ -68,8 +68,8 @@ class Extraction(Record):
     """The extractor's answer."""
 
     workflow: Annotated[tuple[Milestone, ...], Field(min_length=1, max_length=16)]
-    subgoals: Annotated[tuple[Subgoal, ...], Field(min_length=1, max_length=10)]
-    interactions: Annotated[tuple[Interaction, ...], Field(max_length=8)]
+    subgoals: Annotated[tuple[Subgoal, ...], Field(min_length=1, max_length=8)]
+    interactions: Annotated[tuple[Interaction, ...], Field(max_length=6)]
 
 
 @dataclass(frozen=True, slots=True)
