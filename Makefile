@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format ui bench vllm-cpu vllm-gpu clean
+.PHONY: help setup repro test check format ui bench bench-llm vllm-cpu vllm-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -45,7 +45,7 @@ ui: $(STAMP) ## Prefect server with all flows served (http://127.0.0.1:4200)
 	python -m flows.serve
 
 bench: $(STAMP) ## speed and memory beside named peers
-	benchmarks/peers/setup.sh
+	benchmarks/peers/setup.sh tau2 bfcl
 	python -m benchmarks.generation
 	python -m benchmarks.world_speed
 
@@ -54,6 +54,12 @@ vllm-cpu: ## a vLLM server for this CPU in .venv-vllm, and SmolLM2-135M (`syntha
 
 vllm-gpu: ## a vLLM server for CUDA GPUs in .venv-vllm (`synthagent serve`)
 	PYTHON=$(PYTHON) servers/vllm-gpu.sh
+
+bench-llm: $(STAMP) ## the client of language models: throughput beside named peers, memory, faults
+	benchmarks/peers/setup.sh verifiers
+	python -m benchmarks.llm_throughput
+	python -m benchmarks.llm_throughput --episodes 50000
+	python -m benchmarks.llm_faults
 
 clean: ## remove the virtual environments and caches (data stay)
 	rm -rf .venv* .cache .prefect .mypy_cache .ruff_cache .pytest_cache

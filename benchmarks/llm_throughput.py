@@ -1,13 +1,13 @@
 """The rollout engine beside its peers, against one server that answers after 50 ms -> a table; exit 1 on a miss.
 
-    benchmarks/peers/setup.sh; python -m benchmarks.llm_throughput
+    benchmarks/peers/setup.sh verifiers; python -m benchmarks.llm_throughput
     python -m benchmarks.llm_throughput --episodes 50000      # memory instead: RSS on the way, server without delay
 
 Ideal is concurrency / delay calls a second. Every side makes the same calls, `TURNS` an episode:
 
     bare        asyncio + aiohttp: posts the same bodies, parses the answers, keeps nothing
-    ours        episodes as the stage `rollouts` runs them: `ordered`, `run_episode`, simulated tools that answer from the
-                mapping M, every answer committed to the response store
+    ours        episodes as the stage `rollouts` runs them: `ordered`, `run_episode`, simulated tools that answer from
+                the mapping M, every answer committed to the response store
     verifiers   verifiers 0.4, in its own environment (benchmarks/peers/verifiers_rollouts.py)
 
 The sides take turns, the median of the rounds counts. The server needs a core of its own.
@@ -23,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,7 @@ from synthagent.records import Fact, Said, Task, Trajectory, WorldSpec
 ROOT = Path(__file__).resolve().parents[1]
 DELAY_S = 0.05
 CONCURRENCY = (1, 16, 64, 256)
-LEAST = {1: 0.9, 16: 0.9, 64: 0.9, 256: 0.9}
-PEERS = ("verifiers",)
+LEAST = 0.9
 
 
 def the_task() -> Task:
@@ -171,7 +171,7 @@ def peer(name: str, base_url: str, concurrency: int, count: int) -> float | None
     module = f"benchmarks.peers.{name}_rollouts"
     arguments = ["--base-url", base_url, "--concurrency", str(concurrency), "--episodes", str(count)]
     command = [str(python), "-m", module, *arguments]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{module}: {done.stderr[-2000:]}")
     return float(json.loads(done.stdout.strip().splitlines()[-1])["calls_per_s"])
@@ -179,34 +179,40 @@ def peer(name: str, base_url: str, concurrency: int, count: int) -> float | None
 
 def measure(rounds: int, seconds: float, levels: Sequence[int]) -> bool:
     """Print the table; whether every target is met."""
-    table = Table("concurrency", "ideal /s", "bare: of ideal", "ours: of ideal", "ours / bare", "verifiers: of ideal", "")
+    columns = ("concurrency", "ideal /s", "bare", "ours", "verifiers", "ours / bare", "CPU ms a call: bare", "ours", "")
+    table = Table(*columns, title="share of the ideal throughput")
     met = True
     with serving(DELAY_S) as base_url:
         contents = bodies(base_url)
         for concurrency in levels:
-            count = max(2 * concurrency, int(seconds * concurrency / DELAY_S / TURNS))
-            ideal = concurrency / DELAY_S
-            rates: dict[str, list[float]] = {"bare": [], "ours": [], "verifiers": []}
+            count = max(4 * concurrency, int(seconds * concurrency / DELAY_S / TURNS))
+            sides: dict[str, Callable[[], float | None]] = {
+                "bare": partial(bare, base_url, concurrency, count, contents),
+                "ours": partial(ours, base_url, concurrency, count),
+                "verifiers": partial(peer, "verifiers", base_url, concurrency, 2 * concurrency),
+            }
+            shares: dict[str, list[float]] = {side: [] for side in sides}
+            cpu: dict[str, list[float]] = {side: [] for side in sides}
             for _ in range(rounds):
-                rates["bare"].append(bare(base_url, concurrency, count, contents) / ideal)
-                rates["ours"].append(ours(base_url, concurrency, count) / ideal)
-                if (rate := peer("verifiers", base_url, concurrency, max(concurrency, count // 8))) is not None:
-                    rates["verifiers"].append(rate / ideal)
-            middle = {side: statistics.median(values) if values else None for side, values in rates.items()}
-            bare_, ours_, theirs = middle["bare"], middle["ours"], middle["verifiers"]
-            assert bare_ is not None and ours_ is not None
-            reached = ours_ >= LEAST[concurrency] and ours_ >= 0.9 * bare_ and ours_ >= (theirs or 0)
-            met &= reached
-            shown = "not set up" if theirs is None else f"{theirs:.3f}"
-            row = (f"{ideal:,.0f}", f"{bare_:.3f}", f"{ours_:.3f}", f"{ours_ / bare_:.2f}", shown)
-            table.add_row(str(concurrency), *row, "met" if reached else "MISSED")
+                for side, run in sides.items():
+                    start = time.process_time()
+                    if (rate := run()) is not None:
+                        shares[side].append(rate * DELAY_S / concurrency)
+                        cpu[side].append((time.process_time() - start) / count / TURNS * 1e3)
+            share = {side: statistics.median(values) for side, values in shares.items() if values}
+            spent = [f"{statistics.median(cpu[side]):.2f}" for side in ("bare", "ours")]
+            least = max(LEAST, 0.9 * share["bare"], share.get("verifiers", 0))
+            met &= share["ours"] >= least
+            shown = [f"{share[side]:.3f}" if side in share else "not set up" for side in sides]
+            ratio, verdict = f"{share['ours'] / share['bare']:.2f}", "met" if share["ours"] >= least else "MISSED"
+            table.add_row(str(concurrency), f"{concurrency / DELAY_S:,.0f}", *shown, ratio, *spent, verdict)
     Console(width=120).print(table)
     return met
 
 
 def memory(count: int) -> None:
     """Print the resident set size on the way through many episodes, against a server without delay."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     process = psutil.Process()
     with serving(0) as base_url, tempfile.TemporaryDirectory() as folder:

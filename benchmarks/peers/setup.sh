@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Creates the peers' environments: benchmarks/peers/{tau2,bfcl}.txt -> .venv-tau2 (244 MB) and .venv-bfcl (59 MB).
+# Creates the peers' environments from benchmarks/peers/*.txt: .venv-tau2 (244 MB), .venv-bfcl (59 MB) and
+# .venv-verifiers (570 MB); all, or those that are named.
 # An environment is made again only when its pins, this script or the Python version have changed.
 #
-#     benchmarks/peers/setup.sh
+#     benchmarks/peers/setup.sh [PEER ..]
 
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-for peer in tau2 bfcl; do
+for peer in ${@:-tau2 bfcl verifiers}; do
     venv=.venv-$peer
     pins=benchmarks/peers/$peer.txt
     stamp=$( (python3 --version; cat "$pins" benchmarks/peers/setup.sh) | sha256sum | cut -d' ' -f1)
