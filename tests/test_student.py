@@ -452,9 +452,7 @@ def test_several_samples_of_one_task_differ(student: Student) -> None:
 @pytest.mark.parametrize("max_turn_tokens", [1, 9, 40])
 @pytest.mark.parametrize("max_turns", [1, 3])
 def test_limits_hold(student: Student, max_tokens: int, max_turn_tokens: int, max_turns: int) -> None:
-    limits = EpisodeParams(
-        max_turns=max_turns, max_tokens=max_tokens, max_turn_tokens=max_turn_tokens, mapping=True
-    )
+    limits = EpisodeParams(max_turns=max_turns, max_tokens=max_tokens, max_turn_tokens=max_turn_tokens, mapping=True)
     run = sample(student, tasks_of_different_length(student.tokenizer, 8), limits)
     for episode, row in zip(run.episodes, run.sampled, strict=True):
         turns = list(own_runs(row.completion, [bool(own) for own in row.mask]))
