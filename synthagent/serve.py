@@ -71,11 +71,12 @@ def serve(params: Params, name: str) -> None:
     log = _Log(say)
     try:
         with _serving(params, name, log) as server:
-            say(f"ready after {server.start_s:.0f} s: {server.base_url} serves {server.model}; Ctrl-C stops it")
-            code = server.process.wait()
+            log.tell(f"ready after {server.start_s:.0f} s: {server.base_url} serves {server.model}; Ctrl-C stops it")
+            while (code := server.process.poll()) is None:  # in `wait`, a signal that comes as it begins is lost
+                time.sleep(_BETWEEN_PROBES_S)
             raise EndpointError(f"serve {name}: the server ended with exit code {code}; its last lines: {log.end()}")
     except KeyboardInterrupt:
-        say("stopped")
+        log.tell("stopped")
 
 
 @contextmanager
@@ -142,13 +143,18 @@ class _Log:
     """The server's log: every line goes to `show`, the last ones are kept to be quoted."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
-        self._show, self._last = show, deque[str](maxlen=4)
+        self._show, self._last, self._one_at_a_time = show, deque[str](maxlen=4), threading.Lock()
         self._reader: threading.Thread | None = None
 
     def read(self, pipe: IO[bytes]) -> None:
         """Follow `pipe` in a thread until it closes."""
         self._reader = threading.Thread(target=self._follow, args=(pipe,), daemon=True)
         self._reader.start()
+
+    def tell(self, line: str) -> None:
+        """Show a line, whole: ours, or one of the server's."""
+        with self._one_at_a_time, suppress(OSError, ValueError):  # nobody looks any more: a full pipe would halt us
+            self._show(line)
 
     def end(self) -> str:
         """The last lines of a server that has ended."""
@@ -165,8 +171,7 @@ class _Log:
             line = raw.decode("utf-8", "replace").rstrip()
             if line:
                 self._last.append(" ".join(_COLOUR.sub("", line).split()))
-                with suppress(OSError, ValueError):  # nobody looks any more: a full pipe would halt the server
-                    self._show(line)
+                self.tell(line)
 
 
 @contextmanager
