@@ -169,6 +169,7 @@ class FaultServer:
     def __init__(self, fault: Fault) -> None:
         self._fault, self._met = fault, Counter[int]()
         self.well = False
+        self.hangs = fault.name.startswith("hangs")
         self.calls: list[tuple[int, bool]] = []
         """(item, whether it was answered with a whole chat completion), a call."""
         self.base_url = ""
@@ -264,12 +265,12 @@ class Row:
 
 
 def params_for(server: FaultServer, changes: Mapping[str, Any]) -> Params:
-    """The project's params, with a teacher at the server and small patience."""
+    """The project's params, with a teacher at the server, and little patience with one that hangs."""
     raw = load_params(ROOT / "params.yaml").model_dump()
     base_url = server.base_url.replace("/v1", changes.get("path", "/v1"))
     role = {"backend": "openai", "base_url": base_url, "model": MODEL, "api_key_env": "SYNTHAGENT_FAULT_KEY"}
     raw["roles"]["teacher"] = role | {key: value for key, value in changes.items() if key != "path"}
-    raw["llm"] |= {"timeout_s": 0.5, "max_retries": 1, "max_concurrency": 4}
+    raw["llm"] |= {"timeout_s": 1.5 if server.hangs else 60, "max_retries": 1, "max_concurrency": 4}
     return Params.model_validate(raw)
 
 

@@ -79,6 +79,9 @@ def serving(reply: Callable[[dict[str, Any]], Answer]) -> Iterator[FakeServer]:
         daemon_threads = True
         request_queue_size = 1024  # else connections that come at once wait for a second to be tried again
 
+        def handle_error(self, *_: Any) -> None:
+            pass  # a client that was killed
+
     http = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
     server.base_url = f"http://127.0.0.1:{http.server_address[1]}/v1"

@@ -2,7 +2,7 @@
 
     .venv-verifiers/bin/python -m benchmarks.peers.verifiers_rollouts --base-url URL --concurrency 16 --episodes 64
 
-verifiers runs an agent as a program beside the engine. Its requests pass through the engine's interception server, which
+verifiers runs an agent as a program beside the engine. Its requests pass through an interception server, which
 records them and forwards them to the endpoint. Its own harnesses start the program as a process a rollout, by `uv run`
 from PyPI, which needs a network; here it is a coroutine in the engine's process (`Loop`), which can only be faster. It
 makes the same calls as our side and answers tool calls from a table; verifiers builds its traces, nothing is written.

@@ -100,6 +100,10 @@ def canonical(value: Any) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def _text(sent: Any) -> str:
+    return "null" if sent is None else canonical(sent)
+
+
 def key_of(identity: str) -> str:
     """The key under which the answer to a request is kept. `identity`: its canonical JSON."""
     return hashlib.sha256(identity.encode()).hexdigest()
@@ -145,7 +149,7 @@ class ResponseStore:
     def put(self, role: str, model: str, identity: str, sent: Any, reply: Reply) -> Reply:
         """Keep an answer; return the one that stands, which is the first. `identity`: canonical JSON."""
         key = key_of(identity)
-        row = self._row(key, role, model, identity, canonical(sent), reply, imported=0)
+        row = self._row(key, role, model, identity, _text(sent), reply, imported=0)
         try:
             new = self._db.execute(f"INSERT OR IGNORE INTO replies {_VALUES}", row).rowcount
         except sqlite3.Error as error:
@@ -155,7 +159,7 @@ class ResponseStore:
     def put_failure(self, role: str, model: str, identity: str, sent: Any, reason: str, detail: str) -> None:
         """Note that a request came to nothing; the last such note stands, until there is an answer."""
         reply = Reply(text=f"{reason}\n{detail}", finish=FAILED)
-        row = self._row(key_of(identity), role, model, identity, canonical(sent), reply, imported=0)
+        row = self._row(key_of(identity), role, model, identity, _text(sent), reply, imported=0)
         try:
             self._db.execute(f"INSERT OR REPLACE INTO failures {_VALUES}", row)
             self._failures = True

@@ -54,7 +54,10 @@ class Transport:
         import aiohttp
         from openai import AsyncOpenAI
 
-        self._client = AsyncOpenAI(base_url=base_url, api_key=key, timeout=timeout_s, max_retries=max_retries)
+        nowhere = httpx2.AsyncClient(transport=httpx2.AsyncBaseTransport())  # each call brings a way of its own, below
+        self._client = AsyncOpenAI(
+            base_url=base_url, api_key=key, timeout=timeout_s, max_retries=max_retries, http_client=nowhere
+        )
         own = self._client.default_headers | self._client.auth_headers
         self._headers = {name: value for name, value in own.items() if isinstance(value, str)}
         self._url = str(self._client.base_url).rstrip("/") + PATH
