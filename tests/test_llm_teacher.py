@@ -230,7 +230,7 @@ def _bad(n: int) -> list[tuple[str, str, Any]]:
         ("truncated", "ToolCheck", {"content": '{"removed": [', "finish_reason": "length"}),
         ("refusal", "Fuzzy", {"content": None, "refusal": "I cannot"}),
         ("bad_tools", "Toolset", _tools(lambda tools: [*tools[:3], tools[0]])),
-        ("bad_tools", "Toolset", _tools(lambda tools: [t | {"parameters": t["parameters"] * 2} for t in tools])),
+        ("bad_tools", "Toolset", _tools(lambda tools: [t | {"parameters": t["parameters"][:1] * 2} for t in tools])),
         ("bad_tools", "ToolCheck", lambda answer: answer | {"distractors": answer["distractors"][:1] * 2}),
         ("constraint_tool", "Toolset", lambda a: a | {"forbidden": a["forbidden"] | {"tool_number": 5}}),
         ("bad_facts", "Fuzzy", lambda answer: answer | {"facts": answer["facts"][:1] * 2}),

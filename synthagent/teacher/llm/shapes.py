@@ -24,9 +24,10 @@ def _tidied(text: str) -> str:
     return line
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="snake_case")]
-NoName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,39})?$", description="snake_case, or empty")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="snake_case")]
+NoName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,31})?$", description="snake_case, or empty")]
 Short = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_tidied)]
+Note = Annotated[str, Field(min_length=3, max_length=70), AfterValidator(_tidied)]
 Line = Annotated[str, Field(min_length=4, max_length=100), AfterValidator(_tidied)]
 Sentence = Annotated[str, Field(min_length=12, max_length=240), AfterValidator(_tidied)]
 Passage = Annotated[str, Field(min_length=40, max_length=1200), AfterValidator(_tidied)]
@@ -44,7 +45,7 @@ class Parameter(Record):
 
     name: Name
     type: Literal["string", "integer", "number", "boolean"]
-    description: Line
+    description: Note
     required: bool
 
 
@@ -60,8 +61,8 @@ class Tool(Record):
 
     name: Name
     description: Line
-    parameters: Annotated[tuple[Parameter, ...], Field(max_length=4)]
-    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=4)]
+    parameters: Annotated[tuple[Parameter, ...], Field(max_length=3)]
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=3)]
     changes_state: bool
 
 
