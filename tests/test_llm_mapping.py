@@ -170,6 +170,17 @@ def test_what_a_task_is_known_to_say_is_in_its_mapping_from_the_start() -> None:
     assert (entry.response, entry.source, make.asked) == ({"status": "lost"}, "task", 0)
 
 
+def test_what_a_task_is_known_to_say_joins_what_was_loaded() -> None:
+    task = simulated_task(said=(Said(tool="look", args={"id": "A1"}, response={"status": "lost"}),))
+    mappings = Mappings.load([an_entry("open", id="A2")])
+    make = Maker("never")
+    answers = [
+        asyncio.run(mappings.answer(task, key_of_call("look", {"id": name}, ""), make)).response
+        for name in ("A1", "A2")
+    ]
+    assert (answers, make.asked) == ([{"status": "lost"}, {"status": "open"}], 0)
+
+
 def test_without_a_mapping_every_call_is_made_anew_and_kept_for_the_figures() -> None:
     async def scene() -> None:
         mappings, make = Mappings(enabled=False), Maker("open")

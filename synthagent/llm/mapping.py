@@ -61,6 +61,7 @@ class Mappings:
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
         self._of: dict[str, dict[Key, MappingEntry]] = {}
+        self._begun: set[str] = set()
         self._anew: list[MappingEntry] = []
         self._under_way: dict[tuple[str, Key], asyncio.Future[MappingEntry | None]] = {}
         self._counts: Counter[str] = Counter()
@@ -79,6 +80,10 @@ class Mappings:
 
     def begin(self, task: Task) -> None:
         """Make sure that what the task's tools are known to say is in its M."""
+        if task.id in self._begun:
+            return
+        self._begun.add(task.id)
+        self._of.setdefault(task.id, {})
         for said in task.world.said:
             key = key_of_call(said.tool, said.args, said.state)
             self.add(_entry(task.id, key, said.response, "task"))
@@ -96,9 +101,7 @@ class Mappings:
         if not self.enabled:
             self._anew.append(entry := await make())
             return entry
-        if task.id not in self._of:
-            self._of[task.id] = {}
-            self.begin(task)
+        self.begin(task)
         place = (task.id, key)
         while (known := self._of[task.id].get(key)) is None and (pending := self._under_way.get(place)) is not None:
             known = await asyncio.shield(pending)
