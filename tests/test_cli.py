@@ -29,7 +29,8 @@ def test_every_stage_reads_params_and_says_where_they_should_be(tmp_path: Path) 
     [
         ({"tasks.cuont": 5}, ("params.yaml: tasks.cuont", "unknown key")),
         ({"tasks.count": "many"}, ("params.yaml: tasks.count", "'many'")),
-        ({"roles.teacher.backend": "openai"}, ("roles.teacher.backend", "'embedded'")),
+        ({"roles.teacher.backend": "local"}, ("roles.teacher.backend", "'embedded' or 'openai'")),
+        ({"roles.teacher.backend": "openai"}, ("roles.teacher.model", "api.openai.com")),
     ],
 )
 def test_bad_params_give_one_message_and_touch_nothing(

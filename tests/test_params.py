@@ -113,7 +113,7 @@ def test_a_directory_is_no_params_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("role", "backend", "offered"),
-    [("teacher", "openai", "embedded"), ("judge", "local", "embedded"), ("policy", "embedded", "local")],
+    [("teacher", "local", "embedded"), ("judge", "local", "openai"), ("policy", "embedded", "local")],
 )
 def test_a_backend_that_is_not_there_is_told_with_the_one_that_is(
     role: str, backend: str, offered: str, tmp_path: Path
