@@ -10,10 +10,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from synthagent.cli_groups import cache, exporting, importing
 from synthagent.errors import SynthAgentError
 from synthagent.profile import PROFILES
 
@@ -168,122 +169,9 @@ def judge_report(
     print(f"written to {out}")
 
 
-importing = typer.Typer(help="Bring in tasks that others wrote.", no_args_is_help=True)
-exporting = typer.Typer(help="Hand data/ on, in a format of others.", no_args_is_help=True)
 app.add_typer(importing, name="import", rich_help_panel="Import and export")
 app.add_typer(exporting, name="export", rich_help_panel="Import and export")
-
-DataFolder = Annotated[Path, typer.Option("--data", help="Folder of the datasets to export.")]
-
-
-@importing.callback()
-@exporting.callback()
-def _group() -> None:
-    """Keeps `agenticqwen` a command of its own: typer would drop the name of a group's only command."""
-
-
-@importing.command()
-def agenticqwen(
-    file: Annotated[Path, typer.Argument(help="A JSON array or JSON lines of AgenticQwen tasks.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file of tasks to write.")],
-    split: Annotated[Literal["train", "heldout", "unseen_domain"], typer.Option(help="Of all of them.")] = "train",
-) -> None:
-    """Import tasks in the AgenticQwen format, with simulated worlds.
-
-    What the tools are expected to return becomes what M starts with, so that the normal path of every task replays
-    without a model; the policy becomes constraints, the background facts. An item that cannot be used costs a line;
-    exit code 1 only if none can. Next: `synthagent validate TASKS.parquet`, or copy it to data/tasks.parquet.
-    """
-    from synthagent.importers import import_agenticqwen
-
-    for line in import_agenticqwen(file, out, split):
-        print(line)
-
-
-@exporting.command()
-def messages(
-    file: Annotated[Path, typer.Argument(help="The JSON lines file to write.")],
-    source: Annotated[Literal["demos", "rollouts"], typer.Option(help="Of the teacher, or of the policy.")] = "demos",
-    min_reward: Annotated[float | None, typer.Option(help="Rollouts that earned less are left out.")] = None,
-    data: DataFolder = Path("data"),
-) -> None:
-    """Trajectories as OpenAI chat messages with tools, one JSON object a line: for fine-tuning elsewhere.
-
-    Example: `synthagent export messages good.jsonl --source rollouts --min-reward 0.5`. Faulty episodes are left out.
-    """
-    from synthagent.export.messages import export_messages
-
-    print(export_messages(file, source, min_reward, data))
-
-
-@exporting.command()
-def verl(
-    folder: Annotated[Path, typer.Argument(help="The folder to write; new, empty, or of an earlier export.")],
-    data: DataFolder = Path("data"),
-) -> None:
-    """Tasks with their rubrics in verl's RL dataset format: FOLDER/train.parquet, heldout.parquet ..
-
-    The README.md in it says what the reward function finds where.
-    """
-    from synthagent.export.verl import export_verl
-
-    print(export_verl(folder, data))
-
-
-@exporting.command()
-def hf(
-    folder: Annotated[Path, typer.Argument(help="The folder to write; new, empty, or of an earlier export.")],
-    data: DataFolder = Path("data"),
-) -> None:
-    """All tables, a file for each split, with a dataset card: for `datasets.load_dataset(FOLDER, "tasks")`, or the hub.
-
-    Tables: tasks, rubrics, demos, rollouts, rewards; those that are there.
-    """
-    from synthagent.export.hf import export_hf
-
-    print(export_hf(folder, data))
-
-
-cache = typer.Typer(
-    help="What models have answered, kept in .cache/llm; so that nothing is paid for twice.\n\n"
-    "To let others reproduce your data without a key: `synthagent cache export data/responses.jsonl.gz`, "
-    "`dvc add data/responses.jsonl.gz`. They: `synthagent cache import data/responses.jsonl.gz`, "
-    'llm.replay: "only" in params.yaml, `dvc repro`.',
-    no_args_is_help=True,
-)
 app.add_typer(cache, name="cache", rich_help_panel="Language models")
-
-
-@cache.command("export")
-def cache_export(file: Annotated[Path, typer.Argument(help="The file to write, such as responses.jsonl.gz.")]) -> None:
-    """Write everything in the store to one file: the same content gives the same bytes."""
-    from synthagent.llm.exchange import export_store
-
-    print(f"{file}: {export_store(file):,} entries written")
-
-
-@cache.command("import")
-def cache_import(file: Annotated[Path, typer.Argument(help="A file that `cache export` wrote.")]) -> None:
-    """Add a file's entries to the store, all or none; what is in the store stays as it is."""
-    from synthagent.llm.exchange import import_store
-
-    done = import_store(file)
-    print(f"{file}: {done.new:,} entries were new")
-    if done.differing:
-        print(
-            f"{done.differing:,} others are answered differently here, and the store's own answers stand; to reproduce "
-            "that file's data, move .cache/llm away and import it again"
-        )
-
-
-@cache.command("info")
-def cache_info() -> None:
-    """Count what is in the store, by role and model, with the tokens it took."""
-    from synthagent.llm.exchange import info
-
-    for line in info():
-        print(line)
-
 
 _ENVIRONMENT = {  # of the libraries that stages import, unless the user has set it: no hub, no telemetry, one thread
     "HF_HUB_OFFLINE": "1",
