@@ -96,11 +96,18 @@ def _lay(document: dict[str, Any], profile: Mapping[str, Any]) -> list[str]:
     return changed
 
 
+def _quoted(value: Any) -> Any:
+    """A text with a colon in quotes: the YAML reader of DVC refuses `{url: http://host:80}`."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    return DoubleQuotedScalarString(value) if isinstance(value, str) and ":" in value else value
+
+
 def _on_one_line(item: Any) -> Any:
     """A role as `{a: b}`: in a block, the comment after it would belong to its last value, and go with it."""
     from ruamel.yaml.comments import CommentedMap
 
     if isinstance(item, dict):
-        item = CommentedMap(item)
+        item = CommentedMap({key: _quoted(value) for key, value in item.items()})
         item.fa.set_flow_style()
     return item

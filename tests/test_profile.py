@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT, assert_one_message, files_under, synthagent
+from dvc.utils.serialize import load_yaml
 
 from synthagent.params import Params, Roles, load_params
 from synthagent.profile import PROFILES, apply_profile
@@ -76,6 +77,12 @@ def test_embedded_brings_back_what_a_user_changed_or_broke(path: Path) -> None:
     path.write_text(SHIPPED.replace("seed: 0", "seed: 7").replace("count: 10000", "count: many"))
     assert apply_profile("embedded", path) == ["seed", "tasks.count"]
     assert values(path) == shipped
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_dvc_can_read_what_a_profile_wrote(name: str, path: Path) -> None:
+    apply_profile(name, path)
+    assert load_yaml(str(path)) == yaml.safe_load(path.read_text())
 
 
 def test_the_same_profile_twice_changes_nothing(path: Path) -> None:
