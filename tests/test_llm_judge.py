@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from synthagent.episode import Episode, Turn
 from synthagent.errors import ReplayError
 from synthagent.llm.client import Llm
-from synthagent.llm.judge import Judged, Judgement, accept, judge, judge_prompt
-from synthagent.llm.transcript import is_quoted, shown, transcript
+from synthagent.llm.judge import Judged, Judgement, accept, judge, judge_prompt, shape_for
+from synthagent.llm.transcript import Line, is_quoted, pieces, shown, transcript
 from synthagent.params import Params
 from synthagent.records import Criterion, Never, Rubric, Told
 from synthagent.stages.rewards import score_trajectory
@@ -359,3 +359,26 @@ def test_without_the_store_a_replay_says_so_and_scores_nothing(tmp_path: Path) -
 
     with pytest.raises(ReplayError, match="judge"):
         asyncio.run(work())
+
+
+@given(st.lists(st.text(max_size=400), max_size=6))
+def test_every_piece_that_the_schema_offers_is_a_quote(texts: list[str]) -> None:
+    lines = transcript([{}, {}, *({"role": "user", "content": text} for text in texts)])
+    offered = pieces(lines)
+    assert len(set(offered)) == len(offered)
+    assert all(is_quoted(piece, lines) and len(piece) <= 160 for piece in offered)
+
+
+def test_the_schema_offers_what_can_be_quoted_unless_that_is_too_much() -> None:
+    def offered(lines: Sequence[Line]) -> list[str] | None:
+        schema = shape_for(["s1"], lines).model_json_schema()
+        found: list[str] | None = schema["$defs"]["Judgement"]["properties"]["evidence"].get("enum")
+        return found
+
+    assert offered([Line("[1] USER:", "The date is Friday."), Line("[2] AGENT:", "Done")]) == [
+        "",
+        "The date is Friday.",
+        "Done",
+    ]
+    assert offered([Line("[1] AGENT:", f"word{number}") for number in range(1_000)]) is None
+    assert offered([]) is None

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field, create_model
@@ -18,10 +17,11 @@ from pydantic import Field, create_model
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import Prompt, fenced, render
-from synthagent.llm.transcript import Line, is_empty, is_quoted, one_line, shown, transcript
+from synthagent.llm.transcript import Line, is_empty, is_quoted, one_line, pieces, shown, transcript
 from synthagent.records import Criterion, Record, Task, Verdict
 
 _ATTEMPTS = 2
+_MOST_QUOTES, _MOST_QUOTED = 150, 12_000  # pieces, characters: what servers take in a schema
 
 
 class Judgement(Record):
@@ -38,14 +38,17 @@ class Judgements(Record):
     verdicts: Annotated[tuple[Judgement, ...], Field(min_length=1, max_length=60)]
 
 
-@lru_cache(maxsize=1_000)
-def shape_for(ids: tuple[str, ...]) -> type[Judgements]:
-    """`Judgements` whose schema asks for one verdict on each of `ids`, so that guided decoding gives just that.
+def shape_for(ids: Sequence[str], lines: Sequence[Line] = ()) -> type[Judgements]:
+    """`Judgements` whose schema asks for one verdict on each of `ids`, with a piece of `lines` or nothing as its quote.
 
-    What it accepts is no narrower: of an answer with a verdict too many the others still count.
+    So guided decoding gives just that, and even a small judge quotes what is there. What the shape accepts is no
+    narrower: of an answer with a verdict too many the others still count, and a quote may be any part of a line.
     """
     name = Field(min_length=1, max_length=40, json_schema_extra={"enum": [*ids]})
-    line: Any = create_model("Judgement", __base__=Judgement, criterion=(str, name))
+    quotes = pieces(lines)
+    few = 0 < len(quotes) <= _MOST_QUOTES and sum(map(len, quotes)) <= _MOST_QUOTED
+    quote: Any = Field(max_length=400, json_schema_extra={"enum": ["", *quotes]} if few else None)
+    line: Any = create_model("Judgement", __base__=Judgement, criterion=(str, name), evidence=(str, quote))
     bounds = {"minItems": len(ids), "maxItems": len(ids)}
     lines = Field(min_length=1, max_length=60, json_schema_extra=bounds)  # type: ignore[arg-type]
     shape: type[Judgements] = create_model("Judgements", __base__=Judgements, verdicts=(tuple[line, ...], lines))
@@ -87,7 +90,7 @@ async def judge(
             break
         request = Request.of(judge_prompt(lines, task, open_ones), sample * _ATTEMPTS + attempt)
         try:
-            given = await llm.ask(role, request, shape_for(tuple(criterion.id for criterion in open_ones)))
+            given = await llm.ask(role, request, shape_for([criterion.id for criterion in open_ones], lines))
         except BadReplyError as fault:
             failed, tokens = failed + 1, tokens + fault.tokens
             continue

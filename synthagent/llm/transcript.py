@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,12 @@ def transcript(messages: Sequence[Mapping[str, Any]], most: int = _MOST) -> tupl
 def shown(lines: Sequence[Line]) -> str:
     """The lines as one text."""
     return "\n".join(map(str, lines)) or "(nothing happened)"
+
+
+def pieces(lines: Sequence[Line], longest: int = 160) -> tuple[str, ...]:
+    """The lines' texts in pieces of whole words, each a quote of at most `longest` characters; none twice."""
+    found = (piece for line in lines for piece in textwrap.wrap(_flat(line.text), longest, break_on_hyphens=False))
+    return tuple(dict.fromkeys(piece for piece in found if is_quoted(piece, lines)))
 
 
 def is_empty(quote: str) -> bool:
