@@ -113,7 +113,7 @@ def judged(schema: dict[str, Any], body: dict[str, Any]) -> str:
 def _names(schema: Any) -> Iterator[str]:
     """The criteria that the schema allows a verdict on."""
     if isinstance(schema, dict):
-        yield from (str(name) for name in (schema.get("enum") or [schema.get("const")]) if name is not None)
+        yield from schema.get("properties", {}).get("criterion", {}).get("enum", ())
         for part in schema.values():
             yield from _names(part)
     elif isinstance(schema, list):
