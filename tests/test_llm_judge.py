@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dinner
 import pytest
@@ -359,6 +359,14 @@ def test_without_the_store_a_replay_says_so_and_scores_nothing(tmp_path: Path) -
 
     with pytest.raises(ReplayError, match="judge"):
         asyncio.run(work())
+
+
+def test_a_record_in_which_nothing_happened_needs_no_judge() -> None:
+    criteria = [Criterion(id=f"{kind[0]}1", kind=kind, text="x") for kind in ("constraint", "subgoal", "interaction")]
+    opening = [{"role": "system", "content": "x"}, {"role": "user", "content": "x"}]
+    judged = asyncio.run(judge(opening, dinner.task(), criteria, cast(Llm, None)))
+    assert [(v.criterion, v.passed) for v in judged.verdicts] == [("c1", True), ("s1", False), ("i1", False)]
+    assert judged.missing == ()
 
 
 @given(st.lists(st.text(max_size=400), max_size=6))

@@ -76,12 +76,14 @@ async def judge(
     sample: int = 0,
     role: str = "judge",
 ) -> Judged:
-    """Ask the judge about an episode; verdicts come in the order of `criteria`. `sample` tells repetitions apart.
+    """Ask the judge about an episode in which something happened; verdicts come in the order of `criteria`. `sample` tells repetitions apart.
 
     Raises:
         SynthAgentError: endpoint, budget or replay; never an answer that cannot be used.
     """
     lines = transcript(messages)
+    if not lines:
+        return Judged(tuple(map(_of_nothing, criteria)), ())
     found: dict[str, Verdict] = {}
     void = unknown = failed = tokens = 0
     for attempt in range(_ATTEMPTS):
@@ -106,6 +108,11 @@ async def judge(
         failed=failed,
         tokens=tokens,
     )
+
+
+def _of_nothing(criterion: Criterion) -> Verdict:
+    """The verdict on a record in which nothing happened, which needs no judge: nothing reached, nothing violated."""
+    return Verdict(criterion=criterion.id, passed=criterion.kind == "constraint", by="judge", evidence="")
 
 
 def accept(judgements: Sequence[Judgement], criteria: Sequence[Criterion], lines: Sequence[Line]) -> Judged:
