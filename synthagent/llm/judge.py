@@ -76,7 +76,7 @@ async def judge(
     sample: int = 0,
     role: str = "judge",
 ) -> Judged:
-    """Ask the judge about an episode in which something happened; verdicts come in the order of `criteria`. `sample` tells repetitions apart.
+    """Ask the judge about an episode; verdicts come in the order of `criteria`. `sample` tells repetitions apart.
 
     Raises:
         SynthAgentError: endpoint, budget or replay; never an answer that cannot be used.
