@@ -47,9 +47,8 @@ def diagnose(path: Path) -> list[Finding]:
     try:
         params = load_params(path)
     except SynthAgentError as error:
-        faults = (
-            Finding("params", "missing", line, "mend it, or `synthagent profile embedded`") for line in _lines(error)
-        )
+        remedy = "mend it, or `synthagent profile embedded`" if path.exists() else ""  # else the line has its own
+        faults = (Finding("params", "missing", line, remedy) for line in _lines(error))
         return [*findings, *faults, _gpu(), _git(), _dvc()]
     roles = list(_roles(params))
     to_be_served = any(

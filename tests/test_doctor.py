@@ -174,6 +174,13 @@ def test_params_with_faults_are_told_line_by_line_with_the_rest(tmp_path: Path) 
     assert any(line.startswith("ok") and "torch" in line for line in finished.stdout.splitlines())
 
 
+def test_params_that_are_not_there_have_no_profile_for_a_remedy(tmp_path: Path) -> None:
+    finished = synthagent("doctor", cwd=tmp_path)
+    (line,) = [line for line in finished.stdout.splitlines() if line.startswith("missing")]
+    assert "No such file" in line
+    assert "profile" not in line
+
+
 def test_the_state_of_the_repository_is_noted(tmp_path: Path) -> None:
     path = write_params(tmp_path, {})
     findings = diagnose(path)

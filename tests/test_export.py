@@ -261,6 +261,9 @@ def test_an_earlier_export_is_replaced_and_anything_else_is_left_alone(tmp_path:
         export(mine)
     with pytest.raises(InputError, match="is a file"):
         export(mine / "README.md")
+    with pytest.raises(InputError, match=r"such as README\.md"):
+        export(tmp_path / "not there" / ".." / "mine")
+    assert (mine / "README.md").read_text() == "my own"
 
 
 def test_the_commands_export_and_tell_a_mistake_in_one_line(project: Path) -> None:

@@ -236,10 +236,13 @@ def test_a_judge_that_invents_its_quotes_leaves_no_score(tmp_path: Path) -> None
     with serving(Judge(void=("s2",))) as server:
         project = make_project(tmp_path, server.base_url, TASKS)
         with_rollouts(project)
-        assert synthagent("rewards", cwd=project).returncode == 0
+        finished = synthagent("rewards", cwd=project)
+        assert finished.returncode == 0, finished.stderr
     assert {r.status for r in read_records(project / Paths.rewards, Reward)} == {"error"}
     metrics = json.loads((project / Paths.metrics("rewards")).read_text())
     assert (metrics["mean"], metrics["errors"], metrics["void_quotes"], metrics["open_criteria"]) == (None, 3, 4, 2)
+    assert "none has a score" in finished.stdout
+    assert "3 have no score: " in finished.stdout
 
 
 def test_without_a_judge_what_no_check_decides_has_no_score_and_the_remedy_is_said_once(tmp_path: Path) -> None:
@@ -309,6 +312,15 @@ def test_it_says_what_is_missing(tmp_path: Path) -> None:
     assert_one_message(synthagent("judge-report", "--labels", "none.csv", cwd=tmp_path), "none.csv")
     write_records(tmp_path / Paths.rollouts, Trajectory, [])
     assert_one_message(synthagent("judge-report", cwd=tmp_path), "no trajectory")
+
+
+def test_a_fault_of_the_second_judge_is_put_down_to_its_options(tmp_path: Path) -> None:
+    with serving(Judge()) as server:
+        project = make_project(tmp_path, server.base_url, TASKS)
+        with_rollouts(project)
+        options = ("--second-model", "m2", "--second-base-url", "nonsense")
+        finished = synthagent("judge-report", *options, cwd=project)
+    assert_one_message(finished, "the second judge", "--second-", "'nonsense' is no URL")
 
 
 def test_the_key_of_the_judge_is_not_sent_to_another_server(tmp_path: Path) -> None:

@@ -86,10 +86,15 @@ def has(data: Path, name: str) -> bool:
     return (data / f"{name}.parquet").exists()
 
 
-def check_replaceable(out: Path) -> None:
-    """Refuse a folder with anything in it that an export did not write, as it would be lost."""
+def replaceable(out: Path) -> Path:
+    """The folder that `out` really names (`new/../data` is not new), unless an export did not write what is in it.
+
+    Raises:
+        InputError: what is there would be lost.
+    """
+    out = out.resolve()
     if not out.exists():
-        return
+        return out
     if not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder to write to")
     there = {path.name for path in out.iterdir()}
@@ -97,6 +102,7 @@ def check_replaceable(out: Path) -> None:
     card = out / "README.md"
     if there and (there - ours or not card.is_file() or MARK not in card.read_text(encoding="utf-8", errors="replace")):
         raise InputError(f"{out}: holds other things, such as {min(there - ours or there)}; give a new or empty folder")
+    return out
 
 
 def told(counts: Mapping[str, int]) -> str:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synthagent.errors import InputError
-from synthagent.export.files import BATCH, MARK, SPLITS, TABLES, Writers, check_replaceable, dataset, has, told
+from synthagent.export.files import BATCH, MARK, SPLITS, TABLES, Writers, dataset, has, replaceable, told
 from synthagent.records import JsonText, Record
 from synthagent.stage import Paths, progress
 from synthagent.store import arrow_schema, directory_written_atomically
@@ -27,11 +27,11 @@ def export_hf(out: Path, data: Path = Paths.data) -> str:
         InputError: `out` holds something else, or there are no tasks.
         StoreError: a dataset is missing, or `out` cannot be written.
     """
-    check_replaceable(out)
+    target = replaceable(out)
     split_of = _splits(dataset(data, "tasks"))
     present = [name for name in TABLES if has(data, name)]
     counts: dict[str, Counter[str]] = {}
-    with directory_written_atomically(out) as folder:
+    with directory_written_atomically(target) as folder:
         for name in progress(present, len(present), "export"):
             counts[name] = _copy_table(dataset(data, name), name, folder / "data" / name, split_of)
         if not counts["tasks"]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from synthagent.episode import opening
 from synthagent.errors import InputError
-from synthagent.export.files import MARK, Writers, check_replaceable, dataset, openai_tools, read, told
+from synthagent.export.files import MARK, Writers, dataset, openai_tools, read, replaceable, told
 from synthagent.records import Rubric, Task
 from synthagent.stage import Paths, progress
 from synthagent.store import directory_written_atomically, read_keys
@@ -68,11 +68,11 @@ def export_verl(out: Path, data: Path = Paths.data) -> str:
         InputError: `out` holds something else, or no task has a rubric.
         StoreError: a dataset is missing, or `out` cannot be written.
     """
-    check_replaceable(out)
+    target = replaceable(out)
     judged = {row.task_id: _reward_model(row) for row in read(data, "rubrics", Rubric)}
     total = len(read_keys(dataset(data, "tasks"), Task))
     counts: Counter[str] = Counter()
-    with directory_written_atomically(out) as folder:
+    with directory_written_atomically(target) as folder:
         with Writers(folder, _VERL) as writers:
             for task in progress(read(data, "tasks", Task), total, "export"):
                 if task.id not in judged:

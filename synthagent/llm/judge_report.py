@@ -266,7 +266,12 @@ def _ask(cases: Sequence[Case], params: Params, second: Params | None, repeats: 
 
     async def work(item: tuple[int, Case, int]) -> Judged:
         who, case, repeat = item
-        return await judge(case.episode.messages, case.task, case.rubric.criteria, llms[who], repeat)
+        try:
+            return await judge(case.episode.messages, case.task, case.rubric.criteria, llms[who], repeat)
+        except SynthAgentError as error:
+            if who:  # the role it names is not to blame, but the options
+                raise SynthAgentError(f"judge-report: the second judge, as --second-* has it: {error}") from None
+            raise
 
     async def close() -> None:
         await asyncio.gather(*(llm.close() for llm in llms))

@@ -159,7 +159,15 @@ def run(params: Params) -> None:
         rewards = [row.reward for row in rows]
         write_records(Paths.rewards, Reward, rewards)
         metrics |= {**_figures(rows), "llm": usage.metrics()}
-        say(f"{len(rewards)} trajectories: mean reward {metrics['mean']}, {metrics['gate_violations']} violations")
+        mean = "none has a score" if metrics["mean"] is None else f"mean reward {metrics['mean']}"
+        say(f"{len(rewards)} trajectories: {mean}, {metrics['gate_violations']} violations")
+        if errors := metrics["errors"]:
+            faulty = sum(trajectory.error is not None for trajectory in trajectories)
+            unjudged = sum(row.open > 0 and t.error is None for row, t in zip(rows, trajectories, strict=True))
+            say(
+                f"{errors} have no score: {faulty} are faulty episodes, {unjudged} have criteria without a verdict, "
+                f"{errors - faulty - unjudged} cannot be replayed"
+            )
         if params.roles.judge.backend != "openai" and (lost := sum(row.open > 0 for row in rows)):
             say(
                 f"{lost} of them have criteria that no check decides, and no score; set roles.judge.backend to openai "

@@ -40,7 +40,9 @@ def run(params: Params) -> None:
         tasks = [t for t in read_records(Paths.tasks, Task) if t.split == "train" and t.id in judged]
         chosen = choose_tasks(tasks, params.rollouts.tasks, params.seed)
         if not chosen:
-            raise SynthAgentError("rollouts: there is no train task with a rubric; raise tasks.count")
+            raise SynthAgentError(
+                "rollouts: there is no train task with a rubric; run `dvc repro rubrics`, or raise tasks.count"
+            )
         tally = Tally()
         if params.roles.policy.backend == "openai" or is_live(params, tasks):
             entries = _live(params, tasks, chosen, tally, metrics)
