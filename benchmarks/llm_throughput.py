@@ -1,4 +1,4 @@
-"""The rollout engine beside its peers, against one server that answers after 50 ms -> a table; exit 1 on a miss.
+"""The rollout engine beside its peers, against a server that answers after 50 ms -> a table, and each target.
 
     benchmarks/peers/setup.sh verifiers; python -m benchmarks.llm_throughput
     python -m benchmarks.llm_throughput --episodes 50000      # memory instead: RSS on the way, server without delay
@@ -177,11 +177,23 @@ def peer(name: str, base_url: str, concurrency: int, count: int) -> float | None
     return float(json.loads(done.stdout.strip().splitlines()[-1])["calls_per_s"])
 
 
-def measure(rounds: int, seconds: float, levels: Sequence[int]) -> bool:
-    """Print the table; whether every target is met."""
-    columns = ("concurrency", "ideal /s", "bare", "ours", "verifiers", "ours / bare", "CPU ms a call: bare", "ours", "")
+def verdicts(concurrency: int, share: Mapping[str, float]) -> list[str]:
+    """What became of each target, in words. A miss ends nothing: this is a measurement, and machines differ."""
+    targets = [("of the ideal", 1.0, LEAST), ("of bare", share["bare"], LEAST)]
+    if "verifiers" in share:
+        targets.append(("of verifiers", share["verifiers"], 1.0))
+    return [
+        f"{'met   ' if share['ours'] >= least * base else 'MISSED'} {concurrency:>4} in flight: "
+        f"{share['ours'] / base:.3f} {name} (at least {least:.2f})"
+        for name, base, least in targets
+    ]
+
+
+def measure(rounds: int, seconds: float, levels: Sequence[int]) -> None:
+    """Print the table and the verdicts."""
+    columns = ("concurrency", "ideal /s", "bare", "ours", "verifiers", "ours / bare", "CPU ms a call: bare", "ours")
     table = Table(*columns, title="share of the ideal throughput")
-    met = True
+    said: list[str] = []
     with serving(DELAY_S) as base_url:
         contents = bodies(base_url)
         for concurrency in levels:
@@ -201,13 +213,12 @@ def measure(rounds: int, seconds: float, levels: Sequence[int]) -> bool:
                         cpu[side].append((time.process_time() - start) / count / TURNS * 1e3)
             share = {side: statistics.median(values) for side, values in shares.items() if values}
             spent = [f"{statistics.median(cpu[side]):.2f}" for side in ("bare", "ours")]
-            least = max(LEAST, 0.9 * share["bare"], share.get("verifiers", 0))
-            met &= share["ours"] >= least
+            said += verdicts(concurrency, share)
             shown = [f"{share[side]:.3f}" if side in share else "not set up" for side in sides]
-            ratio, verdict = f"{share['ours'] / share['bare']:.2f}", "met" if share["ours"] >= least else "MISSED"
-            table.add_row(str(concurrency), f"{concurrency / DELAY_S:,.0f}", *shown, ratio, *spent, verdict)
+            ratio = f"{share['ours'] / share['bare']:.2f}"
+            table.add_row(str(concurrency), f"{concurrency / DELAY_S:,.0f}", *shown, ratio, *spent)
     Console(width=120).print(table)
-    return met
+    print(*said, sep="\n")
 
 
 def memory(count: int) -> None:
@@ -231,4 +242,4 @@ if __name__ == "__main__":
     if arguments.episodes:
         memory(arguments.episodes)
     else:
-        sys.exit(0 if measure(arguments.rounds, arguments.seconds, arguments.concurrency) else 1)
+        measure(arguments.rounds, arguments.seconds, arguments.concurrency)

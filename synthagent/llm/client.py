@@ -15,9 +15,10 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from synthagent.errors import BadReplyError, ReplayError, SynthAgentError
+from synthagent.llm.commits import Commits
 from synthagent.llm.endpoint import Answered, Endpoint
 from synthagent.llm.prompts import Message, Prompt
-from synthagent.llm.store import FOLDER, Reply, ResponseStore, canonical, key_of
+from synthagent.llm.store import FOLDER, Answer, Reply, ResponseStore, canonical, key_of
 from synthagent.llm.structured import complaint, json_schema_of, parse
 from synthagent.llm.usage import Budget, Usage
 from synthagent.params import Params, Role, Roles
@@ -63,6 +64,7 @@ class Llm:
             name: role for name in Roles.model_fields if (role := getattr(params.roles, name)).backend == "openai"
         }
         self._store = ResponseStore(folder)
+        self._commits = Commits(self._store)
         self._usage = usage or Usage(self._llm.prices)
         self._budget = Budget(self._llm, self._store.paid(), {role.model or "" for role in self.roles.values()})
         self._endpoints: dict[str, Endpoint] = {}
@@ -96,7 +98,7 @@ class Llm:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._under_way[key] = future
         try:
-            reply = await self._call(name, role, request, identity, _body(role, request, seed))
+            reply = await self._call(name, role, request, key, identity, _body(role, request, seed))
         except BaseException as error:
             if isinstance(error, Exception):
                 future.set_exception(error)
@@ -142,6 +144,7 @@ class Llm:
 
     async def close(self) -> None:
         """Close the connections and the store."""
+        self._commits.flush()
         try:
             for endpoint in self._endpoints.values():
                 await endpoint.close()
@@ -167,7 +170,9 @@ class Llm:
             )
         return reply
 
-    async def _call(self, name: str, role: Role, request: Request, identity: str, body: Mapping[str, Any]) -> Reply:
+    async def _call(
+        self, name: str, role: Role, request: Request, key: str, identity: str, body: Mapping[str, Any]
+    ) -> Reply:
         tally, model = self._usage.of(name, role.model or ""), role.model or ""
         sent = list(request.messages) if request.decided_by is not None else None
         async with self._places:
@@ -177,12 +182,12 @@ class Llm:
                 self._budget.begin()
                 reply: Reply | None = None
                 try:
-                    answered = await self._answered(name, role, body, identity)
+                    answered = await self._answered(name, role, body, key)
                     reply = answered.reply
                 finally:
                     self._budget.end(model, reply)
                 tally.retries += answered.retries
-                reply = self._store.put(name, model, identity, sent, reply)
+                reply = await self._commits.put(Answer(key, name, model, identity, sent, reply))
             except SynthAgentError as error:
                 tally.failures += 1
                 raise self._stop(error) from None
@@ -195,12 +200,10 @@ class Llm:
         self._usage.add(name, model, reply, hit=False)
         return reply
 
-    async def _answered(self, name: str, role: Role, body: Mapping[str, Any], identity: str) -> Answered:
+    async def _answered(self, name: str, role: Role, body: Mapping[str, Any], key: str) -> Answered:
         if name not in self._endpoints:
             self._endpoints[name] = Endpoint(name, role, self._llm)
-        return await self._endpoints[name].complete(
-            body, failed_before=self._store.failure(key_of(identity)) is not None
-        )
+        return await self._endpoints[name].complete(body, failed_before=self._store.failure(key) is not None)
 
     def _stop(self, error: SynthAgentError) -> SynthAgentError:
         """From now on nobody is asked: what is being answered is waited for, what waits gets the same error."""

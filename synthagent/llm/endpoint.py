@@ -108,7 +108,7 @@ class Endpoint:
 
         from synthagent.llm.transport import TooLargeError
 
-        content, fault, attempts = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), "", 0
+        content, fault, attempts = _bytes(body), "", 0
         try:
             for _ in range(1 + _MALFORMED_RETRIES):
                 sent = await self._transport.post(content)
@@ -207,6 +207,16 @@ def _key(name: str, role: Role) -> str:
             "characters that are not ASCII; export the key alone"
         )
     return key
+
+
+def _bytes(body: Mapping[str, Any]) -> bytes:
+    """The body as JSON. What orjson is too strict for (whole numbers beyond 64 bits) the standard library writes."""
+    import orjson
+
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _without_schema(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 from pydantic import Field, ValidationError
@@ -57,6 +58,17 @@ class Reply(Record):
     @property
     def tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+
+class Answer(NamedTuple):
+    """What is put: a reply and whose it is. `key`: of `identity`, which is canonical JSON; `sent`: as in `Entry`."""
+
+    key: str
+    role: str
+    model: str
+    identity: str
+    sent: Any
+    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +160,20 @@ class ResponseStore:
 
     def put(self, role: str, model: str, identity: str, sent: Any, reply: Reply) -> Reply:
         """Keep an answer; return the one that stands, which is the first. `identity`: canonical JSON."""
-        key = key_of(identity)
-        row = self._row(key, role, model, identity, _text(sent), reply, imported=0)
+        return self.put_all([Answer(key_of(identity), role, model, identity, sent, reply)])[0]
+
+    def put_all(self, answers: Sequence[Answer]) -> list[Reply]:
+        """As `put`, many at once, all or none."""
+        rows = [self._row(a.key, a.role, a.model, a.identity, _text(a.sent), a.reply, imported=0) for a in answers]
         try:
-            new = self._db.execute(f"INSERT OR IGNORE INTO replies {_VALUES}", row).rowcount
+            if len(rows) == 1:
+                new = [self._insert(rows[0])]  # a transaction of its own
+            else:
+                with self._transaction():
+                    new = [self._insert(row) for row in rows]
         except sqlite3.Error as error:
             raise self._fault(error) from None
-        return reply if new else (self.get(key) or reply)
+        return [a.reply if fresh else (self.get(a.key) or a.reply) for a, fresh in zip(answers, new, strict=True)]
 
     def put_failure(self, role: str, model: str, identity: str, sent: Any, reason: str, detail: str) -> None:
         """Note that a request came to nothing; the last such note stands, until there is an answer."""
@@ -173,20 +192,15 @@ class ResponseStore:
         """
         new = differing = 0
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._transaction():
                 for entry in entries:
                     failed = entry.reply.finish == FAILED
                     table = "failures" if failed else "replies"
                     texts = (canonical(entry.identity), canonical(entry.sent))
                     row = self._row(entry.key, entry.role, entry.model, *texts, entry.reply, imported=1)
-                    added = self._db.execute(f"INSERT OR IGNORE INTO {table} {_VALUES}", row).rowcount
+                    added = self._insert(row, table)
                     new += added
                     differing += not added and self._reply(table, entry.key) != entry.reply
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._fault(error) from None
         return new, differing
@@ -217,6 +231,21 @@ class ResponseStore:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # SQLite itself ends it where the disk is full
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _insert(self, row: tuple[Any, ...], table: str = "replies") -> int:
+        """Whether it is new: 1 or 0."""
+        return self._db.execute(f"INSERT OR IGNORE INTO {table} {_VALUES}", row).rowcount
 
     def _rows(self, query: str) -> Iterator[Any]:
         try:

@@ -8,7 +8,6 @@ its decision whether to repeat, its back-off, which honours Retry-After up to tw
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 PATH = "/chat/completions"
 _MOST_BYTES = 8_000_000
 _CONNECT_S = 15.0
-_MANY = 16
 _ABOUT_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection"})
 
 
@@ -61,7 +59,8 @@ class Transport:
             base_url=base_url, api_key=key, timeout=timeout_s, max_retries=max_retries, http_client=nowhere
         )
         own = self._client.default_headers | self._client.auth_headers
-        self._headers = {name: value for name, value in own.items() if isinstance(value, str)}
+        said = {name: value for name, value in own.items() if isinstance(value, str)}
+        self._headers = {name: value for name, value in said.items() if not name.lower().startswith("x-stainless-")}
         self._url = str(self._client.base_url).rstrip("/") + PATH
         secure = self._url.startswith("https:")
         tls: dict[str, Any] = (
@@ -75,7 +74,6 @@ class Transport:
         self._proxy = _proxy_of(self._url)
         self._patience_s = patience_s
         self._repeating: set[_Repeats] = set()
-        self._turns = _Turns()
         self.hurried = False
 
     async def post(self, content: bytes) -> Sent:
@@ -91,7 +89,6 @@ class Transport:
         except httpx2.TransportError as error:
             first = error
         if isinstance(first, _Outcome) and first.status == 200:
-            await self._turns.wait()
             return Sent(first.content, 0)
         repeats = _Repeats(self, first)
         http = httpx2.AsyncClient(transport=repeats, follow_redirects=True, trust_env=False)
@@ -139,33 +136,6 @@ class Transport:
             raise httpx2.ConnectError(_why(error)) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise httpx2.RemoteProtocolError("the connection broke, or what came was no HTTP") from error
-
-
-class _Turns:
-    """Lets those who wait go on one a turn of the event loop.
-
-    aiohttp writes a request one turn after it is made. Answers often come in bursts, as a server works in batches: were
-    they all looked at in one turn, the first to be ready would be sent only after the last.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._loop = asyncio.get_running_loop()
-
-    async def wait(self) -> None:
-        turn = self._loop.create_future()
-        if not self._waiting:
-            self._loop.call_soon(self._next)
-        self._waiting.append(turn)
-        await turn
-
-    def _next(self) -> None:
-        for _ in range(1 + len(self._waiting) // _MANY):  # of many, several: turns cost time, too
-            turn = self._waiting.popleft()
-            if not turn.done():  # it may have been cancelled
-                turn.set_result(None)
-        if self._waiting:
-            self._loop.call_soon(self._next)
 
 
 class _Repeats(httpx2.AsyncBaseTransport):
