@@ -222,6 +222,23 @@ def test_the_schema_asks_for_just_the_criteria_that_are_open_evidence_before_ver
         assert verdicts["minItems"] == verdicts["maxItems"] == len(ids)
 
 
+def test_a_server_without_json_schema_is_not_told_pieces_of_the_record_outside_of_the_fence(tmp_path: Path) -> None:
+    async def work(url: str) -> Judged:
+        llm = Llm(openai_params(url), tmp_path)
+        try:
+            return await judge(dinner.episode().messages, TASK, CRITERIA, llm)
+        finally:
+            await llm.close()
+
+    with serving(answering(FULL)) as server:
+        server.refuses = lambda body: "response_format" in body
+        assert asyncio.run(work(server.base_url)).missing == ()
+    told = server.requests[-1]["messages"][-1]["content"].partition("that fits this JSON schema:")[2]
+    assert '"evidence"' in told
+    assert "enum" in json.loads(told)["$defs"]["Judgement"]["properties"]["criterion"]
+    assert "enum" not in json.loads(told)["$defs"]["Judgement"]["properties"]["evidence"]
+
+
 def test_only_what_is_void_or_left_out_is_asked_for_again_and_once(tmp_path: Path) -> None:
     judged, server = ask(tmp_path, [FULL[0], verdict("s1", True, "not there")], FULL[1:])
     assert [v.criterion for v in judged.verdicts] == ["c2", "s1", "i1"]

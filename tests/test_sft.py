@@ -55,6 +55,19 @@ def test_no_task_is_demonstrated_twice_before_every_task_is_once() -> None:
             assert set(times) == set(TASKS)
 
 
+def test_faulty_demonstrations_are_left_out_and_unfinished_ones_taken_only_for_want_of_others() -> None:
+    finished, unfinished, faulty = demos()[:6], demos()[6:12], demos()[12:18]
+    cut = [demo.model_copy(update={"end": "turn_limit"}) for demo in unfinished]
+    bad = [demo.model_copy(update={"end": "error", "error": "user_fault"}) for demo in faulty]
+
+    def taken(rows: list[Trajectory]) -> set[str]:
+        return {str(example.messages) for example in choose_examples(rows, TASKS, 100, seed=0)}
+
+    assert taken([*finished, *cut, *bad]) == {str(demo.messages) for demo in finished}
+    assert taken([*cut, *bad]) == {str(demo.messages) for demo in cut}
+    assert taken(bad) == set()
+
+
 def test_of_fewer_demonstrations_than_asked_for_all_are_taken() -> None:
     assert len(choose_examples(demos(), TASKS, 10_000, seed=0)) == len(demos())
     assert choose_examples([], TASKS, 5, seed=0) == []

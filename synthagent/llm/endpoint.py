@@ -28,6 +28,7 @@ _MOST_CALLS = 32
 _MOST_TOKENS = 10**9
 _SHORTEST_SECRET = 8
 _NO_KEY = "none"
+_NAME = re.compile(r"[\w.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +220,24 @@ def _bytes(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
+def _form_of(schema: Any) -> Any:
+    """A JSON schema without lists of texts to choose from: these may be data, and a prompt is no place for them."""
+    if isinstance(schema, list):
+        return [_form_of(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: _form_of(part)
+        for name, part in schema.items()
+        if not (name == "enum" and isinstance(part, list) and not all(_NAME.fullmatch(str(one)) for one in part))
+    }
+
+
 def _without_schema(body: Mapping[str, Any]) -> dict[str, Any]:
     schema = body["response_format"]["json_schema"]["schema"]
     *before, last = body["messages"]
     wish = "Answer with one JSON object, and nothing else, that fits this JSON schema:"
-    text = f"{last['content']}\n\n{wish}\n{json.dumps(schema)}"
+    text = f"{last['content']}\n\n{wish}\n{json.dumps(_form_of(schema))}"
     rest = {key: value for key, value in body.items() if key != "response_format"}
     return {**rest, "messages": [*before, {**last, "content": text}]}
 

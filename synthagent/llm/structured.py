@@ -37,7 +37,9 @@ def parse(reply: Reply, shape: type[T]) -> T:
         except ValidationError as error:
             fault = BadReplyError("wrong_shape", _told(error), reply.tokens)
     if reply.finish == "length":
-        raise BadReplyError("truncated", "it was cut off before it was complete", reply.tokens)
+        raise BadReplyError(
+            "truncated", "it was cut off before it was complete (max_tokens of the role may be too few)", reply.tokens
+        )
     raise fault
 
 

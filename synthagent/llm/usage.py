@@ -49,7 +49,10 @@ class Usage:
     def metrics(self) -> dict[str, Any]:
         """role -> model -> counts."""
         return {
-            role: {model: {**asdict(t), "usd": round(t.usd, 6)} for model, t in models.items()}
+            role: {
+                model: {**asdict(t), "usd": round(t.usd, 6) if model in self._prices else None}
+                for model, t in models.items()
+            }
             for role, models in sorted(self._tallies.items())
         }
 

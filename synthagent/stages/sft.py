@@ -31,11 +31,14 @@ class Example:
 
 
 def choose_examples(demos: Sequence[Trajectory], tasks: dict[str, Task], count: int, seed: int) -> list[Example]:
-    """`count` demonstrations that went well, one a task before a second of any task, in random order."""
+    """`count` demonstrations, one a task before a second of any task, in random order.
+
+    Faulty ones teach nothing; unfinished ones are taken only if there are no others.
+    """
     rng = random.Random(f"sft-{seed}")
-    ordered = sorted((demo for demo in demos if demo.error is None), key=lambda demo: (demo.sample, rng.random()))[
-        :count
-    ]
+    faultless = [demo for demo in demos if demo.error is None]
+    finished = [demo for demo in faultless if demo.end == "answer"]
+    ordered = sorted(finished or faultless, key=lambda demo: (demo.sample, rng.random()))[:count]
     rng.shuffle(ordered)
     return [Example(demo.messages, tasks[demo.task_id].tools) for demo in ordered]
 
