@@ -99,16 +99,16 @@ def every_role(body: dict[str, Any]) -> Answer:
 
 
 def judged(schema: dict[str, Any], body: dict[str, Any]) -> str:
+    """Sub-goals are reached where the policy said so; of some records, by their length, all but the last."""
     text = body["messages"][-1]["content"]
-    kinds = {line.split(" ", 1)[0].strip("-,:(") for line in text.splitlines()}
-    names = sorted(name for name in _names(schema) if name in text or name in kinds)
-    harsh = len(text) % 2
-    verdicts = [
-        {"criterion": n, "evidence": SAID if n[0] == "s" and not (harsh and n == names[-1]) else "", "passed": True}
-        for n in names
-    ]
-    for verdict in verdicts:
-        verdict["passed"] = verdict["evidence"] != "" or not str(verdict["criterion"]).startswith("s")
+    names = sorted(name for name in _names(schema) if f"\n{name} " in text)
+    said, harsh = SAID in text, len(text) % 2
+    verdicts: list[dict[str, Any]] = []
+    for name in names:
+        reached = name.startswith("s") and said and not (harsh and name == names[-1])
+        verdicts.append(
+            {"criterion": name, "evidence": SAID if reached else "", "passed": reached or not name.startswith("s")}
+        )
     return json.dumps({"verdicts": verdicts})
 
 
