@@ -33,11 +33,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.llm_server import TURNS
-from synthagent.llm.cast import Cast
+from synthagent.episodes.cast import Cast
+from synthagent.episodes.endpoint import run_episode
+from synthagent.episodes.mapping import Mappings
 from synthagent.llm.client import Llm
-from synthagent.llm.mapping import Mappings
 from synthagent.llm.ordered import ordered
-from synthagent.llm.policy import run_episode
 from synthagent.params import Params, load_params
 from synthagent.records import Fact, Said, Task, Trajectory, WorldSpec
 

@@ -25,21 +25,21 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from synthagent.episode import Episode, ToolCall
+from synthagent.episodes.cast import Cast, SyncCast
+from synthagent.episodes.episode import Episode, ToolCall
+from synthagent.episodes.mapping import Mappings
+from synthagent.episodes.scripted import Style, play
+from synthagent.episodes.world import ToolEvent, World, compile_validators
 from synthagent.errors import BadReplyError, ParamsError, SynthAgentError
-from synthagent.llm.cast import Cast, SyncCast
+from synthagent.judging.reward import score_world
 from synthagent.llm.client import Llm
-from synthagent.llm.mapping import Mappings
 from synthagent.llm.store import FOLDER
 from synthagent.params import Params, load_params
 from synthagent.records import Answer as AnswerStep
 from synthagent.records import Answered, Call, Called, Check, Criterion, Rubric, Task, WorldSpec
-from synthagent.reward import score_world
-from synthagent.scripted import Style, play
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
 from synthagent.teacher.domains import load_vocabulary
-from synthagent.world import ToolEvent, World, compile_validators
 
 _PROPOSALS = 20  # a task that is wanted
 

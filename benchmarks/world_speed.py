@@ -28,13 +28,13 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.clock import Batch, calls_per_second
+from synthagent.episodes.scripted import play
+from synthagent.episodes.world import ToolEvent, World, compile_validators
 from synthagent.params import load_params
 from synthagent.records import Task
-from synthagent.scripted import play
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import propose
 from synthagent.teacher.domains import load_vocabulary
-from synthagent.world import ToolEvent, World, compile_validators
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = 200

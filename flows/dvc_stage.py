@@ -24,7 +24,7 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from synthagent.guard import guarded
+from synthagent.ops.guard import guarded
 from synthagent.stage import PROGRESS_LINES, Paths
 
 PROGRESS = "@progress "

@@ -11,7 +11,7 @@ import signal
 import sys
 
 from flows.server import server
-from synthagent.guard import guarded
+from synthagent.ops.guard import guarded
 
 
 def main() -> None:

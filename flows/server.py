@@ -23,7 +23,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from synthagent.guard import guarded
+from synthagent.ops.guard import guarded
 
 START_SECONDS = 120.0
 

@@ -16,7 +16,7 @@ import typer
 
 from synthagent.cli_groups import cache, exporting, importing
 from synthagent.errors import SynthAgentError
-from synthagent.profile import PROFILES
+from synthagent.ops.profile import PROFILES
 
 STAGES = {
     "personas": "Read the personas that seed the tasks.",
@@ -83,7 +83,7 @@ def schema(record: Annotated[str, typer.Argument(help="task, or another record: 
 @app.command(rich_help_panel="Looking at tasks")
 def validate(tasks: Annotated[Path, typer.Argument(help="A Parquet file of tasks.")]) -> None:
     """Run the proofs of every task again; exit 1 if one fails."""
-    from synthagent.validate import validate_file
+    from synthagent.judging.validate import validate_file
 
     failures = 0
     for line in validate_file(tasks):
@@ -97,7 +97,7 @@ def show(
     id: Annotated[str, typer.Argument(help="A task's or a trajectory's id.")],
 ) -> None:
     """Print a task or a trajectory, readable."""
-    from synthagent.show import show_text
+    from synthagent.showing.show import show_text
 
     print(show_text(id))
 
@@ -105,7 +105,7 @@ def show(
 @app.command(rich_help_panel="Looking at tasks")
 def play(task_id: Annotated[str, typer.Argument(help="A task's id.")]) -> None:
     """Be the agent of a task in the terminal."""
-    from synthagent.show import play_in_terminal
+    from synthagent.showing.show import play_in_terminal
 
     play_in_terminal(task_id)
 
@@ -116,8 +116,8 @@ def serve(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Start the vLLM server that a role's base_url and model describe; Ctrl-C stops it."""
+    from synthagent.ops.serve import serve as serve_role
     from synthagent.params import load_params
-    from synthagent.serve import serve as serve_role
 
     serve_role(load_params(params), role)
 
@@ -131,7 +131,7 @@ def serve(
 def profile(
     name: Annotated[str, typer.Argument(help=", ".join(PROFILES))], params: ParamsFile = Path("params.yaml")
 ) -> None:
-    from synthagent.profile import apply_profile
+    from synthagent.ops.profile import apply_profile
 
     changed = apply_profile(name, params)
     print(f"{params}: profile {name}, {len(changed)} values changed; `synthagent doctor` says what it needs")
@@ -140,7 +140,7 @@ def profile(
 @app.command(rich_help_panel="Language models")
 def doctor(params: ParamsFile = Path("params.yaml")) -> None:
     """Say what is installed and what params need, with the remedy for each fault; exit 1 if something is missing."""
-    from synthagent.doctor import diagnose, table
+    from synthagent.ops.doctor import diagnose, table
 
     findings = diagnose(params)
     print(table(findings))
@@ -159,8 +159,8 @@ def judge_report(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Measure the judge: how often it flips, how its score varies, and whether checks, people, others agree with it."""
-    from synthagent.llm.judge_report import Options, table
-    from synthagent.llm.judge_report import judge_report as report
+    from synthagent.judging.judge_report import Options, table
+    from synthagent.judging.judge_report import judge_report as report
     from synthagent.params import load_params
 
     options = Options(repeats, sample, second_model, second_base_url, second_api_key_env, labels, out)

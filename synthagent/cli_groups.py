@@ -34,7 +34,7 @@ def agenticqwen(
     without a model; the policy becomes constraints, the background facts. An item that cannot be used costs a line;
     exit code 1 only if none can. Next: `synthagent validate TASKS.parquet`, or copy it to data/tasks.parquet.
     """
-    from synthagent.importers import import_agenticqwen
+    from synthagent.exchange.importers import import_agenticqwen
 
     for line in import_agenticqwen(file, out, split):
         print(line)
@@ -51,7 +51,7 @@ def messages(
 
     Example: `synthagent export messages good.jsonl --source rollouts --min-reward 0.5`. Faulty episodes are left out.
     """
-    from synthagent.export.messages import export_messages
+    from synthagent.exchange.messages import export_messages
 
     print(export_messages(file, source, min_reward, data))
 
@@ -65,7 +65,7 @@ def verl(
 
     The README.md in it says what the reward function finds where.
     """
-    from synthagent.export.verl import export_verl
+    from synthagent.exchange.verl import export_verl
 
     print(export_verl(folder, data))
 
@@ -79,7 +79,7 @@ def hf(
 
     Tables: tasks, rubrics, demos, rollouts, rewards; those that are there.
     """
-    from synthagent.export.hf import export_hf
+    from synthagent.exchange.hf import export_hf
 
     print(export_hf(folder, data))
 
@@ -96,7 +96,7 @@ cache = typer.Typer(
 @cache.command("export")
 def cache_export(file: Annotated[Path, typer.Argument(help="The file to write, such as responses.jsonl.gz.")]) -> None:
     """Write everything in the store to one file: the same content gives the same bytes."""
-    from synthagent.llm.exchange import export_store
+    from synthagent.llm.cache import export_store
 
     print(f"{file}: {export_store(file):,} entries written")
 
@@ -104,7 +104,7 @@ def cache_export(file: Annotated[Path, typer.Argument(help="The file to write, s
 @cache.command("import")
 def cache_import(file: Annotated[Path, typer.Argument(help="A file that `cache export` wrote.")]) -> None:
     """Add a file's entries to the store, all or none; what is in the store stays as it is."""
-    from synthagent.llm.exchange import import_store
+    from synthagent.llm.cache import import_store
 
     done = import_store(file)
     print(f"{file}: {done.new:,} entries were new")
@@ -118,7 +118,7 @@ def cache_import(file: Annotated[Path, typer.Argument(help="A file that `cache e
 @cache.command("info")
 def cache_info() -> None:
     """Count what is in the store, by role and model, with the tokens it took."""
-    from synthagent.llm.exchange import info
+    from synthagent.llm.cache import info
 
     for line in info():
         print(line)

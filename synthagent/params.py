@@ -10,11 +10,11 @@ from pydantic import Field, ValidationError, field_validator
 
 from synthagent.errors import MissingBackendError, ParamsError
 from synthagent.records import Record
-from synthagent.reward import Formula
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Formula = Literal["product", "paper"]
 
 
 class PersonasParams(Record):

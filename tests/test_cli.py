@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, assert_one_message, files_under, synthagent, write_params
+from helpers.projects import ROOT, assert_one_message, files_under, synthagent, write_params
 
 from synthagent.cli import STAGES
 from synthagent.records import Task

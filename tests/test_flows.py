@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 import yaml
-from conftest import ROOT
+from helpers.projects import ROOT
 
 from synthagent.cli import STAGES
 
@@ -315,7 +315,7 @@ def test_without_a_server_a_flow_starts_one_that_ends_with_it(module_project: Pr
 def test_leaving_a_guarded_command_ends_its_children_too() -> None:
     script = "sleep 1000 & echo $!; sleep 1000"
     code = (
-        "import os\nfrom subprocess import PIPE\nfrom synthagent.guard import guarded\n"
+        "import os\nfrom subprocess import PIPE\nfrom synthagent.ops.guard import guarded\n"
         f"with guarded(['sh', '-c', {script!r}], os.environ, PIPE) as process:\n"
         "    print(int(process.stdout.readline()))\n"
     )

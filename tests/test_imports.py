@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from helpers.projects import ROOT
 
 PACKAGE = ROOT / "synthagent"
 FOLDERS = ("synthagent", "flows", "benchmarks", "tests", "notebooks")
@@ -75,8 +75,8 @@ def modules_loaded_by(code: str) -> set[str]:
     [
         "import synthagent.cli",
         "import synthagent.stages.tasks, synthagent.stages.rubrics, synthagent.stages.personas",
-        "import synthagent.validate, synthagent.show",
-        "import synthagent.serve, synthagent.profile, synthagent.doctor",
+        "import synthagent.judging.validate, synthagent.showing.show",
+        "import synthagent.ops.serve, synthagent.ops.profile, synthagent.ops.doctor",
     ],
 )
 def test_the_command_line_and_the_data_stages_load_nothing_heavy(code: str) -> None:

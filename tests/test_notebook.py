@@ -7,9 +7,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, files_under
+from helpers.projects import ROOT, files_under
+from helpers.run import build_dataset
 from nbclient import NotebookClient
-from test_report import build_dataset
 
 NOTEBOOK = ROOT / "notebooks" / "inspect.ipynb"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, default_params, write_params
+from helpers.projects import ROOT, default_params, write_params
 from pydantic import ValidationError
 
 from synthagent.errors import MissingBackendError, ParamsError

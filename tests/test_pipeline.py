@@ -22,7 +22,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import ROOT, assert_one_message, files_under, write_params
+from helpers.projects import ROOT, assert_one_message, files_under, write_params
 
 from synthagent.cli import STAGES
 from synthagent.records import Reward

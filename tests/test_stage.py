@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import assert_one_message, files_under, synthagent, write_params
+from helpers.projects import assert_one_message, files_under, synthagent, write_params
 
 from synthagent.errors import LockedError, StoreError
 from synthagent.stage import PROGRESS_LINES, Paths, progress, running

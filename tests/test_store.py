@@ -14,14 +14,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import accepted_tasks, fresh_world, rubric_of
+from helpers.tasks import accepted_tasks, rubric_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthagent.episodes.scripted import play
+from synthagent.episodes.world import fresh_world
 from synthagent.errors import StoreError
+from synthagent.judging.reward import verdicts_by_check
 from synthagent.records import Evaluation, Persona, Record, Rejected, Reward, Rubric, Task, Trajectory
-from synthagent.reward import verdicts_by_check
-from synthagent.scripted import play
 from synthagent.store import (
     arrow_schema,
     directory_written_atomically,

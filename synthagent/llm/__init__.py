@@ -1,1 +1,1 @@
-"""Roles played by language models: one client, a store of what they answered, prompts as files."""
+"""The client of language models: one for all roles, a store of what they answered, prompts as files."""

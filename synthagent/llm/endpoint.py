@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from synthagent.errors import BadReplyError, EndpointError, ParamsError
 from synthagent.llm.store import Reply
-from synthagent.llm.text import MOST_CHARACTERS, clean, clean_value
 from synthagent.params import LlmParams, Role
+from synthagent.text import MOST_CHARACTERS, clean, clean_value
 
 _MALFORMED_RETRIES = 2
 _FAILURES_IN_A_ROW = 5

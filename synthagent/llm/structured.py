@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from synthagent.errors import BadReplyError
 from synthagent.llm.store import Reply
-from synthagent.llm.text import clean_value
+from synthagent.text import clean_value
 
 T = TypeVar("T", bound=BaseModel)
 _LONGEST_FAULT = 300

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synthagent.llm.cast import Cast, SyncCast, is_live
+from synthagent.episodes.cast import Cast, SyncCast, is_live
+from synthagent.episodes.endpoint import run_episode
+from synthagent.episodes.mapping import Mappings
+from synthagent.episodes.scripted import BASELINES
+from synthagent.episodes.world import fresh_world
 from synthagent.llm.client import Llm
-from synthagent.llm.mapping import Mappings
 from synthagent.llm.ordered import ordered
-from synthagent.llm.policy import run_episode
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
 from synthagent.records import Evaluation, MappingEntry, Reward, Rubric, Task, Trajectory
-from synthagent.scripted import BASELINES
+from synthagent.showing.statistics import plot_table, printed_tables, summarise
 from synthagent.stage import Paths, progress, running, say
 from synthagent.stages.rewards import score_all
-from synthagent.statistics import plot_table, printed_tables, summarise
 from synthagent.store import read_records, write_records, write_text
-from synthagent.world import fresh_world
 
 BENCHMARK = "synthagent"
 SPLITS = ("heldout", "unseen_domain")

@@ -56,7 +56,7 @@ def check_params(params: Params) -> None:
 
 def models_of(params: Params, tasks: Iterable[Task], rubrics: Iterable[Rubric]) -> Models | None:
     """What the models that take part in the training need to know; None where code answers and judges everything."""
-    from synthagent.llm.cast import is_live
+    from synthagent.episodes.cast import is_live
     from synthagent.student.live import Models
 
     judged = params.roles.judge.backend == "openai" and any(undecided(rubric) for rubric in rubrics)

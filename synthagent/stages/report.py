@@ -15,15 +15,15 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from synthagent import pictures
+from synthagent.judging.proofs import PROOFS
 from synthagent.params import Params
-from synthagent.proofs import PROOFS
 from synthagent.records import Criterion, Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory, Verdict
-from synthagent.show import visible
+from synthagent.showing import pictures
+from synthagent.showing.statistics import Cell, Difference, summarise
 from synthagent.stage import Paths, running, say
 from synthagent.stages.grpo import middling
-from synthagent.statistics import Cell, Difference, summarise
 from synthagent.store import read_keys, read_records, write_text
+from synthagent.text import visible
 
 _LONGEST = 8  # turns of an episode that is shown
 _EDGE = 5  # steps at each end of the learning curve that are averaged

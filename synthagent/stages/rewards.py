@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from synthagent.episode import Episode, replay
+from synthagent.episodes.episode import Episode, replay
+from synthagent.episodes.world import fresh_world
 from synthagent.errors import StoreError
+from synthagent.judging.reward import score, verdicts_by_check
 from synthagent.llm.usage import Usage
 from synthagent.params import Params, RewardParams
 from synthagent.records import Criterion, Reward, Rubric, Task, Trajectory, Verdict
-from synthagent.reward import score, verdicts_by_check
 from synthagent.stage import Paths, progress, running, say
 from synthagent.store import read_records, write_records
-from synthagent.world import fresh_world
 
 if TYPE_CHECKING:
     from synthagent.llm.client import Llm
@@ -75,7 +75,7 @@ async def scored(
     verdicts = verdicts_by_check(rubric, episode.world)
     void, left = 0, undecided(rubric)
     if left and llm is not None and "judge" in llm.roles:
-        from synthagent.llm.judge import judge
+        from synthagent.judging.judge import judge
 
         judged = await judge(episode.messages, task, left, llm)
         void, verdicts = judged.void, _in_order(rubric, (*verdicts, *judged.verdicts))

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from synthagent.episodes.cast import Cast, SyncCast, is_live
+from synthagent.episodes.endpoint import run_episode
+from synthagent.episodes.mapping import HitCounter, Mappings, entries_in
 from synthagent.errors import StoreError, SynthAgentError
-from synthagent.llm.cast import Cast, SyncCast, is_live
 from synthagent.llm.client import Llm
-from synthagent.llm.mapping import HitCounter, Mappings, entries_in
 from synthagent.llm.ordered import ordered
-from synthagent.llm.policy import run_episode
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task, Trajectory
 from synthagent.stage import Paths, progress, running, say

@@ -3,7 +3,7 @@
 A demonstration of the embedded teacher follows the reference with seeded imperfections, for variety. A rubric keeps its
 task's constraints, sub-goals and required interactions; a task whose demonstrations leave most of the workflow
 unexecuted gets none. With `roles.teacher.backend: openai` a language model demonstrates in the live world, and the
-rubrics of simulated tasks are extracted from what it did (`synthagent.llm.demonstrate`).
+rubrics of simulated tasks are extracted from what it did (`synthagent.teacher.llm.demonstrate`).
 
 Launch: `synthagent rubrics` or `dvc repro rubrics`.
 """
@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from synthagent.criteria import extract
+from synthagent.episodes.scripted import Style, play
+from synthagent.episodes.world import World, compile_validators
 from synthagent.errors import MissingBackendError
+from synthagent.judging.criteria import extract
+from synthagent.judging.reward import verdicts_by_check
 from synthagent.params import Params, RubricsParams
 from synthagent.records import Rejected, Rubric, Task, Trajectory
-from synthagent.reward import verdicts_by_check
-from synthagent.scripted import Style, play
 from synthagent.stage import Paths, progress, running, say
 from synthagent.store import read_records, write_records
-from synthagent.world import World, compile_validators
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,11 @@ def _demonstrated_live(
     tasks: Sequence[Task], params: Params, metrics: dict[str, Any]
 ) -> Iterator[Demonstrated | Rejected]:
     """As `demonstrate`, by a language model; the demonstrations of held-out tasks serve their rubrics only."""
-    from synthagent.llm.cast import Cast
+    from synthagent.episodes.cast import Cast
+    from synthagent.episodes.mapping import HitCounter, Mappings
     from synthagent.llm.client import Llm
-    from synthagent.llm.demonstrate import LiveDemos, demonstrate_live
-    from synthagent.llm.mapping import HitCounter, Mappings
     from synthagent.llm.ordered import ordered
+    from synthagent.teacher.llm.demonstrate import LiveDemos, demonstrate_live
 
     llm = Llm(params)
     mappings = Mappings(params.episode.mapping)

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from synthagent.judging.proofs import PROOFS, Uniqueness, prove
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params, TasksParams
-from synthagent.proofs import PROOFS, Uniqueness, prove
 from synthagent.records import Persona, Rejected, Split, Task
 from synthagent.stage import Paths, progress, running, say
 from synthagent.store import read_records, write_records

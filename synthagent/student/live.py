@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from synthagent.episode import Episode
-from synthagent.llm.cast import Cast, SyncCast
+from synthagent.episodes.cast import Cast, SyncCast
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.mapping import Mappings
+from synthagent.judging.reward import Score, score_world
 from synthagent.llm.client import Llm
-from synthagent.llm.mapping import Mappings
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Reward, Rubric
-from synthagent.reward import Score, score_world
 from synthagent.stages.rewards import score_trajectory
 from synthagent.student.sampler import AnswerAll
 

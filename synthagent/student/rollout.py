@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import torch
 
-from synthagent.episode import Episode
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.world import fresh_world
 from synthagent.params import EpisodeParams
 from synthagent.records import Task, Trajectory
 from synthagent.stage import progress
 from synthagent.student.model import Student
 from synthagent.student.processes import spread
 from synthagent.student.sampler import AnswerAll, run_episodes
-from synthagent.world import fresh_world
 
 _SIZE = 64
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from synthagent.episode import Answered, Asked, Episode, Message, opening, parse_turn
+from synthagent.episodes.episode import Answered, Asked, Episode, Message, opening, parse_turn
 from synthagent.errors import BadReplyError
 from synthagent.params import EpisodeParams
 from synthagent.records import Task

@@ -19,10 +19,11 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from synthagent.episode import Episode
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.world import fresh_world
+from synthagent.judging.reward import Score
 from synthagent.params import Params, SftParams
 from synthagent.records import Rubric, Task
-from synthagent.reward import Score
 from synthagent.stage import progress
 from synthagent.store import write_text
 from synthagent.student.checkpoint import LOG
@@ -31,7 +32,6 @@ from synthagent.student.model import Student, load_student, save_student
 from synthagent.student.optimizer import MuonAdamW
 from synthagent.student.processes import is_first
 from synthagent.student.sampler import run_episodes
-from synthagent.world import fresh_world
 
 _IGNORED = -100
 # Common to both: whatever device there is, nothing reported or saved on the side.

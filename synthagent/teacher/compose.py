@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from synthagent.episodes.user import CONFIRM
 from synthagent.records import (
     Answer,
     Ask,
@@ -24,10 +25,9 @@ from synthagent.records import (
 )
 from synthagent.teacher.domains import Domain
 from synthagent.teacher.plan import RULES, Plan, make_plan
-from synthagent.teacher.policy import Line, Rule
+from synthagent.teacher.rules import Line, Rule
 from synthagent.teacher.tools import DAYS, ToolSmith, ToolSpec, choose_words
 from synthagent.teacher.wording import Request, request_text
-from synthagent.user import CONFIRM
 
 PRICES = tuple(range(10, 100, 10))
 IDS = tuple(f"{letter}{number}" for letter in "BCDFGHJKLMNPQRSTVWXZ" for number in range(10, 60))

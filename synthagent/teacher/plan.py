@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from synthagent.teacher.policy import Rule
-from synthagent.user import CONFIRM
+from synthagent.episodes.user import CONFIRM
+from synthagent.teacher.rules import Rule
 
 Goal = Literal["act", "set", "new"]
 Feature = Literal["decoy", "rules", "chain", "refuse", "value", "long"]

@@ -12,10 +12,10 @@ from typing import Any, Literal, get_args
 
 import jsonschema_rs
 
-from synthagent.checks import contains_phrase, words_of
+from synthagent.episodes.user import CONFIRM
 from synthagent.records import Called, Condition, Fact, Never, Told
 from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, Known, Output, Tool, ToolCheck, Toolset
-from synthagent.user import CONFIRM
+from synthagent.text import contains_phrase, words_of
 
 Reason = Literal[
     "bad_tools", "too_few_tools", "constraint_tool", "bad_facts", "placeholder", "names_tool", "names_workflow",

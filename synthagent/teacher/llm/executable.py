@@ -1,7 +1,7 @@
 """Makes a task's world executable: the model's flat `WorldForm` -> tables, effects, reference -> proved by running it.
 
 The form is data and stays data: it is checked against the tools, put into records and interpreted by
-`synthagent.world`. Whatever is wrong with it is a reason for the task to stay simulated, never a crash.
+`synthagent.episodes.world`. Whatever is wrong with it is a reason for the task to stay simulated, never a crash.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from synthagent.checks import words_of
-from synthagent.proofs import PROOFS, prove
+from synthagent.episodes.scripted import solve
+from synthagent.episodes.user import CONFIRM
+from synthagent.episodes.world import fresh_world
+from synthagent.judging.proofs import PROOFS, prove
 from synthagent.records import (
     Answer,
     Ask,
@@ -24,7 +26,6 @@ from synthagent.records import (
     Task,
     WorldSpec,
 )
-from synthagent.scripted import solve
 from synthagent.teacher.llm.checks import RefusedError
 from synthagent.teacher.llm.shapes import (
     AnswerForm,
@@ -36,8 +37,7 @@ from synthagent.teacher.llm.shapes import (
     TableForm,
     WorldForm,
 )
-from synthagent.user import CONFIRM
-from synthagent.world import fresh_world
+from synthagent.text import words_of
 
 
 def executable(task: Task, form: WorldForm) -> Task:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from synthagent.errors import BadReplyError
+from synthagent.judging.proofs import leaked
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import fenced, render
 from synthagent.params import Params
-from synthagent.proofs import leaked
 from synthagent.records import Constraint, Fact, Never, Persona, Record, Rejected, Task, WorldSpec
 from synthagent.teacher.llm.checks import (
     RefusedError,

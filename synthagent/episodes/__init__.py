@@ -1,0 +1,1 @@
+"""Episodes: worlds that answer, users who know, policies that act, and the record of what happened."""

@@ -1,0 +1,45 @@
+"""The embedded user: answers from the facts only, one sentence, only what was asked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from synthagent.records import Fact
+from synthagent.text import contains_phrase, words_of
+
+CONFIRM = "confirm"
+DOES_NOT_KNOW = "I don't know that."
+
+# Words by which people ask for the same thing; a slot `loan_id` is also meant by "the loan code".
+_SYNONYMS: tuple[frozenset[str], ...] = (
+    frozenset({"id", "code", "ref", "reference", "number"}),
+    frozenset({"day", "date", "when"}),
+    frozenset({CONFIRM, "sure", "proceed"}),
+)
+
+
+def reply(facts: Sequence[Fact], question: str) -> str:
+    """The user's reply to `question`: the phrases of the facts asked for, as one sentence."""
+    asked = [fact.phrase for fact in facts if asks_for(question, fact.slot)]
+    if not asked:
+        return DOES_NOT_KNOW
+    sentence = ", and ".join(asked)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def told(facts: Sequence[Fact], said: str) -> Mapping[str, str]:
+    """The facts (slot -> value) that a reply gives away, whoever wrote it."""
+    return {fact.slot: fact.value for fact in facts if contains_phrase(said, fact.value)}
+
+
+def asks_for(question: str, slot: str) -> bool:
+    """Whether a question names a slot, or all of its parts, by whatever synonym."""
+    words = frozenset(words_of(question))
+    if slot in words:
+        return True
+    parts = slot.split("_")
+    return all(part in words or words & _synonyms_of(part) for part in parts)
+
+
+def _synonyms_of(word: str) -> frozenset[str]:
+    return next((group for group in _SYNONYMS if word in group), frozenset())

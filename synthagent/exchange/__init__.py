@@ -1,0 +1,1 @@
+"""Datasets of others, read; datasets of ours, written in formats of others."""

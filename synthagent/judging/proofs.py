@@ -1,0 +1,119 @@
+"""Proves a task by running it: solvable, needs_user, constraint_live, no_leak. `unique` is proved against the set.
+
+solvable         the reference solution earns 1.0
+needs_user       the same solution without asking earns at most 0.6
+constraint_live  a reckless run breaks the constraint and earns 0
+no_leak          no fact's value stands in the instruction or in a tool schema
+unique           no accepted task is nearly the same
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from rensa import RMinHash, RMinHashLSH
+
+from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, Style, play
+from synthagent.episodes.world import World, compile_validators
+from synthagent.judging.criteria import Extracted, extract
+from synthagent.judging.reward import Score, score_world
+from synthagent.records import Rubric, Task
+from synthagent.text import contains_phrase, words_of
+
+MOST_WITHOUT_USER = 0.6
+PROOFS = ("solvable", "needs_user", "constraint_live", "no_leak", "unique")
+_PERMUTATIONS, _BANDS, _NEARLY = 64, 8, 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """The outcome of each proof that running the task can give, and the figure or text behind it."""
+
+    holds: dict[str, bool]
+    detail: dict[str, str]
+    extracted: Extracted
+
+
+def prove(task: Task) -> Proved:
+    """Run the expert, a never-asking and a reckless policy through the task."""
+    validators = compile_validators(task.tools)
+
+    def fresh() -> World:
+        return World(task.world, validators)
+
+    expert = fresh()
+    extracted = extract(task, expert)
+    rubric = Rubric(task_id=task.id, criteria=extracted.criteria, coverage=1.0)
+    solved = score_world(rubric, expert).reward
+    unasked = _earned(task, rubric, fresh, NEVER_ASKS)
+    careless = _earned(task, rubric, fresh, RECKLESS)
+    leaks = leaked(task)
+    return Proved(
+        holds={
+            "solvable": solved == 1.0,
+            "needs_user": unasked.reward <= MOST_WITHOUT_USER,
+            "constraint_live": careless.gate == 0.0 and careless.reward == 0.0,
+            "no_leak": not leaks,
+        },
+        detail={
+            "solvable": f"the reference earns {solved:.3f}",
+            "needs_user": f"without asking it earns {unasked.reward:.3f}",
+            "constraint_live": f"a reckless run earns {careless.reward:.3f} with gate {careless.gate:.0f}",
+            "no_leak": f"values in plain sight: {', '.join(leaks)}",
+        },
+        extracted=extracted,
+    )
+
+
+def leaked(task: Task) -> list[str]:
+    """The slots whose value can be read off the instruction or a tool schema."""
+    public = " | ".join([task.instruction, *_texts(task.tools)])
+    return [fact.slot for fact in task.facts if contains_phrase(public, fact.value)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value, keys among them."""
+    match value:
+        case dict():
+            yield from (text for item in value.items() for text in _texts(item))
+        case list() | tuple():
+            yield from (text for item in value for text in _texts(item))
+        case _:
+            yield str(value)
+
+
+class Uniqueness:
+    """An index of accepted tasks by MinHash; finds near-duplicates in time that does not grow with the set."""
+
+    def __init__(self) -> None:
+        self._lsh = RMinHashLSH(threshold=_NEARLY, num_perm=_PERMUTATIONS, num_bands=_BANDS)
+        self._sketches: list[RMinHash] = []
+        self._ids: list[str] = []
+
+    def twin_of(self, task: Task) -> str | None:
+        """The id of an accepted task that is nearly the same; if there is none, the task enters the index."""
+        sketch = RMinHash(num_perm=_PERMUTATIONS, seed=0)
+        sketch.update(sorted(_shingles(task)))
+        for number in sorted(self._lsh.query(sketch)):
+            if sketch.jaccard(self._sketches[number]) >= _NEARLY:
+                twin: str = self._ids[number]
+                return twin
+        self._lsh.insert(len(self._ids), sketch)
+        self._sketches.append(sketch)
+        self._ids.append(task.id)
+        return None
+
+
+def _shingles(task: Task) -> set[str]:
+    names = [tool["function"]["name"] for tool in task.tools]
+    lines = [task.instruction, *names, *(c.text for c in task.constraints), *(f.phrase for f in task.facts)]
+    words = [words_of(line) for line in lines]
+    pairs = {f"{a} {b}" for line in words for a, b in pairwise(line)}
+    return pairs | {word for line in words for word in line}
+
+
+def _earned(task: Task, rubric: Rubric, fresh: Callable[[], World], style: Style) -> Score:
+    return score_world(rubric, play(task, fresh(), style).world)

@@ -1,0 +1,90 @@
+"""The reward: verdicts -> gate, N, I and R. Pure. Paper section 3.4; the default formula is ours, see `Formula`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from synthagent.episodes.world import AnswerEvent, World
+from synthagent.judging.checks import decide
+from synthagent.params import Formula
+from synthagent.records import Criterion, Rubric, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What an episode earned. All values lie in [0, 1]."""
+
+    gate: float
+    subgoals: float
+    interactions: float
+    reward: float
+    reward_paper: float
+
+    @property
+    def perfect(self) -> bool:
+        return self.reward > 1 - 1e-9
+
+
+def verdicts_by_check(rubric: Rubric, world: World) -> tuple[Verdict, ...]:
+    """One verdict for every criterion that has a check."""
+    found = ((c.id, decide(c.check, world)) for c in rubric.criteria if c.check is not None)
+    return tuple(Verdict(criterion=name, passed=f.holds, by="check", evidence=f.evidence) for name, f in found)
+
+
+def score(
+    criteria: Sequence[Criterion],
+    verdicts: Sequence[Verdict],
+    *,
+    answered: bool,
+    formula: Formula = "product",
+    require_answer: bool = True,
+) -> Score:
+    """Combine verdicts into rewards.
+
+    gate = 0 if a constraint is violated, else 1; N = share of sub-goals met; I = share of required interactions met.
+    `product`: gate * N * (1 + I) / 2; `paper`: gate * mean(N, I). Without required interactions both are gate * N.
+    An episode without an answer earns 0 if `require_answer`.
+
+    Raises:
+        ValueError: a criterion has no verdict: a score is never made up.
+    """
+    passed = {verdict.criterion: verdict.passed for verdict in verdicts}
+    missing = [c.id for c in criteria if c.id not in passed]
+    if missing:
+        raise ValueError(f"no verdict on {', '.join(missing)}")
+    share = {
+        kind: _share([passed[c.id] for c in criteria if c.kind == kind])
+        for kind in ("constraint", "subgoal", "interaction")
+    }
+    gate = 1.0 if share["constraint"] in (None, 1.0) else 0.0
+    subgoals = 0.0 if share["subgoal"] is None else share["subgoal"]
+    interactions = share["interaction"]
+    live = gate if answered or not require_answer else 0.0
+    if interactions is None:
+        product = paper = live * subgoals
+    else:
+        product = live * subgoals * (1 + interactions) / 2
+        paper = live * (subgoals + interactions) / 2
+    return Score(
+        gate=gate,
+        subgoals=subgoals,
+        interactions=1.0 if interactions is None else interactions,
+        reward=product if formula == "product" else paper,
+        reward_paper=paper,
+    )
+
+
+def score_world(rubric: Rubric, world: World, formula: Formula = "product", require_answer: bool = True) -> Score:
+    """Score a finished episode whose whole rubric is decidable by checks."""
+    return score(
+        rubric.criteria,
+        verdicts_by_check(rubric, world),
+        answered=any(isinstance(event, AnswerEvent) for event in world.events),
+        formula=formula,
+        require_answer=require_answer,
+    )
+
+
+def _share(passed: list[bool]) -> float | None:
+    return sum(passed) / len(passed) if passed else None

@@ -1,0 +1,1 @@
+"""Running it: vLLM servers, processes that end with their parent, ready-made params, what is missing."""

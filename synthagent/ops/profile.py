@@ -1,0 +1,115 @@
+"""`synthagent profile NAME`: ready-made params, `profiles/NAME.yaml` laid over `params.yaml`, whose comments stay.
+
+A profile names whole values, `section.key`: a role that it sets is replaced, not merged. All but `embedded`, which sets
+everything, set the same keys, so that it does not matter which profile was there before.
+
+Launch: `synthagent profile vllm-cpu`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from synthagent.errors import ParamsError
+
+PROFILES = {
+    "embedded": "the defaults: every role is code or the student, no server, no key; resets all of params.yaml",
+    "vllm-cpu": "every role is SmolLM2-135M on this CPU (`make vllm-cpu`); the whole chain on a handful of poor tasks",
+    "one-gpu": "teacher, user, tools and judge are one Qwen3-30B-A3B on a GPU of 80 GB (`make vllm-gpu`)",
+    "paper": "the paper's figures: a 235B teacher, 30B simulator and judge, 15,096 tasks, 16 rollouts a task",
+}
+
+
+def apply_profile(name: str, path: Path = Path("params.yaml")) -> list[str]:
+    """Lay a profile over a params file, which is replaced whole or not at all; return the keys that changed.
+
+    Raises:
+        ParamsError: no such profile; or the result would not be valid, since the file has a fault elsewhere.
+        StoreError: the file cannot be written.
+    """
+    from synthagent.params import load_params
+    from synthagent.store import write_text
+
+    if name not in PROFILES:
+        raise ParamsError(f"profile: no profile {name!r}; there are {', '.join(PROFILES)}")
+    path = path.resolve()  # of a link, the file that it leads to
+    text, changed = _overlaid(name, path)
+    with TemporaryDirectory() as room:
+        draft = Path(room) / path.name
+        draft.write_text(text, encoding="utf-8")
+        try:
+            load_params(draft)
+        except ParamsError as error:
+            raise ParamsError(f"{str(error).replace(str(draft), str(path))}; {path.name} is unchanged") from None
+    write_text(path, text)
+    return changed
+
+
+def _overlaid(name: str, path: Path) -> tuple[str, list[str]]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.representer import RoundTripRepresenter
+
+    class Representer(RoundTripRepresenter):
+        """Writes null as `null`, as the file does, and not as nothing."""
+
+    Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml = YAML()
+    yaml.Representer = Representer
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{path}: {error.strerror}; run from the project's root, where params.yaml is") from None
+    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise ParamsError(f"{path}: the file: a mapping of sections is wanted; `git checkout {path.name}` restores it")
+    profile = YAML(typ="safe").load(
+        resources.files("synthagent.ops").joinpath(f"profiles/{name}.yaml").read_text("utf-8")
+    )
+    changed = _lay(document, profile)
+    out = io.StringIO()
+    yaml.dump(document, out)
+    return out.getvalue(), changed
+
+
+def _lay(document: dict[str, Any], profile: Mapping[str, Any]) -> list[str]:
+    """Put a profile's values in; one that is there already is left as it is written."""
+    changed = []
+    for section, value in profile.items():
+        there = document.get(section)
+        if not isinstance(value, dict) or not isinstance(there, dict):
+            if there != value:
+                document[section] = value
+                changed.append(section)
+            continue
+        for key, item in value.items():
+            if key not in there or there[key] != item:
+                there[key] = _on_one_line(item)
+                changed.append(f"{section}.{key}")
+    return changed
+
+
+def _quoted(value: Any) -> Any:
+    """A text with a colon in quotes: the YAML reader of DVC refuses `{url: http://host:80}`."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    return DoubleQuotedScalarString(value) if isinstance(value, str) and ":" in value else value
+
+
+def _on_one_line(item: Any) -> Any:
+    """A role as `{a: b}`: in a block, the comment after it would belong to its last value, and go with it."""
+    from ruamel.yaml.comments import CommentedMap
+
+    if isinstance(item, dict):
+        item = CommentedMap({key: _quoted(value) for key, value in item.items()})
+        item.fa.set_flow_style()
+    return item

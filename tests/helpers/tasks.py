@@ -1,0 +1,32 @@
+"""Tasks that the embedded teacher makes, by level, and their rubrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from helpers.projects import default_params
+from synthagent.episodes.world import fresh_world
+from synthagent.judging.criteria import extract
+from synthagent.records import Rubric, Task
+from synthagent.stages.personas import built_in
+from synthagent.stages.tasks import judge_proposals, propose
+from synthagent.teacher.domains import load_vocabulary
+
+
+@lru_cache
+def accepted_tasks(count: int = 300) -> tuple[Task, ...]:
+    """What the teacher's first `count` proposals come to."""
+    personas, vocabulary, params = tuple(built_in()), load_vocabulary(), default_params().tasks
+    proposals = (propose(number, personas, vocabulary, params, seed=7) for number in range(count))
+    return tuple(row for row in judge_proposals(proposals) if isinstance(row, Task))
+
+
+def task_of_level(level: int, where: Callable[[Task], bool] = lambda task: True) -> Task:
+    """The first accepted task of a level that has the property asked for."""
+    return next(task for task in accepted_tasks() if task.difficulty == level and where(task))
+
+
+def rubric_of(task: Task) -> Rubric:
+    """The rubric that the reference's path gives."""
+    return Rubric(task_id=task.id, criteria=extract(task, fresh_world(task)).criteria, coverage=1.0)

@@ -1,0 +1,145 @@
+"""Each proof holds for a sound task and fails for one that is broken in just that way."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from helpers.tasks import accepted_tasks, task_of_level
+
+from synthagent.judging.criteria import Extracted
+from synthagent.judging.proofs import PROOFS, Uniqueness, leaked, prove
+from synthagent.records import Answer, Ask, Call, Fact, Guard, Never, Task
+
+
+def is_allowed_look_first(task: Task) -> bool:
+    """A task in which the expert looks, is permitted to act, acts and reports."""
+    return task.workflow[-1].startswith("Report") and any(isinstance(s, Call) and s.precaution for s in task.reference)
+
+
+SOUND = task_of_level(1, is_allowed_look_first)
+
+
+def broken(task: Task = SOUND, **changes: Any) -> Task:
+    return task.model_copy(update=changes)
+
+
+def failures(task: Task) -> set[str]:
+    return {name for name, holds in prove(task).holds.items() if not holds}
+
+
+def test_a_sound_task_holds_every_proof_that_running_it_can_give() -> None:
+    proved = prove(SOUND)
+    assert failures(SOUND) == set()
+    assert set(proved.holds) == set(PROOFS) - {"unique"}
+    assert set(proved.detail) == set(proved.holds)
+    assert isinstance(proved.extracted, Extracted)
+
+
+def test_a_reference_that_breaks_its_own_policy_does_not_solve() -> None:
+    careless = tuple(s for s in SOUND.reference if not (isinstance(s, Guard) or (isinstance(s, Call) and s.precaution)))
+    proved = prove(broken(reference=careless))
+    assert not proved.holds["solvable"]
+    assert proved.detail["solvable"] == "the reference earns 0.000"
+
+
+def test_a_reference_that_never_answers_does_not_solve() -> None:
+    assert "solvable" in failures(broken(reference=SOUND.reference[:-1]))
+
+
+def test_a_task_of_no_steps_is_not_solvable() -> None:
+    assert "solvable" in failures(broken(reference=()))
+
+
+def test_an_answer_that_names_a_value_unknown_to_the_expert_is_a_broken_task() -> None:
+    *steps, last = SOUND.reference
+    assert isinstance(last, Answer)
+    with pytest.raises(KeyError):
+        prove(broken(reference=(*steps, last.model_copy(update={"values": ("never_learnt",)}))))
+
+
+def test_a_task_that_can_be_solved_without_asking_does_not_need_its_user() -> None:
+    known = {fact.slot: fact.value for fact in SOUND.facts}
+    steps = []
+    for step in SOUND.reference:
+        if isinstance(step, Ask):
+            continue
+        steps.append(step.model_copy(update={"guess": known}) if isinstance(step, Call) else step)
+    proved = prove(broken(reference=tuple(steps)))
+    assert proved.holds["solvable"]
+    assert not proved.holds["needs_user"]
+    assert proved.detail["needs_user"] == "without asking it earns 1.000"
+
+
+def test_a_constraint_on_a_tool_that_nobody_is_tempted_to_call_is_not_live() -> None:
+    rules = {name: Never(tool=SOUND.distractors[0], seen=rule.seen) for name, rule in SOUND.world.rules.items()}
+    assert failures(broken(world=SOUND.world.model_copy(update={"rules": rules}))) == {"constraint_live"}
+
+
+def test_a_task_without_constraints_has_no_live_one() -> None:
+    assert failures(broken(constraints=())) == {"constraint_live"}
+
+
+@pytest.mark.parametrize("form", ["It is {value}.", "{value}", "({value})", "my {lower}, please"])
+def test_a_value_in_the_instruction_is_a_leak(form: str) -> None:
+    fact = SOUND.facts[0]
+    said = form.format(value=fact.value, lower=fact.value.lower())
+    task = broken(instruction=f"{SOUND.instruction} {said}")
+    assert failures(task) == {"no_leak"}
+    assert leaked(task) == [fact.slot]
+    assert fact.slot in prove(task).detail["no_leak"]
+
+
+def test_a_value_in_a_tools_schema_is_a_leak() -> None:
+    fact = SOUND.facts[0]
+    tools = json.loads(json.dumps(SOUND.tools))
+    tools[-1]["function"]["parameters"]["properties"]["x"] = {"enum": ["Q99", fact.value]}
+    assert failures(broken(tools=tuple(tools))) == {"no_leak"}
+
+
+def test_a_value_at_the_start_of_a_line_of_a_description_is_a_leak() -> None:
+    tools = ({"function": {"description": f"For example\n{SOUND.facts[0].value}"}},)
+    assert leaked(broken(tools=tools)) == [SOUND.facts[0].slot]
+
+
+@pytest.mark.parametrize("value", ["Zoë", "北京", "Ångström 7"])
+def test_a_value_of_any_script_can_leak(value: str) -> None:
+    facts = (Fact(slot="where", value=value, phrase=f"it is {value}"),)
+    assert leaked(broken(facts=facts)) == []
+    assert leaked(broken(facts=facts, instruction=f"Go to {value}!")) == ["where"]
+    assert leaked(broken(facts=facts, tools=({"enum": [value]},))) == ["where"]
+
+
+def test_the_same_task_under_another_id_is_not_unique() -> None:
+    index = Uniqueness()
+    assert index.twin_of(SOUND) is None
+    assert index.twin_of(broken(id="again")) == SOUND.id
+
+
+def test_a_task_that_differs_in_one_value_is_not_unique() -> None:
+    index = Uniqueness()
+    index.twin_of(SOUND)
+    first, *rest = SOUND.facts
+    other = first.model_copy(update={"value": "Q99", "phrase": first.phrase.replace(first.value, "Q99")})
+    assert index.twin_of(broken(id="near", facts=(other, *rest))) == SOUND.id
+
+
+def test_a_twin_does_not_enter_the_index() -> None:
+    index = Uniqueness()
+    index.twin_of(SOUND)
+    assert index.twin_of(broken(id="second")) == SOUND.id
+    assert index.twin_of(broken(id="third")) == SOUND.id
+
+
+def test_different_tasks_are_unique_and_the_order_of_asking_does_not_matter() -> None:
+    tasks = accepted_tasks()[:200]
+    forwards, backwards = Uniqueness(), Uniqueness()
+    assert [forwards.twin_of(task) for task in tasks] == [None] * len(tasks)
+    assert [backwards.twin_of(task) for task in reversed(tasks)] == [None] * len(tasks)
+
+
+def test_proving_is_repeatable_and_leaves_the_task_alone() -> None:
+    before = SOUND.model_dump_json()
+    assert prove(SOUND) == prove(SOUND)
+    assert SOUND.model_dump_json() == before

@@ -1,0 +1,137 @@
+"""The reward lies in [0, 1], grows with what was achieved, and is never made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from helpers.tasks import accepted_tasks, rubric_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthagent.episodes.scripted import BASELINES, RECKLESS, play
+from synthagent.episodes.world import fresh_world
+from synthagent.judging.reward import Formula, Score, score, score_world
+from synthagent.records import Criterion, Kind, Verdict
+
+FORMULAS: tuple[Formula, ...] = ("product", "paper")
+outcomes = st.lists(
+    st.tuples(st.sampled_from(["constraint", "subgoal", "interaction"]), st.booleans()), min_size=1, max_size=10
+)
+
+
+def scored(
+    outcomes: Sequence[tuple[Kind, bool]], *, answered: bool = True, formula: Formula = "product", require: bool = True
+) -> Score:
+    criteria = [Criterion(id=f"c{n}", kind=kind, text="") for n, (kind, _) in enumerate(outcomes)]
+    verdicts = [
+        Verdict(criterion=f"c{n}", passed=passed, by="check", evidence="") for n, (_, passed) in enumerate(outcomes)
+    ]
+    return score(criteria, verdicts, answered=answered, formula=formula, require_answer=require)
+
+
+@given(outcomes, st.booleans(), st.sampled_from(FORMULAS), st.booleans())
+def test_every_value_lies_between_0_and_1(
+    outcomes: list[tuple[Kind, bool]], answered: bool, formula: Formula, require: bool
+) -> None:
+    found = scored(outcomes, answered=answered, formula=formula, require=require)
+    for value in (found.gate, found.subgoals, found.interactions, found.reward, found.reward_paper):
+        assert 0 <= value <= 1
+    assert found.reward_paper == scored(outcomes, answered=answered, formula="paper", require=require).reward
+
+
+@given(outcomes, st.integers(0, 9), st.sampled_from(FORMULAS))
+def test_meeting_one_more_criterion_never_lowers_the_reward(
+    outcomes: list[tuple[Kind, bool]], which: int, formula: Formula
+) -> None:
+    which %= len(outcomes)
+    without = [*outcomes[:which], (outcomes[which][0], False), *outcomes[which + 1 :]]
+    with_it = [*outcomes[:which], (outcomes[which][0], True), *outcomes[which + 1 :]]
+    assert scored(with_it, formula=formula).reward >= scored(without, formula=formula).reward
+
+
+@given(outcomes, st.sampled_from(FORMULAS))
+def test_one_violated_constraint_takes_everything(outcomes: list[tuple[Kind, bool]], formula: Formula) -> None:
+    found = scored([*outcomes, ("constraint", False)], formula=formula)
+    assert (found.gate, found.reward, found.reward_paper) == (0, 0, 0)
+
+
+@given(outcomes)
+def test_the_product_pays_at_most_what_the_paper_pays(outcomes: list[tuple[Kind, bool]]) -> None:
+    found = scored(outcomes)
+    assert found.reward <= found.reward_paper + 1e-12
+
+
+@given(outcomes)
+def test_the_product_is_the_gate_times_the_work_times_half_of_one_plus_the_asking(
+    outcomes: list[tuple[Kind, bool]],
+) -> None:
+    found = scored(outcomes)
+    assert found.reward == pytest.approx(found.gate * found.subgoals * (1 + found.interactions) / 2)
+
+
+@given(outcomes, st.sampled_from(FORMULAS))
+def test_an_episode_without_an_answer_earns_nothing_if_one_is_required(
+    outcomes: list[tuple[Kind, bool]], formula: Formula
+) -> None:
+    assert scored(outcomes, answered=False, formula=formula).reward == 0
+    lenient = scored(outcomes, answered=False, formula=formula, require=False)
+    assert lenient == scored(outcomes, answered=True, formula=formula)
+
+
+@given(outcomes)
+def test_only_all_criteria_met_is_perfect(outcomes: list[tuple[Kind, bool]]) -> None:
+    everything = [*outcomes, ("subgoal", True)]
+    assert scored(everything).perfect == all(passed for _, passed in everything)
+
+
+def test_asking_everything_and_doing_nothing_pays_by_the_paper_but_not_by_the_product() -> None:
+    idle = [("interaction", True), ("interaction", True), ("subgoal", False), ("subgoal", False)]
+    assert scored(idle).reward == 0
+    assert scored(idle).reward_paper == 0.5
+
+
+def test_without_required_interactions_both_formulas_pay_the_work() -> None:
+    found = scored([("subgoal", True), ("subgoal", False)])
+    assert (found.reward, found.reward_paper) == (0.5, 0.5)
+
+
+def test_a_criterion_without_a_verdict_raises_and_is_named() -> None:
+    criteria = [Criterion(id=name, kind="subgoal", text="") for name in ("judged", "left_out")]
+    verdicts = [Verdict(criterion="judged", passed=True, by="judge", evidence="")]
+    with pytest.raises(ValueError, match="left_out"):
+        score(criteria, verdicts, answered=True)
+
+
+def test_an_undecidable_criterion_cannot_be_scored_by_checks_alone() -> None:
+    task = accepted_tasks()[0]
+    rubric = rubric_of(task)
+    polite = Criterion(id="polite", kind="subgoal", text="The agent is polite.")
+    world = fresh_world(task)
+    play(task, world)
+    with pytest.raises(ValueError, match="polite"):
+        score_world(rubric.model_copy(update={"criteria": (*rubric.criteria, polite)}), world)
+
+
+def test_the_expert_earns_one_the_reckless_nothing_and_the_idle_little() -> None:
+    for task in accepted_tasks()[:60]:
+        rubric = rubric_of(task)
+        earned = {}
+        for name, policy in BASELINES.items():
+            world = fresh_world(task)
+            policy(task, world)
+            earned[name] = score_world(rubric, world).reward
+        world = fresh_world(task)
+        play(task, world, RECKLESS)
+        assert earned["expert"] == 1
+        assert earned["noop"] <= 0.25
+        assert earned["asks_only"] <= 0.25
+        assert earned["never_asks"] <= 0.6
+        assert score_world(rubric, world).reward == 0
+
+
+def test_a_score_is_perfect_only_at_one() -> None:
+    full = scored([("subgoal", True)])
+    assert full.perfect
+    assert not replace(full, reward=0.999).perfect

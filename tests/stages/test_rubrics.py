@@ -1,0 +1,110 @@
+"""The rubrics stage: demonstrations are imperfect and varied, and say how much of a workflow they executed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from helpers.projects import default_params, write_params
+from helpers.tasks import accepted_tasks, rubric_of, task_of_level
+
+from synthagent.episodes.episode import replay
+from synthagent.episodes.world import fresh_world
+from synthagent.judging.reward import score_world, verdicts_by_check
+from synthagent.params import RubricsParams, load_params
+from synthagent.records import Rubric, Task, Trajectory
+from synthagent.stage import Paths
+from synthagent.stages import rubrics as stage
+from synthagent.stages.rubrics import Collector, demonstrate
+from synthagent.store import read_records
+
+PARAMS = default_params().rubrics
+
+
+def params_with(**changes: float) -> RubricsParams:
+    return PARAMS.model_copy(update=changes)
+
+
+def is_train(task: Task) -> bool:
+    return task.split == "train"
+
+
+TASK = task_of_level(1, is_train)
+
+
+def test_a_rubric_has_the_criteria_of_the_reference() -> None:
+    assert demonstrate(TASK, PARAMS, seed=0).rubric.criteria == rubric_of(TASK).criteria
+
+
+def test_demonstrations_of_full_skill_are_perfect_and_cover_everything() -> None:
+    for task in accepted_tasks()[:50]:
+        done = demonstrate(task, params_with(skill=1.0, min_coverage=1.0), seed=0)
+        assert done.kept
+        assert done.rubric.coverage == 1
+        for demo in done.demos:
+            world = replay(task, fresh_world(task), demo.messages).world
+            assert score_world(done.rubric, world).perfect
+
+
+def test_demonstrations_of_less_skill_are_worse_and_vary() -> None:
+    tasks = [task for task in accepted_tasks()[:60] if is_train(task)]
+    scores, texts = [], set()
+    for task in tasks:
+        for demo in demonstrate(task, params_with(skill=0.5, demos_per_task=2), seed=0).demos:
+            scores.append(score_world(rubric_of(task), replay(task, fresh_world(task), demo.messages).world).reward)
+            texts.add(json.dumps(demo.messages))
+    assert 0 < sum(scores) / len(scores) < 0.9
+    assert len(texts) > len(tasks) * 1.3
+
+
+def test_coverage_is_the_share_of_the_workflow_that_any_demonstration_executed() -> None:
+    for task in [task for task in accepted_tasks()[:60] if is_train(task)]:
+        done = demonstrate(task, params_with(skill=0.5), seed=0)
+        reached = set()
+        for demo in done.demos:
+            world = replay(task, fresh_world(task), demo.messages).world
+            reached |= {v.criterion for v in verdicts_by_check(done.rubric, world) if v.passed}
+        work = {c.id for c in done.rubric.criteria if c.kind != "constraint"}
+        assert done.rubric.coverage == len(reached & work) / len(work)
+        assert done.kept == (done.rubric.coverage >= PARAMS.min_coverage)
+
+
+def test_a_task_outside_training_is_not_demonstrated_and_keeps_its_rubric() -> None:
+    task = task_of_level(1, lambda t: t.split == "heldout")
+    done = demonstrate(task, params_with(skill=0.0, min_coverage=1.0), seed=0)
+    assert (done.demos, done.kept, done.rubric.coverage) == ((), True, 1.0)
+
+
+def test_demonstrations_depend_on_the_seed_and_nothing_else() -> None:
+    first, again, other = (demonstrate(TASK, params_with(demos_per_task=8, skill=0.5), seed=s) for s in (0, 0, 1))
+    assert first == again
+    assert [d.messages for d in first.demos] != [d.messages for d in other.demos]
+
+
+def test_a_dropped_task_leaves_neither_rubric_nor_demonstrations_but_is_counted() -> None:
+    kept = demonstrate(TASK, params_with(skill=1.0), seed=0)
+    lost = demonstrate(TASK, params_with(skill=0.0, min_coverage=1.0), seed=0)
+    collector = Collector()
+    assert list(collector.rubrics_of([kept, lost])) == [kept.rubric]
+    assert collector.demos == list(kept.demos)
+    assert (collector.rubrics, [row.reason for row in collector.dropped]) == (1, ["coverage"])
+
+
+def test_the_stage_writes_what_it_counts(project: Path) -> None:
+    tasks = {task.id: task for task in read_records(Paths.tasks, Task)}
+    rubrics, demos = list(read_records(Paths.rubrics, Rubric)), list(read_records(Paths.demos, Trajectory))
+    metrics = json.loads(Paths.metrics("rubrics").read_text())
+    assert metrics["rubrics"] == len(rubrics)
+    assert metrics["demos"] == len(demos)
+    assert metrics["rubrics"] + metrics["dropped"] == len(tasks)
+    assert metrics["decidable_share"] == 1
+    assert {demo.task_id for demo in demos} <= {rubric.task_id for rubric in rubrics}
+    assert {tasks[demo.task_id].split for demo in demos} == {"train"}
+    assert {demo.policy for demo in demos} == {"teacher"}
+
+
+def test_more_than_ten_demonstrations_a_task_are_written_in_order(project: Path) -> None:
+    stage.run(load_params(write_params(project, {"rubrics.demos_per_task": 12})))
+    ids = [demo.id for demo in read_records(Paths.demos, Trajectory)]
+    assert ids == sorted(ids)
+    assert len(ids) == 12 * len({id.rpartition(".")[0] for id in ids})

@@ -1,0 +1,133 @@
+"""The sft stage: which demonstrations it trains on, and in which order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from helpers.projects import default_params
+from helpers.tasks import accepted_tasks
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthagent.errors import ParamsError
+from synthagent.params import Params
+from synthagent.records import Task, Trajectory
+from synthagent.stages.rubrics import demonstrate
+from synthagent.stages.sft import Example, check_params, choose_examples, in_batches_of_like_length
+
+LENGTHS = st.lists(st.integers(1, 500), max_size=200)
+BATCH = st.integers(1, 9)
+TASKS = {task.id: task for task in accepted_tasks()[:60] if task.split == "train"}
+
+
+@lru_cache
+def demos() -> list[Trajectory]:
+    """Three demonstrations of each task."""
+    params = default_params().rubrics.model_copy(update={"demos_per_task": 3})
+    return [demo for task in TASKS.values() for demo in demonstrate(task, params, seed=0).demos]
+
+
+def tasks_of(examples: list[Example]) -> list[Task]:
+    """The tasks that examples demonstrate, by their instructions and tools."""
+    opened = {(task.instruction, str(task.tools)): task for task in TASKS.values()}
+    return [opened[example.messages[1]["content"], str(example.tools)] for example in examples]
+
+
+def changed(**sections: dict[str, Any]) -> Params:
+    """The default params with some keys of some sections changed."""
+    params = default_params()
+    update = {name: getattr(params, name).model_copy(update=keys) for name, keys in sections.items()}
+    return params.model_copy(update=update)
+
+
+# --- the choice -----------------------------------------------------------------------------------------------------
+
+
+def test_no_task_is_demonstrated_twice_before_every_task_is_once() -> None:
+    for rounds, count in ((1, len(TASKS) // 2), (1, len(TASKS)), (2, len(TASKS) + 5), (3, 3 * len(TASKS))):
+        times = Counter(task.id for task in tasks_of(choose_examples(demos(), TASKS, count, seed=0)))
+        assert times.total() == count
+        assert max(times.values()) == rounds
+        if count >= len(TASKS):
+            assert set(times) == set(TASKS)
+
+
+def test_faulty_demonstrations_are_left_out_and_unfinished_ones_taken_only_for_want_of_others() -> None:
+    finished, unfinished, faulty = demos()[:6], demos()[6:12], demos()[12:18]
+    cut = [demo.model_copy(update={"end": "turn_limit"}) for demo in unfinished]
+    bad = [demo.model_copy(update={"end": "error", "error": "user_fault"}) for demo in faulty]
+
+    def taken(rows: list[Trajectory]) -> set[str]:
+        return {str(example.messages) for example in choose_examples(rows, TASKS, 100, seed=0)}
+
+    assert taken([*finished, *cut, *bad]) == {str(demo.messages) for demo in finished}
+    assert taken([*cut, *bad]) == {str(demo.messages) for demo in cut}
+    assert taken(bad) == set()
+
+
+def test_of_fewer_demonstrations_than_asked_for_all_are_taken() -> None:
+    assert len(choose_examples(demos(), TASKS, 10_000, seed=0)) == len(demos())
+    assert choose_examples([], TASKS, 5, seed=0) == []
+
+
+def test_an_example_shows_the_tools_of_its_own_task() -> None:
+    by_messages = {str(demo.messages): demo.task_id for demo in demos()}
+    for example in choose_examples(demos(), TASKS, 10_000, seed=0):
+        assert example.tools == TASKS[by_messages[str(example.messages)]].tools
+
+
+def test_the_choice_and_its_order_depend_on_the_seed_and_nothing_else() -> None:
+    first, again, other = (choose_examples(demos(), TASKS, 30, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    in_order = sorted(demos(), key=lambda demo: demo.id)
+    assert [example.messages for example in first] != [demo.messages for demo in in_order][:30]
+
+
+# --- the order ------------------------------------------------------------------------------------------------------
+
+
+@given(LENGTHS, BATCH, st.integers(0, 3))
+def test_an_order_has_every_episode_once(lengths: list[int], batch: int, seed: int) -> None:
+    order = in_batches_of_like_length(lengths, batch, seed)
+    assert sorted(order) == list(range(len(lengths)))
+    assert order == in_batches_of_like_length(lengths, batch, seed)
+
+
+def padding(lengths: list[int], order: list[int], batch: int) -> int:
+    rows = [[lengths[i] for i in order[start : start + batch]] for start in range(0, len(order), batch)]
+    return sum(max(row) * len(row) - sum(row) for row in rows)
+
+
+def test_batches_of_like_length_have_little_padding_and_come_in_no_order_of_length() -> None:
+    lengths = [(37 * i) % 400 + 20 for i in range(640)]
+    order = in_batches_of_like_length(lengths, 8, seed=0)
+    assert padding(lengths, order, 8) < 0.2 * padding(lengths, list(range(640)), 8)
+    means = [sum(lengths[i] for i in order[start : start + 8]) / 8 for start in range(0, 640, 8)]
+    rises = sum(later > earlier for earlier, later in pairwise(means))
+    assert 0.3 < rises / len(means) < 0.7
+    assert order != in_batches_of_like_length(lengths, 8, seed=1)
+
+
+# --- params that cannot be ------------------------------------------------------------------------------------------
+
+
+def test_the_default_params_can_be_trained() -> None:
+    check_params(default_params())
+
+
+@pytest.mark.parametrize(
+    ("sft", "said"),
+    [
+        ({"hidden_size": 30, "heads": 2}, r"sft\.hidden_size / sft\.heads: must be even, but 30 / 2 is 15"),
+        ({"hidden_size": 4, "heads": 8}, r"must be even, but 4 / 8 is 0"),
+        ({"batch_size": 5}, r"sft\.batch_size: must be a multiple of compute\.processes \(2\), but it is 5"),
+    ],
+)
+def test_a_student_or_a_batch_that_cannot_be_is_told(sft: dict[str, int], said: str) -> None:
+    with pytest.raises(ParamsError, match=said):
+        check_params(changed(sft=sft, compute={"processes": 2}))
