@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from synthagent.episodes import user as embedded_user
-from synthagent.episodes.episode import Answered, Asked, Episode, Question
+from synthagent.episodes.episode import Asked, Episode, Question, Response
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.simulated_tools import SimulatedTools
 from synthagent.episodes.simulated_user import SimulatedUser
@@ -40,7 +40,7 @@ class Cast:
         user = of("user")
         self._user = SimulatedUser(user) if user else None
 
-    async def answer(self, episode: Episode, asked: Asked) -> Answered:
+    async def answer(self, episode: Episode, asked: Asked) -> Response:
         """The tool's event, which is logged in the episode's world, or the user's reply.
 
         Raises:
@@ -89,10 +89,10 @@ class SyncCast:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
-    def answer_all(self, asked: Sequence[tuple[Episode, Asked]]) -> list[Answered | BadReplyError]:
+    def answer_all(self, asked: Sequence[tuple[Episode, Asked]]) -> list[Response | BadReplyError]:
         """As `Cast.answer`, many at once; what could not be answered is an error in its place."""
 
-        async def answered(episode: Episode, question: Asked) -> Answered | BadReplyError:
+        async def answered(episode: Episode, question: Asked) -> Response | BadReplyError:
             try:
                 return await self._cast.answer(episode, question)
             except BadReplyError as fault:

@@ -46,7 +46,7 @@ class Question:
 
 
 Asked = ToolCall | Question
-Answered = ToolEvent | str
+Response = ToolEvent | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Episode:
         world: World,
         ask_user: AnswerQuestion | None = None,
         max_turns: int = 16,
-        answer: Callable[[Episode, Asked], Answered] | None = None,
+        answer: Callable[[Episode, Asked], Response] | None = None,
         sample: int = 0,
     ) -> None:
         self.task = task

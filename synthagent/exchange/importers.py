@@ -58,11 +58,11 @@ def import_agenticqwen(path: Path, out: Path, split: Split = "train") -> Iterato
         first = refused[0] if refused else "it has no items"
         raise InputError(f"{path}: none of its {len(items)} items can be imported; {first}")
     yield from refused
-    rows, twins = _unique([tasks[id] for id in sorted(tasks)])
+    rows, alike = _unique([tasks[id] for id in sorted(tasks)])
     write_records(out, Task, rows)
-    if twins:
-        id, twin = twins[0]
-        yield f"{len(twins)} nearly the same as another, such as {id} as {twin}; imported, but `validate` says so"
+    if alike:
+        id, like = alike[0]
+        yield f"{len(alike)} nearly the same as another, such as {id} as {like}; imported, but `validate` says so"
     yield _summary(out, rows, len(items))
 
 
@@ -140,12 +140,12 @@ def _unique(tasks: list[Task]) -> tuple[list[Task], list[tuple[str, str]]]:
 
     They are kept: the authors write several tasks for one policy and toolset, which are long and much alike.
     """
-    index, rows, twins = Uniqueness(), list[Task](), list[tuple[str, str]]()
+    index, rows, alike = Uniqueness(), list[Task](), list[tuple[str, str]]()
     for task in tasks:
-        twin = index.twin_of(task)
-        rows.append(task.model_copy(update={"unique": twin is None}))
-        twins += [(task.id, twin)] if twin else []
-    return rows, twins
+        like = index.near_duplicate_of(task)
+        rows.append(task.model_copy(update={"unique": like is None}))
+        alike += [(task.id, like)] if like else []
+    return rows, alike
 
 
 def _summary(out: Path, tasks: list[Task], total: int) -> str:

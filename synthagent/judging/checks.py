@@ -12,14 +12,14 @@ from synthagent.text import contains_phrase
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Decision:
     """Whether a check holds, and what shows it."""
 
     holds: bool
     evidence: str
 
 
-def decide(check: Check, world: World) -> Finding:
+def decide(check: Check, world: World) -> Decision:
     """Decide `check` on a finished episode's world."""
     events = world.events
     match check:
@@ -34,7 +34,7 @@ def decide(check: Check, world: World) -> Finding:
         case AllOf():
             findings = [decide(part, world) for part in check.checks]
             failed = next((f for f in findings if not f.holds), None)
-            return failed or Finding(True, "; ".join(f.evidence for f in findings))
+            return failed or Decision(True, "; ".join(f.evidence for f in findings))
         case AnyOf():
             findings = [decide(part, world) for part in check.checks]
             return next((f for f in findings if f.holds), findings[0])
@@ -42,11 +42,11 @@ def decide(check: Check, world: World) -> Finding:
             return _never(check, events)
 
 
-def _first(test: Any, events: Sequence[Event], otherwise: str) -> Finding:
+def _first(test: Any, events: Sequence[Event], otherwise: str) -> Decision:
     for number, event in enumerate(events):
         if test(event):
-            return Finding(True, f"event {number}: {_show(event)}")
-    return Finding(False, otherwise)
+            return Decision(True, f"event {number}: {_show(event)}")
+    return Decision(False, otherwise)
 
 
 def _show(event: Event) -> str:
@@ -76,31 +76,31 @@ def _tells(event: Event, check: Told) -> bool:
     return check.value is None or event.told[check.slot] == check.value
 
 
-def _row(check: RowExists, world: World) -> Finding:
+def _row(check: RowExists, world: World) -> Decision:
     table = world.spec.tables[check.table]
     before = {row[table.key] for row in table.rows} if check.new else set()
     for key, row in world.tables[check.table].items():
         if key not in before and meets_all(row, check.where):
-            return Finding(True, f"{check.table}[{key}] = {row}")
-    return Finding(False, f"no such row in {check.table}")
+            return Decision(True, f"{check.table}[{key}] = {row}")
+    return Decision(False, f"no such row in {check.table}")
 
 
-def _answered(check: Answered, events: Sequence[Event]) -> Finding:
+def _answered(check: Answered, events: Sequence[Event]) -> Decision:
     text = next((e.text for e in events if isinstance(e, AnswerEvent)), None)
     if text is None:
-        return Finding(False, "no answer")
+        return Decision(False, "no answer")
     lacking = [word for word in check.words if not contains_phrase(text, word)]
     surplus = [word for word in check.none_of if contains_phrase(text, word)]
-    return Finding(not lacking and not surplus, f"answer: {text}")
+    return Decision(not lacking and not surplus, f"answer: {text}")
 
 
-def _never(check: Never, events: Sequence[Event]) -> Finding:
+def _never(check: Never, events: Sequence[Event]) -> Decision:
     for number, event in enumerate(events):
         if not isinstance(event, ToolEvent) or event.tool != check.tool or not event.valid:
             continue
         if not any(_licences(check, earlier, event) for earlier in events[:number]):
-            return Finding(False, f"event {number}: {_show(event)} without a licence")
-    return Finding(True, f"{check.tool} was never called without a licence")
+            return Decision(False, f"event {number}: {_show(event)} without a licence")
+    return Decision(True, f"{check.tool} was never called without a licence")
 
 
 def _licences(check: Never, earlier: Event, call: ToolEvent) -> bool:

@@ -32,14 +32,14 @@ Tables = Mapping[str, Mapping[Any, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Extracted:
+class Derived:
     """The criteria of a task, and the milestones of the path they came from."""
 
     criteria: tuple[Criterion, ...]
     workflow: tuple[str, ...]
 
 
-def extract(task: Task, world: World) -> Extracted:
+def extract(task: Task, world: World) -> Derived:
     """Run the expert in `world` (fresh) and read the criteria off its path."""
     criteria = [
         Criterion(id=c.id, kind="constraint", text=c.text, check=task.world.rules.get(c.id)) for c in task.constraints
@@ -64,7 +64,7 @@ def extract(task: Task, world: World) -> Extracted:
                 continue
         workflow.append(step.milestone)
         before = executed.after
-    return Extracted(tuple(criteria), tuple(workflow))
+    return Derived(tuple(criteria), tuple(workflow))
 
 
 def _criterion(name: str, kind: Any, text: str, check: Check) -> Criterion:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 
 from synthagent.errors import BadReplyError
-from synthagent.judging.transcript import Line, is_empty, is_quoted, one_line, pieces, shown, transcript
+from synthagent.judging.transcript import TranscriptLine, is_empty, is_quoted, one_line, pieces, shown, transcript
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import Prompt, fenced, render
 from synthagent.records import Criterion, Record, Task, Verdict
@@ -38,7 +38,7 @@ class Judgements(Record):
     verdicts: Annotated[tuple[Judgement, ...], Field(min_length=1, max_length=60)]
 
 
-def shape_for(ids: Sequence[str], lines: Sequence[Line] = ()) -> type[Judgements]:
+def shape_for(ids: Sequence[str], lines: Sequence[TranscriptLine] = ()) -> type[Judgements]:
     """`Judgements` whose schema asks for one verdict on each of `ids`, with a piece of `lines` or nothing as its quote.
 
     So guided decoding gives just that, and even a small judge quotes what is there. What the shape accepts is no
@@ -115,7 +115,7 @@ def _of_nothing(criterion: Criterion) -> Verdict:
     return Verdict(criterion=criterion.id, passed=criterion.kind == "constraint", by="judge", evidence="")
 
 
-def accept(judgements: Sequence[Judgement], criteria: Sequence[Criterion], lines: Sequence[Line]) -> Judged:
+def accept(judgements: Sequence[Judgement], criteria: Sequence[Criterion], lines: Sequence[TranscriptLine]) -> Judged:
     """What stands of an answer: one verdict on a criterion that was asked about, with its quote in `lines`. Pure.
 
     A reached sub-goal or interaction and a violated constraint need a quote; the opposite may come with none. A quote
@@ -140,7 +140,7 @@ def accept(judgements: Sequence[Judgement], criteria: Sequence[Criterion], lines
     )
 
 
-def judge_prompt(lines: Sequence[Line], task: Task, criteria: Sequence[Criterion]) -> Prompt:
+def judge_prompt(lines: Sequence[TranscriptLine], task: Task, criteria: Sequence[Criterion]) -> Prompt:
     """What the judge is asked."""
     listed = "\n".join(f"{c.id} {c.kind}: {one_line(c.text, 500)}" for c in criteria)
     return render(

@@ -18,7 +18,7 @@ from rensa import RMinHash, RMinHashLSH
 
 from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, Style, play
 from synthagent.episodes.world import World, compile_validators
-from synthagent.judging.criteria import Extracted, extract
+from synthagent.judging.criteria import Derived, extract
 from synthagent.judging.reward import Score, score_world
 from synthagent.records import Rubric, Task
 from synthagent.text import contains_phrase, words_of
@@ -34,7 +34,7 @@ class Proved:
 
     holds: dict[str, bool]
     detail: dict[str, str]
-    extracted: Extracted
+    extracted: Derived
 
 
 def prove(task: Task) -> Proved:
@@ -93,14 +93,14 @@ class Uniqueness:
         self._sketches: list[RMinHash] = []
         self._ids: list[str] = []
 
-    def twin_of(self, task: Task) -> str | None:
+    def near_duplicate_of(self, task: Task) -> str | None:
         """The id of an accepted task that is nearly the same; if there is none, the task enters the index."""
         sketch = RMinHash(num_perm=_PERMUTATIONS, seed=0)
         sketch.update(sorted(_shingles(task)))
         for number in sorted(self._lsh.query(sketch)):
             if sketch.jaccard(self._sketches[number]) >= _NEARLY:
-                twin: str = self._ids[number]
-                return twin
+                like: str = self._ids[number]
+                return like
         self._lsh.insert(len(self._ids), sketch)
         self._sketches.append(sketch)
         self._ids.append(task.id)

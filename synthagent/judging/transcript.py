@@ -19,7 +19,7 @@ _AROUND = " \t\r\n\"'`\u201c\u201d\u2018\u2019\u2026."  # quotation marks and do
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TranscriptLine:
     """One message, or one call in it."""
 
     label: str
@@ -29,7 +29,7 @@ class Line:
         return f"{self.label} {self.text}"
 
 
-def transcript(messages: Sequence[Mapping[str, Any]], most: int = _MOST) -> tuple[Line, ...]:
+def transcript(messages: Sequence[Mapping[str, Any]], most: int = _MOST) -> tuple[TranscriptLine, ...]:
     """What happened after the opening (policy lines and instruction), a line a message.
 
     Overlong messages lose their middle; if the whole is longer than `most` characters, lines in its middle are left
@@ -46,16 +46,16 @@ def transcript(messages: Sequence[Mapping[str, Any]], most: int = _MOST) -> tupl
         if head < tail and room > 0:
             tail -= 1
             room -= sizes[tail]
-    left_out = [Line("[..]", f"{tail - head} lines are left out here")] if head < tail else []
+    left_out = [TranscriptLine("[..]", f"{tail - head} lines are left out here")] if head < tail else []
     return (*lines[:head], *left_out, *lines[tail:])
 
 
-def shown(lines: Sequence[Line]) -> str:
+def shown(lines: Sequence[TranscriptLine]) -> str:
     """The lines as one text."""
     return "\n".join(map(str, lines)) or "(nothing happened)"
 
 
-def pieces(lines: Sequence[Line], longest: int = 160) -> tuple[str, ...]:
+def pieces(lines: Sequence[TranscriptLine], longest: int = 160) -> tuple[str, ...]:
     """The lines' texts in pieces of whole words, each a quote of at most `longest` characters; none twice."""
     found = (piece for line in lines for piece in textwrap.wrap(_flat(line.text), longest, break_on_hyphens=False))
     return tuple(dict.fromkeys(piece for piece in found if is_quoted(piece, lines)))
@@ -66,7 +66,7 @@ def is_empty(quote: str) -> bool:
     return re.search(r"\w", quote) is None
 
 
-def is_quoted(quote: str, lines: Sequence[Line]) -> bool:
+def is_quoted(quote: str, lines: Sequence[TranscriptLine]) -> bool:
     """Whether `quote` stands in one of the lines, in whole words; white space and case do not matter."""
     bare = _plain(quote)
     wanted = {plain for plain in (bare, _plain(_LABEL.sub("", bare))) if not is_empty(plain)}
@@ -80,14 +80,14 @@ def one_line(text: str, most: int = _MOST_OF_A_LINE) -> str:
     return flat if len(flat) <= most else flat[:half] + _CUT + flat[-half:]
 
 
-def _lines(number: int, message: Mapping[str, Any]) -> list[Line]:
+def _lines(number: int, message: Mapping[str, Any]) -> list[TranscriptLine]:
     role, text = message["role"], one_line(str(message.get("content") or ""))
     if role != "assistant":
-        return [Line(f"[{number}] {'TOOL ANSWERS' if role == 'tool' else 'USER'}:", _readable(text))]
-    lines = [Line(f"[{number}] AGENT:", text)] if text else []
+        return [TranscriptLine(f"[{number}] {'TOOL ANSWERS' if role == 'tool' else 'USER'}:", _readable(text))]
+    lines = [TranscriptLine(f"[{number}] AGENT:", text)] if text else []
     for call in message.get("tool_calls") or ():
         arguments = _readable(one_line(call["function"]["arguments"]))
-        lines.append(Line(f"[{number}] AGENT CALLS:", one_line(f"{call['function']['name']} {arguments}")))
+        lines.append(TranscriptLine(f"[{number}] AGENT CALLS:", one_line(f"{call['function']['name']} {arguments}")))
     return lines
 
 

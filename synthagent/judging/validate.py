@@ -19,14 +19,14 @@ from synthagent.store import read_keys, read_records
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ProofLine:
     """A line to print. `failed`: it tells of a failure."""
 
     text: str
     failed: bool
 
 
-def validate_file(path: Path) -> Iterator[Line]:
+def validate_file(path: Path) -> Iterator[ProofLine]:
     """Yield a line for every task that fails, in file order, and a summary.
 
     Raises:
@@ -34,7 +34,7 @@ def validate_file(path: Path) -> Iterator[Line]:
     """
     total = len(read_keys(path, Task))
     if not total:
-        yield Line(f"{path}: no task in it; run `dvc repro tasks`, or give another file", failed=True)
+        yield ProofLine(f"{path}: no task in it; run `dvc repro tasks`, or give another file", failed=True)
         return
     index, ids = Uniqueness(), set[str]()
     failed = simulated = 0
@@ -43,9 +43,9 @@ def validate_file(path: Path) -> Iterator[Line]:
         failed += bool(faults)
         simulated += task.world_kind == "simulated"
         if faults:
-            yield Line(f"{task.id}: {'; '.join(faults)}", failed=True)
+            yield ProofLine(f"{task.id}: {'; '.join(faults)}", failed=True)
     some = f"; {simulated} of them simulated, of which only no_leak and unique are known" if simulated else ""
-    yield Line(f"{path}: {total - failed} of {total} tasks hold all proofs{some}", failed=False)
+    yield ProofLine(f"{path}: {total - failed} of {total} tasks hold all proofs{some}", failed=False)
 
 
 def _faults(task: Task, index: Uniqueness, ids: set[str]) -> list[str]:
@@ -53,12 +53,12 @@ def _faults(task: Task, index: Uniqueness, ids: set[str]) -> list[str]:
     again = task.id in ids
     ids.add(task.id)
     try:
-        faults, twin = _own_faults(task), index.twin_of(task)
+        faults, like = _own_faults(task), index.near_duplicate_of(task)
     except Exception as error:
         return [f"solvable: it cannot be run: {type(error).__name__}: {' '.join(str(error).split())[:200]}"]
     if again:
         return [*faults, "unique: the id occurs more than once"]
-    return [*faults, f"unique: nearly the same as {twin}"] if twin else faults
+    return [*faults, f"unique: nearly the same as {like}"] if like else faults
 
 
 def _own_faults(task: Task) -> list[str]:

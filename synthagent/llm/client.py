@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from synthagent.errors import BadReplyError, ReplayError, SynthAgentError
 from synthagent.llm.commits import Commits
-from synthagent.llm.endpoint import Answered, Endpoint
+from synthagent.llm.endpoint import Completion, Endpoint
 from synthagent.llm.prompts import Message, Prompt
-from synthagent.llm.store import FOLDER, Answer, Reply, ResponseStore, canonical, key_of
+from synthagent.llm.store import FOLDER, NewReply, Reply, ResponseStore, canonical, key_of
 from synthagent.llm.structured import complaint, json_schema_of, parse
 from synthagent.llm.usage import Budget, Usage
 from synthagent.params import Params, Role, Roles
@@ -187,7 +187,7 @@ class Llm:
                 finally:
                     self._budget.end(model, reply)
                 tally.retries += answered.retries
-                reply = await self._commits.put(Answer(key, name, model, identity, sent, reply))
+                reply = await self._commits.put(NewReply(key, name, model, identity, sent, reply))
             except SynthAgentError as error:
                 tally.failures += 1
                 raise self._stop(error) from None
@@ -200,7 +200,7 @@ class Llm:
         self._usage.add(name, model, reply, hit=False)
         return reply
 
-    async def _answered(self, name: str, role: Role, body: Mapping[str, Any], key: str) -> Answered:
+    async def _answered(self, name: str, role: Role, body: Mapping[str, Any], key: str) -> Completion:
         if name not in self._endpoints:
             self._endpoints[name] = Endpoint(name, role, self._llm)
         return await self._endpoints[name].complete(body, failed_before=self._store.failure(key) is not None)

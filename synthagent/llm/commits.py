@@ -11,13 +11,13 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
-from synthagent.llm.store import Answer, Reply, ResponseStore
+from synthagent.llm.store import NewReply, Reply, ResponseStore
 
 _GROUP = 8
 
 
 class _Waiting(NamedTuple):
-    answer: Answer
+    answer: NewReply
     kept: asyncio.Future[Reply]
 
 
@@ -28,7 +28,7 @@ class Commits:
         self._store = store
         self._queue: deque[_Waiting] = deque()
 
-    async def put(self, answer: Answer) -> Reply:
+    async def put(self, answer: NewReply) -> Reply:
         """Keep an answer; return the one that stands, which is the first. It is kept even if the caller is cancelled.
 
         Raises:

@@ -32,7 +32,7 @@ _NAME = re.compile(r"[\w.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class Completion:
     """A reply, and how many attempts failed before it came."""
 
     reply: Reply
@@ -62,7 +62,7 @@ class Endpoint:
         self._failures = 0
         self._takes_schema = True
 
-    async def complete(self, body: Mapping[str, Any], failed_before: bool = False) -> Answered:
+    async def complete(self, body: Mapping[str, Any], failed_before: bool = False) -> Completion:
         """Send a chat completion request and read the answer. `failed_before`: in an earlier run.
 
         Raises:
@@ -90,7 +90,7 @@ class Endpoint:
         """Close the connections."""
         await self._transport.close()
 
-    async def _schema_or_not(self, body: Mapping[str, Any]) -> Answered:
+    async def _schema_or_not(self, body: Mapping[str, Any]) -> Completion:
         if "response_format" not in body:
             return await self._sent(body)
         if self._takes_schema:
@@ -104,7 +104,7 @@ class Endpoint:
         self._takes_schema = False
         return answered
 
-    async def _sent(self, body: Mapping[str, Any]) -> Answered:
+    async def _sent(self, body: Mapping[str, Any]) -> Completion:
         import openai
 
         from synthagent.llm.transport import TooLargeError
@@ -115,7 +115,7 @@ class Endpoint:
                 sent = await self._transport.post(content)
                 attempts += sent.retries
                 try:
-                    return Answered(_read(sent.content, content, self._key), attempts)
+                    return Completion(_read(sent.content, content, self._key), attempts)
                 except _MalformedError as error:
                     fault, attempts = str(error), attempts + 1
         except openai.APIStatusError as error:

@@ -60,7 +60,7 @@ class Reply(Record):
         return self.prompt_tokens + self.completion_tokens
 
 
-class Answer(NamedTuple):
+class NewReply(NamedTuple):
     """What is put: a reply and whose it is. `key`: of `identity`, which is canonical JSON; `sent`: as in `Entry`."""
 
     key: str
@@ -160,9 +160,9 @@ class ResponseStore:
 
     def put(self, role: str, model: str, identity: str, sent: Any, reply: Reply) -> Reply:
         """Keep an answer; return the one that stands, which is the first. `identity`: canonical JSON."""
-        return self.put_all([Answer(key_of(identity), role, model, identity, sent, reply)])[0]
+        return self.put_all([NewReply(key_of(identity), role, model, identity, sent, reply)])[0]
 
-    def put_all(self, answers: Sequence[Answer]) -> list[Reply]:
+    def put_all(self, answers: Sequence[NewReply]) -> list[Reply]:
         """As `put`, many at once, all or none."""
         rows = [self._row(a.key, a.role, a.model, a.identity, _text(a.sent), a.reply, imported=0) for a in answers]
         try:

@@ -65,7 +65,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TableRow:
     """A line of the table of an evaluation. `greedy`: the same policy, decoded greedily."""
 
     cell: Cell
@@ -73,7 +73,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class DecidedCriterion:
     """A criterion with its verdict."""
 
     criterion: Criterion
@@ -88,7 +88,7 @@ class Shown:
     trajectory: Trajectory
     reward: Reward
     task: Task
-    judged: tuple[Judged, ...]
+    judged: tuple[DecidedCriterion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Page:
     funnel: tuple[Stage, ...]
     rejections: Mapping[str, int]
     facts: Mapping[str, float]
-    lines: Mapping[str, Sequence[Line]]
+    lines: Mapping[str, Sequence[TableRow]]
     ends: Mapping[str, int]
     shown: tuple[Shown, ...]
     pictures: Mapping[str, Sequence[str]]
@@ -260,18 +260,18 @@ class _Census:
         ]
 
 
-def _lines(cells: Mapping[tuple[str, str, str, int], Cell], split: str) -> list[Line]:
+def _lines(cells: Mapping[tuple[str, str, str, int], Cell], split: str) -> list[TableRow]:
     """The table of a split: all levels first, then level by level."""
     ordered = sorted(pictures.in_order(cells.values()), key=lambda c: c.difficulty)
     of_split = [c for c in ordered if c.split == split and c.decoding != "greedy"]
-    return [Line(c, cells.get((c.policy, "greedy", split, c.difficulty))) for c in of_split]
+    return [TableRow(c, cells.get((c.policy, "greedy", split, c.difficulty))) for c in of_split]
 
 
 def _shown(
     title: str, trajectory: Trajectory, reward: Reward, tasks: Mapping[str, Task], rubrics: Mapping[str, Rubric]
 ) -> Shown:
     criteria = {c.id: c for c in rubrics[trajectory.task_id].criteria}
-    judged = tuple(Judged(criteria[v.criterion], v) for v in reward.verdicts)
+    judged = tuple(DecidedCriterion(criteria[v.criterion], v) for v in reward.verdicts)
     return Shown(title, trajectory, reward, tasks[trajectory.task_id], judged)
 
 

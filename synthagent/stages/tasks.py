@@ -81,8 +81,8 @@ def judge_proposals(proposals: Iterable[Task]) -> Iterator[Task | Rejected]:
         failed = next((name for name in PROOFS if not proved.holds.get(name, True)), None)
         if failed:
             yield _rejected(task, failed, proved.detail[failed])
-        elif twin := index.twin_of(task):
-            yield _rejected(task, "unique", f"nearly the same as {twin}")
+        elif like := index.near_duplicate_of(task):
+            yield _rejected(task, "unique", f"nearly the same as {like}")
         else:
             update = {**proved.holds, "unique": True, "workflow": proved.extracted.workflow}
             yield task.model_copy(update=update)
@@ -105,8 +105,8 @@ def settle(proposals: Iterable[Proposal], params: TasksParams, funnel: Funnel) -
         funnel.tokens.update(proposal.tokens)
         if isinstance(row, Rejected):
             yield row
-        elif twin := index.twin_of(row):
-            yield _rejected(row, "unique", f"nearly the same as {twin}")
+        elif like := index.near_duplicate_of(row):
+            yield _rejected(row, "unique", f"nearly the same as {like}")
         else:
             funnel.not_executable.update([proposal.not_executable] if proposal.not_executable else [])
             split = split_of(row, domain_split(row.domain, params.unseen_share), params.heldout_share)

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from synthagent.episodes.episode import Answered, Asked, Episode, Message, opening, parse_turn
+from synthagent.episodes.episode import Asked, Episode, Message, Response, opening, parse_turn
 from synthagent.errors import BadReplyError
 from synthagent.params import EpisodeParams
 from synthagent.records import Task
 from synthagent.student.model import Student
 from synthagent.student.tokenizer import observation_text
 
-AnswerAll = Callable[[Sequence[tuple[Episode, Asked]]], Sequence[Answered | BadReplyError]]
+AnswerAll = Callable[[Sequence[tuple[Episode, Asked]]], Sequence[Response | BadReplyError]]
 
 
 @dataclass(slots=True)

@@ -25,9 +25,9 @@ from synthagent.records import (
 )
 from synthagent.teacher.domains import Domain
 from synthagent.teacher.plan import RULES, Plan, make_plan
-from synthagent.teacher.rules import Line, Rule
+from synthagent.teacher.rules import Rule, RuleKind
 from synthagent.teacher.tools import DAYS, ToolSmith, ToolSpec, choose_words
-from synthagent.teacher.wording import Request, request_text
+from synthagent.teacher.wording import Wish, request_text
 
 PRICES = tuple(range(10, 100, 10))
 IDS = tuple(f"{letter}{number}" for letter in "BCDFGHJKLMNPQRSTVWXZ" for number in range(10, 60))
@@ -76,7 +76,7 @@ class _Composer:
         everything = [*tools.values(), *distractors]
         self.rng.shuffle(everything)
         policy = self._policy(tools, [tool.name for tool in distractors])
-        request = Request(
+        request = Wish(
             goal=plan.goal,
             verb=self.verb,
             noun=words.said_noun,
@@ -192,23 +192,23 @@ class _Composer:
 
     # --- policy ----------------------------------------------------------------------------------------------------
 
-    def _policy(self, tools: dict[str, ToolSpec], others: list[str]) -> list[Line]:
+    def _policy(self, tools: dict[str, ToolSpec], others: list[str]) -> list[Rule]:
         """The live constraint, and decoys about tools that are not needed; in random order."""
         rng, statuses = self.rng, self.domain.statuses
         look = tools["look"].name if "look" in tools else None
         same = self.words.day if self.plan.goal == "new" else self.words.id
         do = tools["do"].name
-        lines = [Line("live", self.plan.rule, do, look, same, self.ok, self.bad, self.limit)]
+        lines = [Rule("live", self.plan.rule, do, look, same, self.ok, self.bad, self.limit)]
         for number, other in enumerate(others[: self.plan.decoys], 1):
-            rule: Rule = rng.choice(RULES) if look else "confirm"
+            rule: RuleKind = rng.choice(RULES) if look else "confirm"
             ok, bad, limit = rng.choice(statuses.ok), rng.choice(statuses.bad), rng.choice(PRICES[1:-1])
-            lines.append(Line(f"other{number}", rule, other, look, same, ok, bad, limit))
+            lines.append(Rule(f"other{number}", rule, other, look, same, ok, bad, limit))
         rng.shuffle(lines)
         return lines
 
     # --- reference -------------------------------------------------------------------------------------------------
 
-    def _reference(self, tools: dict[str, ToolSpec], live: Line) -> list[Step]:
+    def _reference(self, tools: dict[str, ToolSpec], live: Rule) -> list[Step]:
         plan, words = self.plan, self.words
         refuse = Answer(outcome="refused", values=("error",), milestone="Refuse: it does not exist")
         steps: list[Step] = []
@@ -287,7 +287,7 @@ def _ask(slot: str, guess: str, milestone: str = "") -> Ask:
     return Ask(slot=slot, guess=guess, milestone=milestone or f"Learn the {slot.replace('_', ' ')} from the user")
 
 
-def _guard(live: Line) -> Guard:
+def _guard(live: Rule) -> Guard:
     column = "price" if live.rule == "limit" else "status"
     refused = Answer(outcome="refused", values=(column,), milestone=f"Refuse because of its {column}")
     return Guard(conditions=live.licence, otherwise=refused)

@@ -12,15 +12,15 @@ from typing import Literal
 from synthagent.episodes.user import CONFIRM
 from synthagent.records import Called, Condition, Never, Told
 
-Rule = Literal["check", "confirm", "status", "limit"]
+RuleKind = Literal["check", "confirm", "status", "limit"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Rule:
     """One line of policy. `look` shows what the rule is about; `same` is the argument that both calls share."""
 
     id: str
-    rule: Rule
+    rule: RuleKind
     tool: str
     look: str | None
     same: str

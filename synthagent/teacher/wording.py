@@ -16,7 +16,7 @@ _MOST_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Wish:
     """What is wanted, in the task's words."""
 
     goal: Literal["act", "set", "new"]
@@ -41,7 +41,7 @@ def role_of(persona: str) -> str:
     return f"{article or ('an' if kept[0][0] in 'aeiou' else 'a')} {' '.join(kept)}"
 
 
-def request_text(request: Request, persona: str, rng: random.Random) -> str:
+def request_text(request: Wish, persona: str, rng: random.Random) -> str:
     """One sentence: greeting, wish, persona. It names no fact, no tool and no step but the wish itself."""
     owner = "a" if request.goal == "new" else "my"
     wishes = [f"{request.verb} {owner} {request.noun}"]

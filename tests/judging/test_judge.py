@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from synthagent.episodes.episode import Episode, Turn
 from synthagent.errors import ReplayError
 from synthagent.judging.judge import Judged, Judgement, accept, judge, judge_prompt, shape_for
-from synthagent.judging.transcript import Line, is_quoted, pieces, shown, transcript
+from synthagent.judging.transcript import TranscriptLine, is_quoted, pieces, shown, transcript
 from synthagent.llm.client import Llm
 from synthagent.params import Params
 from synthagent.records import Criterion, Never, Rubric, Told
@@ -395,15 +395,15 @@ def test_every_piece_that_the_schema_offers_is_a_quote(texts: list[str]) -> None
 
 
 def test_the_schema_offers_what_can_be_quoted_unless_that_is_too_much() -> None:
-    def offered(lines: Sequence[Line]) -> list[str] | None:
+    def offered(lines: Sequence[TranscriptLine]) -> list[str] | None:
         schema = shape_for(["s1"], lines).model_json_schema()
         found: list[str] | None = schema["$defs"]["Judgement"]["properties"]["evidence"].get("enum")
         return found
 
-    assert offered([Line("[1] USER:", "The date is Friday."), Line("[2] AGENT:", "Done")]) == [
+    assert offered([TranscriptLine("[1] USER:", "The date is Friday."), TranscriptLine("[2] AGENT:", "Done")]) == [
         "",
         "The date is Friday.",
         "Done",
     ]
-    assert offered([Line("[1] AGENT:", f"word{number}") for number in range(1_000)]) is None
+    assert offered([TranscriptLine("[1] AGENT:", f"word{number}") for number in range(1_000)]) is None
     assert offered([]) is None

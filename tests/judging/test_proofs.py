@@ -113,30 +113,30 @@ def test_a_value_of_any_script_can_leak(value: str) -> None:
 
 def test_the_same_task_under_another_id_is_not_unique() -> None:
     index = Uniqueness()
-    assert index.twin_of(SOUND) is None
-    assert index.twin_of(broken(id="again")) == SOUND.id
+    assert index.near_duplicate_of(SOUND) is None
+    assert index.near_duplicate_of(broken(id="again")) == SOUND.id
 
 
 def test_a_task_that_differs_in_one_value_is_not_unique() -> None:
     index = Uniqueness()
-    index.twin_of(SOUND)
+    index.near_duplicate_of(SOUND)
     first, *rest = SOUND.facts
     other = first.model_copy(update={"value": "Q99", "phrase": first.phrase.replace(first.value, "Q99")})
-    assert index.twin_of(broken(id="near", facts=(other, *rest))) == SOUND.id
+    assert index.near_duplicate_of(broken(id="near", facts=(other, *rest))) == SOUND.id
 
 
 def test_a_twin_does_not_enter_the_index() -> None:
     index = Uniqueness()
-    index.twin_of(SOUND)
-    assert index.twin_of(broken(id="second")) == SOUND.id
-    assert index.twin_of(broken(id="third")) == SOUND.id
+    index.near_duplicate_of(SOUND)
+    assert index.near_duplicate_of(broken(id="second")) == SOUND.id
+    assert index.near_duplicate_of(broken(id="third")) == SOUND.id
 
 
 def test_different_tasks_are_unique_and_the_order_of_asking_does_not_matter() -> None:
     tasks = accepted_tasks()[:200]
     forwards, backwards = Uniqueness(), Uniqueness()
-    assert [forwards.twin_of(task) for task in tasks] == [None] * len(tasks)
-    assert [backwards.twin_of(task) for task in reversed(tasks)] == [None] * len(tasks)
+    assert [forwards.near_duplicate_of(task) for task in tasks] == [None] * len(tasks)
+    assert [backwards.near_duplicate_of(task) for task in reversed(tasks)] == [None] * len(tasks)
 
 
 def test_proving_is_repeatable_and_leaves_the_task_alone() -> None:

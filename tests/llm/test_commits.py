@@ -9,12 +9,12 @@ import pytest
 
 from synthagent.errors import StoreError
 from synthagent.llm.commits import Commits
-from synthagent.llm.store import Answer, Reply, ResponseStore, canonical, key_of
+from synthagent.llm.store import NewReply, Reply, ResponseStore, canonical, key_of
 
 
-def _answer(number: int, text: str | None = None) -> Answer:
+def _answer(number: int, text: str | None = None) -> NewReply:
     identity = canonical({"number": number})
-    return Answer(key_of(identity), "policy", "m", identity, None, Reply(text=text or f"text {number}"))
+    return NewReply(key_of(identity), "policy", "m", identity, None, Reply(text=text or f"text {number}"))
 
 
 def test_answers_that_come_at_once_are_each_kept_before_their_caller_goes_on(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from synthagent.llm.client import Llm
 from synthagent.llm.prompts import fenced, render
 from synthagent.params import Params
 from synthagent.records import Rejected, Rubric, Task, Trajectory
-from synthagent.teacher.llm.rubrics import Extracted, extract_rubric
+from synthagent.teacher.llm.rubrics import ExtractedRubric, extract_rubric
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class LiveDemos:
     """All demonstrations of a task, faulty ones among them, and its rubric; or `dropped`."""
 
     demos: tuple[Trajectory, ...]
-    extracted: Extracted | None
+    extracted: ExtractedRubric | None
     dropped: Rejected | None
 
 
@@ -79,14 +79,14 @@ def _replayed(task: Task, demos: Sequence[Trajectory], max_turns: int) -> tuple[
     return good, worlds
 
 
-def _of_reference(task: Task, worlds: Sequence[World]) -> Extracted:
+def _of_reference(task: Task, worlds: Sequence[World]) -> ExtractedRubric:
     criteria = extract(task, fresh_world(task)).criteria
     rubric = Rubric(task_id=task.id, criteria=criteria, coverage=1.0)
     reached = {verdict.criterion for world in worlds for verdict in verdicts_by_check(rubric, world) if verdict.passed}
     work = [criterion.id for criterion in criteria if criterion.kind != "constraint"]
     share = len(reached.intersection(work)) / max(1, len(work))
     decidable = sum(criterion.check is not None for criterion in criteria)
-    return Extracted(rubric.model_copy(update={"coverage": share}), decidable, decidable, 0)
+    return ExtractedRubric(rubric.model_copy(update={"coverage": share}), decidable, decidable, 0)
 
 
 def _dropped(

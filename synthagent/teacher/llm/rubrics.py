@@ -74,7 +74,7 @@ class Extraction(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Extracted:
+class ExtractedRubric:
     """A rubric. Of its criteria, `compiled` had a check and `verified` kept it; `unreached` ones were left out."""
 
     rubric: Rubric
@@ -83,7 +83,7 @@ class Extracted:
     unreached: int
 
 
-async def extract_rubric(task: Task, worlds: Sequence[World], demos: Sequence[Any], llm: Llm) -> Extracted:
+async def extract_rubric(task: Task, worlds: Sequence[World], demos: Sequence[Any], llm: Llm) -> ExtractedRubric:
     """Ask the teacher for the rubric of a task. `worlds`: the demonstrations replayed; `demos`: their messages.
 
     Raises:
@@ -107,7 +107,7 @@ def extraction_prompt(task: Task, demos: Sequence[Any]) -> Prompt:
     )
 
 
-def compile_rubric(extraction: Extraction, task: Task, worlds: Sequence[World]) -> Extracted:
+def compile_rubric(extraction: Extraction, task: Task, worlds: Sequence[World]) -> ExtractedRubric:
     """Constraints + sub-goals + interactions, with the checks that the demonstrations bear out. Pure.
 
     What no demonstration reached is left out: a rubric asks for nothing that the teacher did not do.
@@ -137,7 +137,7 @@ def compile_rubric(extraction: Extraction, task: Task, worlds: Sequence[World]) 
         counted[letter] += 1
         criteria.append(Criterion(id=f"{letter}{counted[letter]}", kind=kind, text=one_line(text, 300), check=kept))
     rubric = Rubric(task_id=task.id, criteria=tuple(criteria), coverage=coverage(extraction, len(task.workflow)))
-    return Extracted(rubric, compiled, sum(c.check is not None for c in criteria), unreached)
+    return ExtractedRubric(rubric, compiled, sum(c.check is not None for c in criteria), unreached)
 
 
 def agrees(check: Check, worlds: Sequence[World], reached: set[int]) -> bool:
