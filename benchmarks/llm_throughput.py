@@ -39,7 +39,7 @@ from synthagent.episodes.mapping import Mappings
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params, load_params
-from synthagent.records import Fact, Said, Task, Trajectory, WorldSpec
+from synthagent.records import Fact, Said, Task, Tool, Trajectory, WorldSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 DELAY_S = 0.05
@@ -64,7 +64,9 @@ def the_task() -> Task:
         instruction="Please see whether my record is in order. " * 4,
         workflow=(),
         facts=(Fact(slot="record_id", value="R-0", phrase="It is R-0."),),
-        tools=({"type": "function", "function": function, "outputs": {"status": {"type": "string"}}},),
+        tools=(
+            Tool.model_validate({"type": "function", "function": function, "outputs": {"status": {"type": "string"}}}),
+        ),
         distractors=(),
         constraints=(),
         world_kind="simulated",
@@ -129,7 +131,7 @@ def bodies(base_url: str) -> list[bytes]:
             from synthagent.llm import endpoint
 
             class Recorder(endpoint.Endpoint):
-                async def complete(self, body: Mapping[str, Any], failed_before: bool = False) -> endpoint.Answered:
+                async def complete(self, body: Mapping[str, Any], failed_before: bool = False) -> endpoint.Completion:
                     sent.append(json.dumps(body).encode())
                     return await super().complete(body, failed_before)
 

@@ -67,9 +67,7 @@ def simulated(task: Task) -> Task:
     changing = {
         name for name, effects in task.world.effects.items() if any(e.op not in ("get", "find") for e in effects)
     }
-    tools = tuple(
-        {**tool, "changes_state": True} if tool["function"]["name"] in changing else tool for tool in task.tools
-    )
+    tools = tuple(tool.model_copy(update={"changes_state": tool.name in changing}) for tool in task.tools)
     background = f"The records of: {task.domain}. There are these, and no others. {'; '.join(tables)}."
     world = WorldSpec(tables={}, effects={}, background=background, rules=task.world.rules)
     return task.model_copy(update={"world_kind": "simulated", "world": world, "tools": tools})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 
 class JsonText:
@@ -49,6 +49,45 @@ class Constraint(Record):
 
     id: str
     text: str
+
+
+class Tool(Record):
+    """A tool, as the policy sees it. Read and stored as an OpenAI function schema, with what is only ours beside it:
+
+    `{"type": "function", "function": {name, description, parameters}, "outputs": .., "changes_state": true}`
+    """
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Json] = Field(default={}, description="JSON schema of the arguments")
+    outputs: dict[str, Json] = Field(default={}, description="name -> JSON schema of what a call gives back")
+    changes_state: bool = Field(default=False, description="simulated: later calls may be answered otherwise")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments, in order."""
+        return tuple(self.parameters.get("properties", ()))
+
+    @property
+    def schema_of_openai(self) -> dict[str, Json]:
+        """What an OpenAI-compatible endpoint, or a chat template, takes."""
+        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": function}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, given: Json) -> Json:
+        if not isinstance(given, dict) or not isinstance(given.get("function"), dict):
+            return given
+        return {**given["function"], **{key: part for key, part in given.items() if key not in ("type", "function")}}
+
+    @model_serializer
+    def _stored(self) -> dict[str, Json]:
+        return {
+            **self.schema_of_openai,
+            "outputs": self.outputs,
+            **({"changes_state": True} if self.changes_state else {}),
+        }
 
 
 # --- the executable world -------------------------------------------------------------------------------------------
@@ -169,8 +208,7 @@ class WorldSpec(Record):
     """The start of a world, and the constraints in executable form.
 
     Executable: rows, and what each tool does to them. Simulated: no tables and no effects; a model answers for them,
-    from `background` and the mapping M, which starts with `said`. A tool whose schema has `changes_state: true` changes
-    what later calls may answer.
+    from `background` and the mapping M, which starts with `said`.
     """
 
     tables: dict[str, Table]
@@ -241,7 +279,7 @@ class Task(Record):
     instruction: str = Field(description="all that the policy is told of the request")
     workflow: tuple[str, ...] = Field(description="milestones, in words; the policy never sees them")
     facts: tuple[Fact, ...]
-    tools: Annotated[tuple[dict[str, Json], ...], JsonText] = Field(description="OpenAI function schemas + `outputs`")
+    tools: Annotated[tuple[Tool, ...], JsonText] = Field(description="OpenAI function schemas + `outputs`")
     distractors: tuple[str, ...] = Field(description="names of tools that the reference does not need")
     constraints: tuple[Constraint, ...]
     world_kind: Literal["executable", "simulated"]

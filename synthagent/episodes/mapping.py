@@ -38,7 +38,7 @@ def key_of_call(tool: str, args: Mapping[str, Any], state: str) -> Key:
 def state_of(task: Task, events: Sequence[Event]) -> str:
     """The digest of the state-changing calls among `events` that went well; empty before the first."""
     state = ""
-    changes = {str(tool["function"]["name"]) for tool in task.tools if tool.get("changes_state")}
+    changes = {tool.name for tool in task.tools if tool.changes_state}
     for event in events:
         if isinstance(event, ToolEvent) and event.ok and event.valid and event.tool in changes:
             step = canonical([state, event.tool, _plain(event.args), event.result])
@@ -48,7 +48,13 @@ def state_of(task: Task, events: Sequence[Event]) -> str:
 
 def digest_of(task: Task) -> str:
     """What a simulated world is, whatever its task is called: its tools and its background."""
-    content = canonical([task.tools, task.world.background, [said.model_dump() for said in task.world.said]])
+    content = canonical(
+        [
+            [tool.model_dump() for tool in task.tools],
+            task.world.background,
+            [said.model_dump() for said in task.world.said],
+        ]
+    )
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

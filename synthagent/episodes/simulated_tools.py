@@ -20,7 +20,7 @@ from synthagent.errors import SynthAgentError
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import fenced, render
 from synthagent.llm.store import canonical
-from synthagent.records import MappingEntry, Record, Task
+from synthagent.records import MappingEntry, Record, Task, Tool
 
 _LONGEST_TEXT = 200
 _MOST_ITEMS = 8
@@ -71,10 +71,10 @@ class SimulatedTools:
             sample = 1_000 * episode.sample + episode.n_turns  # another seed for the server, too
         known = self._mappings.entries_of(task.id) if self._mappings.enabled else []
         equal = [e for e in known if (e.tool, e.state) == (key.tool, key.state)][:_MOST_EQUAL]
-        schema = next(tool for tool in task.tools if tool["function"]["name"] == key.tool)
-        prompt = render("tools", **_shown(episode, schema, key, equal, known))
+        tool = next(tool for tool in task.tools if tool.name == key.tool)
+        prompt = render("tools", **_shown(episode, tool, key, equal, known))
         request = Request(prompt.messages, prompt.version, sample, decided_by=decided_by)
-        given = (await llm.ask("tools", request, self._shape(schema))).value.model_dump(by_alias=True)
+        given = (await llm.ask("tools", request, self._shape(tool))).value.model_dump(by_alias=True)
         number, response = given["equal_to"], given["response"]
         if number is None:
             return made_entry(task, key, response, equal=False)
@@ -88,11 +88,11 @@ class SimulatedTools:
             self._digests[task.id] = digest_of(task)
         return self._digests[task.id]
 
-    def _shape(self, tool: Mapping[str, Any]) -> type[BaseModel]:
+    def _shape(self, tool: Tool) -> type[BaseModel]:
         """The shape of an answer for this tool; guided decoding holds the model to it."""
-        text = canonical(tool.get("outputs", {}))
+        text = canonical(tool.outputs)
         if text not in self._shapes:
-            self._shapes[text] = answer_shape(tool.get("outputs", {}))
+            self._shapes[text] = answer_shape(tool.outputs)
         return self._shapes[text]
 
 
@@ -154,28 +154,27 @@ def _type_of(declared: Any) -> Any:
 
 def _shown(
     episode: Episode,
-    tool: Mapping[str, Any],
+    tool: Tool,
     key: Key,
     equal: Sequence[MappingEntry],
     known: Sequence[MappingEntry],
 ) -> dict[str, Any]:
     """What the prompt shows."""
     others = [e for e in known if (e.tool, e.state) != (key.tool, key.state)][-_MOST_OTHERS:]
-    changes = {t["function"]["name"] for t in episode.task.tools if t.get("changes_state")}
+    changes = {tool.name for tool in episode.task.tools if tool.changes_state}
     done = [
         _line({"tool": e.tool, "arguments": e.args, "response": e.result})
         for e in episode.world.events
         if isinstance(e, ToolEvent) and e.ok and e.tool in changes
     ]
-    outputs = tool.get("outputs", {})
     return {
-        "tool": fenced(json.dumps({**tool["function"], "outputs": outputs})),
+        "tool": fenced(json.dumps({**tool.schema_of_openai["function"], "outputs": tool.outputs})),
         "background": fenced(episode.task.world.background),
         "equal": fenced("\n".join(f"{n}. {_line(_said(e))}" for n, e in enumerate(equal, 1))) if equal else "",
         "others": fenced("\n".join(_line(_said(e)) for e in others)) if others else "",
         "done": fenced("\n".join(done)) if done else "",
         "call": fenced(f"{key.tool} {key.args}"),
-        "example": json.dumps({"equal_to": None, "ok": True, "response": dict.fromkeys(outputs, "...")}),
+        "example": json.dumps({"equal_to": None, "ok": True, "response": dict.fromkeys(tool.outputs, "...")}),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jsonschema_rs
 
 from synthagent.errors import ToolError
-from synthagent.records import Condition, Effect, Task, WorldSpec
+from synthagent.records import Condition, Effect, Task, Tool, WorldSpec
 
 Row = dict[str, Any]
 NOT_FOUND = "not found"
@@ -83,11 +83,9 @@ def fresh_world(task: Task) -> World:
     return World(task.world, compile_validators(task.tools))
 
 
-def compile_validators(tools: Sequence[Mapping[str, Any]]) -> Validators:
+def compile_validators(tools: Sequence[Tool]) -> Validators:
     """Tool name -> compiled JSON-schema validator of its arguments. Compile once, share between worlds of a task."""
-    return {
-        tool["function"]["name"]: jsonschema_rs.validator_for(tool["function"].get("parameters", {})) for tool in tools
-    }
+    return {tool.name: jsonschema_rs.validator_for(tool.parameters) for tool in tools}
 
 
 class World:

@@ -19,7 +19,7 @@ from synthagent.episodes.world import compile_validators
 from synthagent.exchange.background import facts_of
 from synthagent.exchange.expected import Expected, ItemError, calls_of, made_in, objects_in, seeded, text_of, unsound
 from synthagent.judging.proofs import leaked
-from synthagent.records import Constraint, Split, Task, WorldSpec
+from synthagent.records import Constraint, Split, Task, Tool, WorldSpec
 
 VERSION = "agenticqwen-1"
 _POLICY = re.compile(r"<policy>(.*?)</policy>", re.DOTALL)
@@ -78,7 +78,7 @@ def task_of(raw: Any, source: str, split: Split = "train") -> Task:
         workflow=(*(_milestone(call, tools) for call in normal), *_outcome(text_of(item.rubrics))),
         facts=(),
         tools=tools,
-        distractors=tuple(name for name in map(_name, tools) if name not in used),
+        distractors=tuple(tool.name for tool in tools if tool.name not in used),
         constraints=_constraints(system),
         world_kind="simulated",
         world=WorldSpec(tables={}, effects={}, background=item.task_background.strip()),
@@ -122,29 +122,33 @@ def _read(raw: Any) -> _Item:
 # --- tools ----------------------------------------------------------------------------------------------------------
 
 
-def _tools(system: str) -> tuple[dict[str, Any], ...]:
+def _tools(system: str) -> tuple[Tool, ...]:
     blocks = [block for block in _TOOLS.findall(system) if block.strip()]
     if not blocks:
         raise ItemError("tools", "no <tools> block in the system message, or only empty ones")
     tools = tuple(_tool(found) for found in objects_in(blocks[-1]))
-    names = [_name(tool) for tool in tools]
+    names = [tool.name for tool in tools]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
         raise ItemError("tools", f"{twice[0][:80]!r} is there twice" if twice else "the last <tools> block lists none")
     return tools
 
 
-def _tool(found: dict[str, Any]) -> dict[str, Any]:
+def _tool(found: dict[str, Any]) -> Tool:
     """A tool in our form: `outputs` beside `function`, `parameters` a schema."""
     function = found.get("function", found)
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,64}", name):
         raise ItemError("tools", f"no tool can be named {str(name)[:80]!r}")
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    schema = {"name": name, "description": text_of(function.get("description", "")), "parameters": parameters}
-    tool = {"type": "function", "function": schema, "outputs": _outputs(function.get("outputs", found.get("outputs")))}
     if not isinstance(parameters, dict) or any(not ref.startswith("#") for ref in _references(parameters)):
         raise ItemError("tools", f"{name}: its parameters are no schema of its own")
+    tool = Tool(
+        name=name,
+        description=text_of(function.get("description", "")),
+        parameters=parameters,
+        outputs=_outputs(function.get("outputs", found.get("outputs"))),
+    )
     try:
         compile_validators([tool])
     except ValueError as error:
@@ -197,10 +201,6 @@ def _references(schema: Any) -> Iterator[str]:
         yield from _references(part)
 
 
-def _name(tool: dict[str, Any]) -> str:
-    return str(tool["function"]["name"])
-
-
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
@@ -237,9 +237,9 @@ def _domain(system: str) -> str:
     return " ".join([word for word in words if word != "policy"][:6]) or "agenticqwen"
 
 
-def _milestone(call: Expected, tools: Sequence[dict[str, Any]]) -> str:
+def _milestone(call: Expected, tools: Sequence[Tool]) -> str:
     """`update_commission_status (new_status: design_approved): Updates the status of a commission.`"""
-    description = next((tool["function"]["description"] for tool in tools if _name(tool) == call.tool), "")
+    description = next((tool.description for tool in tools if tool.name == call.tool), "")
     first = re.split(r"(?<=[.!?])\s", description.strip())[0]
     short = [f"{name}: {text}" for name, value in call.args.items() if len(text := text_of(value)) <= _LONGEST_ARGUMENT]
     args = f" ({', '.join(short)})" if short else ""

@@ -23,7 +23,7 @@ from typing import Any
 from synthagent.episodes.mapping import Key, Mappings, key_of_call, state_of
 from synthagent.episodes.world import ToolEvent, fresh_world
 from synthagent.llm.store import canonical
-from synthagent.records import Said, Task
+from synthagent.records import Said, Task, Tool
 
 NO_RETURN = "no_return"  # their word, in `hack_path`, for a call that must never be reached
 _DEEPEST, _LONGEST_REPR = 40, 100_000
@@ -178,7 +178,7 @@ def seeded(task: Task, normal: Sequence[Expected], hack: Sequence[Expected]) -> 
     for number, call in enumerate(normal, 1):
         if refusal := fresh_world(task).refusal(call.tool, call.args):
             raise ItemError("path", f"normal_path call {number}, {call.tool[:80]!r}: {refusal.result['error']}")
-    task = _marked(task, {str(tool["function"]["name"]) for tool in task.tools if not _only_reads(tool)})
+    task = _marked(task, {tool.name for tool in task.tools if not _only_reads(tool)})
     while found := _contradiction(task, normal):
         task = _marked(task, _changing(task) | found)
     known = dict(_keyed(task, normal))
@@ -259,22 +259,19 @@ def _contradiction(task: Task, path: Sequence[Expected]) -> set[str]:
 
 
 def _changing(task: Task) -> set[str]:
-    return {str(tool["function"]["name"]) for tool in task.tools if tool.get("changes_state")}
+    return {tool.name for tool in task.tools if tool.changes_state}
 
 
 def _marked(task: Task, changing: set[str]) -> Task:
-    tools = tuple(
-        tool | ({"changes_state": True} if tool["function"]["name"] in changing else {}) for tool in task.tools
-    )
+    tools = tuple(tool.model_copy(update={"changes_state": tool.name in changing}) for tool in task.tools)
     return task.model_copy(update={"tools": tools})
 
 
-def _only_reads(tool: Mapping[str, Any]) -> bool:
-    function = tool["function"]
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(function["name"])).lower())
+def _only_reads(tool: Tool) -> bool:
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", tool.name).lower())
     if words and words[0] in _READS:
         return not {"and", "or"} & set(words)
-    description = str(function.get("description", "")).lower()
+    description = tool.description.lower()
     first = next(iter(re.findall(r"[a-z]+", description)), "")
     stems = {first, first.removesuffix("s"), first.removesuffix("es"), f"{first.removesuffix('ies')}y"}
     return bool(stems & _READS) and not _WRITES.search(description)

@@ -111,4 +111,4 @@ def told(counts: Mapping[str, int]) -> str:
 
 def openai_tools(task: Task) -> list[dict[str, Any]]:
     """The schemas without what is only ours."""
-    return [{"type": "function", "function": tool["function"]} for tool in task.tools]
+    return [tool.schema_of_openai for tool in task.tools]

@@ -70,7 +70,7 @@ def prove(task: Task) -> Proved:
 
 def leaked(task: Task) -> list[str]:
     """The slots whose value can be read off the instruction or a tool schema."""
-    public = " | ".join([task.instruction, *_texts(task.tools)])
+    public = " | ".join([task.instruction, *_texts([tool.model_dump() for tool in task.tools])])
     return [fact.slot for fact in task.facts if contains_phrase(public, fact.value)]
 
 
@@ -108,7 +108,7 @@ class Uniqueness:
 
 
 def _shingles(task: Task) -> set[str]:
-    names = [tool["function"]["name"] for tool in task.tools]
+    names = [tool.name for tool in task.tools]
     lines = [task.instruction, *names, *(c.text for c in task.constraints), *(f.phrase for f in task.facts)]
     words = [words_of(line) for line in lines]
     pairs = {f"{a} {b}" for line in words for a, b in pairwise(line)}

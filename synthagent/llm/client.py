@@ -22,6 +22,7 @@ from synthagent.llm.store import FOLDER, NewReply, Reply, ResponseStore, canonic
 from synthagent.llm.structured import complaint, json_schema_of, parse
 from synthagent.llm.usage import Budget, Usage
 from synthagent.params import Params, Role, Roles
+from synthagent.records import Tool
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -36,7 +37,7 @@ class Request:
     messages: tuple[Message, ...]
     version: str
     sample: int = 0
-    tools: tuple[Mapping[str, Any], ...] = ()
+    tools: tuple[Tool, ...] = ()
     schema: Mapping[str, Any] | None = None
     max_tokens: int | None = None
     decided_by: Mapping[str, Any] | None = None
@@ -220,7 +221,7 @@ def _identity(role: Role, request: Request, seed: int) -> dict[str, Any]:
     return {
         "model": role.model,
         **asked,
-        "tools": request.tools,
+        "tools": [tool.model_dump() for tool in request.tools],
         "schema": request.schema,
         "prompt": request.version,
         "temperature": role.temperature,
@@ -237,7 +238,7 @@ def _body(role: Role, request: Request, seed: int) -> dict[str, Any]:
         "temperature": role.temperature,
         "top_p": role.top_p,
         "max_tokens": request.max_tokens or role.max_tokens,
-        "tools": [{"type": "function", "function": tool["function"]} for tool in request.tools] or None,
+        "tools": [tool.schema_of_openai for tool in request.tools] or None,
         "response_format": request.schema
         and {"type": "json_schema", "json_schema": {"name": "answer", "schema": request.schema, "strict": True}},
     }

@@ -31,7 +31,7 @@ from synthagent.judging.criteria import extract
 from synthagent.judging.proofs import PROOFS
 from synthagent.judging.reward import score_world, verdicts_by_check
 from synthagent.params import RewardParams, load_params
-from synthagent.records import Criterion, Record, Reward, Rubric, Task, Trajectory, Verdict
+from synthagent.records import Criterion, Record, Reward, Rubric, Task, Tool, Trajectory, Verdict
 from synthagent.stage import Paths
 from synthagent.store import find_record, read_keys
 from synthagent.text import visible
@@ -142,18 +142,16 @@ def _section(title: str, lines: Sequence[str]) -> RenderableType:
     return Group(_text(title, "bold"), *(Text.assemble("  ", _text(line)) for line in lines or ("none",)))
 
 
-def _signature(tool: Mapping[str, Any], distractors: Iterable[str] = ()) -> str:
+def _signature(tool: Tool, distractors: Iterable[str] = ()) -> str:
     """`renew_loan(loan_id: string) -> status: a distractor`."""
-    function = tool["function"]
-    parameters = function.get("parameters", {})
-    required = parameters.get("required", ())
+    required = tool.parameters.get("required", ())
     args = ", ".join(
         f"{name}{'' if name in required else '?'}: {_type(schema)}"
-        for name, schema in parameters.get("properties", {}).items()
+        for name, schema in tool.parameters.get("properties", {}).items()
     )
-    kind = " (a distractor)" if function["name"] in distractors else ""
-    outputs = ", ".join(tool.get("outputs", {})) or "?"
-    return f"{function['name']}({args}) -> {outputs}: {function.get('description', '')}{kind}"
+    kind = " (a distractor)" if tool.name in distractors else ""
+    outputs = ", ".join(tool.outputs) or "?"
+    return f"{tool.name}({args}) -> {outputs}: {tool.description}{kind}"
 
 
 def _type(schema: Any) -> str:
@@ -234,7 +232,7 @@ def _read_turn(line: str, task: Task) -> Turn | str:
     head, _, answer = line.partition(":")
     if head.lower() == "answer":
         return Turn(f"<answer>{answer.strip()}</answer>")
-    schemas = {tool["function"]["name"]: tool["function"].get("parameters", {}) for tool in task.tools}
+    schemas = {tool.name: tool.parameters for tool in task.tools}
     called = re.match(r"\w+", line)
     if called is None or called.group() not in schemas or not re.match(r"\w+\s*([({].*)?$", line, re.DOTALL):
         return Turn(line)

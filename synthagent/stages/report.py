@@ -188,7 +188,7 @@ def render(page: Page) -> str:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = Environment(
-        loader=PackageLoader("synthagent"),
+        loader=PackageLoader("synthagent.showing"),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,
@@ -221,7 +221,7 @@ class _Census:
             self.splits[task.split] += 1
             self.levels[task.difficulty] += 1
             self.sizes[len(task.tools)] += 1
-            self.tools.update(tool["function"]["name"] for tool in task.tools)
+            self.tools.update(tool.name for tool in task.tools)
             yield task
 
     def counted_rubrics(self, rubrics: Iterable[Rubric]) -> Iterable[Rubric]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import Params
-from synthagent.records import Task, Trajectory
+from synthagent.records import Task, Tool, Trajectory
 from synthagent.stage import Paths, running, say, scratch
 from synthagent.store import read_records
 from synthagent.student.checkpoint import take_checkpoint
@@ -27,7 +27,7 @@ class Example:
     """A demonstration with the tools its policy saw."""
 
     messages: tuple[dict[str, Any], ...]
-    tools: tuple[dict[str, Any], ...]
+    tools: tuple[Tool, ...]
 
 
 def choose_examples(demos: Sequence[Trajectory], tasks: dict[str, Task], count: int, seed: int) -> list[Example]:
@@ -109,6 +109,5 @@ def run(params: Params) -> None:
         }
 
 
-def _names(tools: Sequence[dict[str, Any]]) -> list[str]:
-    functions = [tool["function"] for tool in tools]
-    return [name for f in functions for name in (f["name"], *f.get("parameters", {}).get("properties", ()))]
+def _names(tools: Sequence[Tool]) -> list[str]:
+    return [name for tool in tools for name in (tool.name, *tool.arguments)]

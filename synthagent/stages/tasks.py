@@ -138,7 +138,7 @@ class Funnel:
                 continue
             self.tasks += 1
             self.tools += len(row.tools)
-            self.names.update(tool["function"]["name"] for tool in row.tools)
+            self.names.update(tool.name for tool in row.tools)
             self.domains[row.domain] += 1
             self.splits[row.split] += 1
             self.levels[row.difficulty] += 1

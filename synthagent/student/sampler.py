@@ -37,7 +37,11 @@ class Sampled:
 def prompt_ids(tokenizer: Any, task: Task) -> list[int]:
     """The tokens an episode of `task` starts with."""
     ids: list[int] = tokenizer.apply_chat_template(
-        opening(task), tools=list(task.tools), add_generation_prompt=True, tokenize=True, return_dict=False
+        opening(task),
+        tools=[tool.schema_of_openai for tool in task.tools],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=False,
     )
     return ids
 

@@ -23,7 +23,7 @@ from synthagent.episodes.episode import Episode
 from synthagent.episodes.world import fresh_world
 from synthagent.judging.reward import Score
 from synthagent.params import Params, SftParams
-from synthagent.records import Rubric, Task
+from synthagent.records import Rubric, Task, Tool
 from synthagent.stage import progress
 from synthagent.store import write_text
 from synthagent.student.checkpoint import LOG
@@ -46,10 +46,14 @@ _QUIET: dict[str, Any] = {
 }
 
 
-def tokenise(tokenizer: Any, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def tokenise(tokenizer: Any, messages: Sequence[dict[str, Any]], tools: Sequence[Tool]) -> dict[str, Any]:
     """An episode's `input_ids`, and `labels` that are set only on the assistant's tokens."""
     encoded = tokenizer.apply_chat_template(
-        list(messages), tools=list(tools), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        list(messages),
+        tools=[tool.schema_of_openai for tool in tools],
+        tokenize=True,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
     )
     ids, mask = encoded["input_ids"], encoded["assistant_masks"]
     labels = [token if own else _IGNORED for token, own in zip(ids, mask, strict=True)]

@@ -11,18 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthagent.episodes.user import CONFIRM
-from synthagent.records import (
-    Answer,
-    Ask,
-    Call,
-    Condition,
-    Constraint,
-    Fact,
-    Guard,
-    Step,
-    Table,
-    WorldSpec,
-)
+from synthagent.records import Answer, Ask, Call, Condition, Constraint, Fact, Guard, Step, Table, Tool, WorldSpec
 from synthagent.teacher.domains import Domain
 from synthagent.teacher.plan import RULES, Plan, make_plan
 from synthagent.teacher.rules import Rule, RuleKind
@@ -39,7 +28,7 @@ class Draft:
 
     instruction: str
     facts: tuple[Fact, ...]
-    tools: tuple[dict[str, Any], ...]
+    tools: tuple[Tool, ...]
     distractors: tuple[str, ...]
     constraints: tuple[Constraint, ...]
     world: WorldSpec
@@ -86,7 +75,7 @@ class _Composer:
         return Draft(
             instruction=request_text(request, persona, self.rng),
             facts=self._facts(),
-            tools=tuple(tool.schema for tool in everything),
+            tools=tuple(tool.tool for tool in everything),
             distractors=tuple(sorted(tool.name for tool in distractors)),
             constraints=tuple(Constraint(id=line.id, text=line.text) for line in policy),
             world=WorldSpec(

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synthagent.episodes.user import CONFIRM
-from synthagent.teacher.rules import Rule
+from synthagent.teacher.rules import RuleKind
 
 Goal = Literal["act", "set", "new"]
 Feature = Literal["decoy", "rules", "chain", "refuse", "value", "long"]
 FEATURES: tuple[Feature, ...] = ("decoy", "rules", "chain", "refuse", "value", "long")
-RULES: tuple[Rule, ...] = ("check", "status", "limit", "confirm")
-EASY_RULES: tuple[Rule, ...] = ("check", "confirm")
+RULES: tuple[RuleKind, ...] = ("check", "status", "limit", "confirm")
+EASY_RULES: tuple[RuleKind, ...] = ("check", "confirm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Plan:
     """What kind of task it will be."""
 
     goal: Goal
-    rule: Rule
+    rule: RuleKind
     find: bool  # the entity is found by its owner's name; else the user knows its key
     contact: bool  # the follow-up needs the owner's contact, which another tool gives
     receipt: bool  # the follow-up is about the receipt that the act gives out

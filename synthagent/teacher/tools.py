@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any
 
-from synthagent.records import Effect, Requirement
+from synthagent.records import Effect, Requirement, Tool
 from synthagent.teacher.domains import Domain
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -64,12 +63,12 @@ def choose_words(domain: Domain, rng: random.Random) -> Words:
 class ToolSpec:
     """A tool as the policy sees it, and what it does."""
 
-    schema: dict[str, Any]
+    tool: Tool
     effects: tuple[Effect, ...]
 
     @property
     def name(self) -> str:
-        return str(self.schema["function"]["name"])
+        return self.tool.name
 
 
 class ToolSmith:
@@ -172,13 +171,8 @@ class ToolSmith:
             "required": list(args),
             "additionalProperties": False,
         }
-        function = {"name": name, "description": description, "parameters": parameters}
-        schema = {
-            "type": "function",
-            "function": function,
-            "outputs": outputs or {"result": {"type": "string"}},
-        }
-        return ToolSpec(schema, effects)
+        outputs = outputs or {"result": {"type": "string"}}
+        return ToolSpec(Tool(name=name, description=description, parameters=parameters, outputs=outputs), effects)
 
 
 def _type(column: str) -> str:

@@ -48,8 +48,8 @@ def test_a_task_made_simulated_keeps_its_face_and_hides_its_rows() -> None:
     for task in accepted_tasks()[:30]:
         other = simulated(task)
         assert Task.model_validate(other.model_dump()).world_kind == "simulated"
-        assert [tool["function"] for tool in other.tools] == [tool["function"] for tool in task.tools]
-        changing = {tool["function"]["name"] for tool in other.tools if tool.get("changes_state")}
+        assert [tool.schema_of_openai for tool in other.tools] == [tool.schema_of_openai for tool in task.tools]
+        changing = {tool.name for tool in other.tools if tool.changes_state}
         writes = {n for n, effects in task.world.effects.items() if {e.op for e in effects} - {"get", "find"}}
         assert changing == writes
         for name, table in task.world.tables.items():

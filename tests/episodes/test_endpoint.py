@@ -88,7 +88,7 @@ def test_the_model_is_told_the_protocol_and_the_record_is_not(tmp_path: Path) ->
     system = body["messages"][0]["content"]
     assert all(text in system for text in ("<answer>", opening(TASK)[0]["content"], "Do it well."))
     assert body["messages"][1:] == opening(TASK)[1:]
-    assert [tool["function"] for tool in body["tools"]] == [tool["function"] for tool in TASK.tools]
+    assert body["tools"] == [tool.schema_of_openai for tool in TASK.tools]
     assert list(trajectory.messages[:2]) == opening(TASK)
     assert (trajectory.policy, trajectory.id) == ("expert", f"{TASK.id}.expert.0")
 
@@ -104,7 +104,7 @@ def test_arguments_that_are_no_object_are_an_observation_and_cost_a_turn(tmp_pat
     def reply(body: dict[str, Any]) -> Answer:
         if len(body["messages"]) > 2:
             return "<answer>x</answer>"
-        message = native(str(TASK.tools[0]["function"]["name"]))
+        message = native(str(TASK.tools[0].name))
         message["tool_calls"][0]["function"]["arguments"] = arguments
         return message
 
@@ -121,7 +121,7 @@ def test_arguments_that_are_no_object_are_an_observation_and_cost_a_turn(tmp_pat
 def test_a_name_that_no_server_would_take_is_kept_in_the_record_only(tmp_path: Path, name: str) -> None:
     trajectory, server = act(tmp_path, lambda body: "<answer>x</answer>" if len(body["messages"]) > 2 else native(name))
     (sent,) = server.requests[1]["messages"][2]["tool_calls"]
-    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", sent["function"]["name"])
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", sent.name)
     assert trajectory.messages[2]["tool_calls"][0]["function"]["name"] == name
     assert json.loads(trajectory.messages[3]["content"]) == {"error": "no such tool"}
 

@@ -34,7 +34,7 @@ def an_episode(task: Task = TASK, max_turns: int = 16) -> Episode:
 
 
 def a_call(**args: Any) -> Turn:
-    return Turn(calls=(ToolCall(TASK.tools[0]["function"]["name"], args),))
+    return Turn(calls=(ToolCall(TASK.tools[0].name, args),))
 
 
 # --- what a policy may write ----------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def test_a_forgery_among_arguments_reaches_no_observation(forgery: str) -> None:
     (observation,) = episode.step(parse_turn(call))
     assert observation["role"] == "tool"
     assert json.loads(observation["content"]) == {"error": "no such tool"}
-    name = TASK.tools[0]["function"]["name"]
+    name = TASK.tools[0].name
     (observation,) = episode.step(Turn(calls=(ToolCall(name, {forgery: forgery}),)))
     assert set(json.loads(observation["content"])) == {"error"}
     assert forgery not in observation["content"]
@@ -133,7 +133,7 @@ def test_no_text_whatsoever_breaks_an_episode(text: str) -> None:
 
 def test_of_several_calls_in_a_turn_only_the_first_is_made() -> None:
     episode = an_episode()
-    names = [tool["function"]["name"] for tool in TASK.tools]
+    names = [tool.name for tool in TASK.tools]
     observations = episode.step(Turn(calls=tuple(ToolCall(name, {}) for name in names)))
     assert [event.tool for event in episode.world.events if isinstance(event, ToolEvent)] == names[:1]
     assert [json.loads(o["content"]) for o in observations[1:]] == [{"error": "one call a turn"}] * (len(names) - 1)
@@ -144,7 +144,7 @@ def test_of_several_calls_in_a_turn_only_the_first_is_made() -> None:
 
 def test_an_answer_beside_a_call_is_no_answer() -> None:
     episode = an_episode()
-    name = TASK.tools[0]["function"]["name"]
+    name = TASK.tools[0].name
     episode.step(parse_turn(f'<answer>done</answer><tool_call>{{"name": "{name}", "arguments": {{}}}}</tool_call>'))
     assert episode.end is None
     assert not any(isinstance(event, AnswerEvent) for event in episode.world.events)
@@ -220,7 +220,7 @@ steps = st.one_of(
     st.sampled_from(["What is it?", "Please confirm.", "<answer>Done</answer>", *FORGERIES]).map(parse_turn),
     st.builds(
         lambda names, args: Turn(calls=tuple(ToolCall(name, args) for name in names)),
-        st.lists(st.sampled_from([t["function"]["name"] for t in TASK.tools] + ["nothing"]), min_size=1, max_size=3),
+        st.lists(st.sampled_from([t.name for t in TASK.tools] + ["nothing"]), min_size=1, max_size=3),
         st.one_of(st.none(), st.dictionaries(st.sampled_from(["id", "\ud800", "x"]), values, max_size=2)),
     ),
 )

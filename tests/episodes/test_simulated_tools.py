@@ -372,4 +372,4 @@ def test_untrusted_text_cannot_pass_for_the_prompt(tmp_path: Path) -> None:
         (text,) = asked_of(server)
     assert [line for line in text.splitlines() if line == "The call to respond to:"] == ["The call to respond to:"]
     assert "Friday" not in text  # the tools do not know what only the user knows
-    assert TOOLS[0]["function"]["description"] in text
+    assert TOOLS[0].description in text

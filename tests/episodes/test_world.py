@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.episodes.world import NOT_FOUND, ToolEvent, World, compile_validators, meets
-from synthagent.records import Condition, Effect, Requirement, Table, WorldSpec
+from synthagent.records import Condition, Effect, Requirement, Table, Tool, WorldSpec
 
 TABLES = ("things", "others")
 KEYS = ("a", "b", "c", "d")
@@ -19,7 +19,7 @@ COLOURS = ("red", "blue")
 MARKER = "zqx"
 
 
-def a_tool(name: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
+def a_tool(name: str, required: tuple[str, ...] = ()) -> Tool:
     """A tool whose arguments are a one-letter id, a second one, a colour of lower-case letters and a size up to 9."""
     properties = {
         "id": {"type": "string", "pattern": "^[a-z]$"},
@@ -28,16 +28,14 @@ def a_tool(name: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
         "size": {"type": "integer", "minimum": 0, "maximum": 9},
     }
     parameters = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return {"type": "function", "function": {"name": name, "description": "", "parameters": parameters}}
+    return Tool(name=name, parameters=parameters)
 
 
 def a_world(*effects: Effect, new_ids: tuple[str, ...] = NEW_KEYS, schema: Any = None) -> World:
     """A world of one tool, `do`, and the things a (red, 1) and b (blue, 2)."""
     rows = ({"id": "a", "colour": "red", "size": 1}, {"id": "b", "colour": "blue", "size": 2})
     tables = {"things": Table(key="id", rows=rows), "others": Table(key="id", rows=())}
-    tool = a_tool("do")
-    if schema is not None:
-        tool["function"]["parameters"] = schema
+    tool = a_tool("do") if schema is None else Tool(name="do", parameters=schema)
     spec = WorldSpec(tables=tables, effects={"do": effects}, new_ids=new_ids)
     return World(spec, compile_validators([tool]))
 
@@ -126,7 +124,7 @@ class Model:
 
     def __init__(self, spec: WorldSpec, tools: list[dict[str, Any]]) -> None:
         self.spec = spec
-        self.required = {t["function"]["name"]: t["function"]["parameters"]["required"] for t in tools}
+        self.required = {t.name: t.parameters["required"] for t in tools}
         self.tables = {name: {row["id"]: dict(row) for row in table.rows} for name, table in spec.tables.items()}
         self.unused = list(spec.new_ids)
 

@@ -73,7 +73,7 @@ def test_demonstrations_become_openai_messages_with_their_tools(tmp_path: Path) 
         assert line["messages"] == list(demo.messages)
         assert line["task_id"] == demo.task_id
         task = by_task[demo.task_id]
-        assert line["tools"] == [{"type": "function", "function": tool["function"]} for tool in task.tools]
+        assert line["tools"] == [tool.schema_of_openai for tool in task.tools]
         assert "reward" not in line
 
 
@@ -163,7 +163,7 @@ def test_verl_rows_have_its_five_columns_and_all_that_judging_needs(tmp_path: Pa
         criteria = tuple(Criterion.model_validate(part) for part in truth["criteria"])
         assert criteria == rubrics[task.id].criteria
         assert row["reward_model"]["style"] == "rule"
-        assert json.loads(info["tools"])[0]["function"] == task.tools[0]["function"]
+        assert json.loads(info["tools"])[0] == task.tools[0].schema_of_openai
 
 
 def test_a_verl_prompt_is_the_opening_with_tools_that_our_parser_reads_calls_of(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_verl_prompt_is_the_opening_with_tools_that_our_parser_reads_calls_of(
     assert user == task.instruction
     assert all(constraint.text in system for constraint in task.constraints)
     listed = system.partition("<tools>\n")[2].partition("\n</tools>")[0].splitlines()
-    assert [json.loads(line)["function"] for line in listed] == [tool["function"] for tool in task.tools]
+    assert [json.loads(line) for line in listed] == [tool.schema_of_openai for tool in task.tools]
     shown = system.partition("</tools>")[2].replace("NAME", '"find"').replace("ARGUMENT: VALUE", '"a": 1')
     assert parse_turn(shown).calls[0].name == "find"
     assert not any(fact.value in system for fact in task.facts)

@@ -148,13 +148,13 @@ def test_an_item_becomes_a_simulated_task() -> None:
 
 def test_tools_come_from_the_last_block_that_is_not_empty_in_our_form() -> None:
     task = task_of(item(), "x")
-    assert [tool["function"]["name"] for tool in task.tools] == ["find_boat", "book_boat", "sink_boat"]
-    assert [tool["outputs"] for tool in task.tools] == [
+    assert [tool.name for tool in task.tools] == ["find_boat", "book_boat", "sink_boat"]
+    assert [tool.outputs for tool in task.tools] == [
         {"free": {"type": "boolean"}},
         {"booking_id": {"type": "string"}},
         {},
     ]
-    assert all("outputs" not in tool["function"] for tool in task.tools)
+    assert all("outputs" not in tool.model_dump()["function"] for tool in task.tools)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_tools_come_from_the_last_block_that_is_not_empty_in_our_form() -> None:
 )
 def test_outputs_of_any_form_become_names_with_types(given_outputs: Any, ours: Any) -> None:
     task = task_of(item(tools=[tool("get_x", "Gets.", given_outputs)], normal=[]), "x")
-    assert task.tools[0]["outputs"] == ours
+    assert task.tools[0].outputs == ours
 
 
 def test_the_constraints_are_the_whole_policy_a_paragraph_with_a_rule_each() -> None:
@@ -289,7 +289,7 @@ def test_a_read_that_changes_between_two_equal_calls_is_evidence_against_the_nam
         for name, level in (("list_x", 0), ("get_level", 1), ("check_in", 0), ("get_level", 2), ("get_level", 2))
     ]
     task = task_of(item(tools=tools, normal=path), "x")
-    assert [tool["function"]["name"] for tool in task.tools if tool.get("changes_state")] == ["check_in"]
+    assert [tool.name for tool in task.tools if tool.changes_state] == ["check_in"]
     assert answers(task, [(call["tool_name"], call["input"]) for call in path]) == [
         call["expected_output"] for call in path
     ]
@@ -371,7 +371,7 @@ def test_a_tool_with_any_value_in_any_place_is_taken_or_refused(key: str, value:
     (odd if key == "function" else odd["function"])[key] = value
     with suppress(ItemError):
         task = task_of(item(tools=[odd], normal=[]), "x")
-        assert all("type" in schema for schema in task.tools[0]["outputs"].values())
+        assert all("type" in schema for schema in task.tools[0].outputs.values())
 
 
 @given(JSON)

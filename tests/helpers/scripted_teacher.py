@@ -16,7 +16,7 @@ from helpers.projects import write_params
 from helpers.tasks import accepted_tasks
 from synthagent.params import Params, load_params
 from synthagent.records import Answer as AnswerStep
-from synthagent.records import Ask, Call, Condition, Effect, Guard, Persona, Step, Table, Task
+from synthagent.records import Ask, Call, Condition, Effect, Guard, Persona, Step, Table, Task, Tool
 from synthagent.stage import Paths
 from synthagent.stages.personas import built_in
 from synthagent.store import write_records
@@ -56,10 +56,10 @@ def project_with_teacher(folder: Path, base_url: str, count: int, **changes: Any
 
 def answers_of(task: Task) -> dict[str, Form]:
     """The answers, by the name of their shape, that make a model's task of this one."""
-    needed = [tool for tool in task.tools if tool["function"]["name"] not in task.distractors]
-    others = [tool for tool in task.tools if tool["function"]["name"] in task.distractors]
+    needed = [tool for tool in task.tools if tool.name not in task.distractors]
+    others = [tool for tool in task.tools if tool.name in task.distractors]
     rule = task.world.rules["live"]
-    number = [tool["function"]["name"] for tool in needed].index(rule.tool) + 1
+    number = [tool.name for tool in needed].index(rule.tool) + 1
     forbidden = {"tool_number": number, "must_not": "act on the wrong thing", "because": "it cannot be undone"}
     return {
         "Toolset": {
@@ -84,17 +84,16 @@ def answers_of(task: Task) -> dict[str, Form]:
     }
 
 
-def tool_form(tool: Mapping[str, Any]) -> Form:
-    function = tool["function"]
+def tool_form(tool: Tool) -> Form:
     parameters = [
         {"name": name, "type": schema["type"], "description": schema["description"], "required": True}
-        for name, schema in function["parameters"]["properties"].items()
+        for name, schema in tool.parameters["properties"].items()
     ]
     return {
-        "name": function["name"],
-        "description": function["description"],
+        "name": tool.name,
+        "description": tool.description,
         "parameters": parameters,
-        "outputs": [{"name": name, "type": kind["type"]} for name, kind in tool["outputs"].items()],
+        "outputs": [{"name": name, "type": kind["type"]} for name, kind in tool.outputs.items()],
         "changes_state": False,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from helpers.tasks import accepted_tasks, task_of_level
 
 from synthagent.judging.criteria import Extracted
 from synthagent.judging.proofs import PROOFS, Uniqueness, leaked, prove
-from synthagent.records import Answer, Ask, Call, Fact, Guard, Never, Task
+from synthagent.records import Answer, Ask, Call, Fact, Guard, Never, Task, Tool
 
 
 def is_allowed_look_first(task: Task) -> bool:
@@ -93,14 +92,15 @@ def test_a_value_in_the_instruction_is_a_leak(form: str) -> None:
 
 def test_a_value_in_a_tools_schema_is_a_leak() -> None:
     fact = SOUND.facts[0]
-    tools = json.loads(json.dumps(SOUND.tools))
-    tools[-1]["function"]["parameters"]["properties"]["x"] = {"enum": ["Q99", fact.value]}
-    assert failures(broken(tools=tuple(tools))) == {"no_leak"}
+    *others, last = SOUND.tools
+    properties = {**last.parameters["properties"], "x": {"enum": ["Q99", fact.value]}}
+    last = last.model_copy(update={"parameters": {**last.parameters, "properties": properties}})
+    assert failures(broken(tools=(*others, last))) == {"no_leak"}
 
 
 def test_a_value_at_the_start_of_a_line_of_a_description_is_a_leak() -> None:
-    tools = ({"function": {"description": f"For example\n{SOUND.facts[0].value}"}},)
-    assert leaked(broken(tools=tools)) == [SOUND.facts[0].slot]
+    tool = Tool(name="look", description=f"For example\n{SOUND.facts[0].value}")
+    assert leaked(broken(tools=(tool,))) == [SOUND.facts[0].slot]
 
 
 @pytest.mark.parametrize("value", ["Zoë", "北京", "Ångström 7"])

@@ -38,8 +38,8 @@ def test_a_task_is_shown_with_all_that_belongs_to_it(generated: Path) -> None:
     flat = " ".join(text.split())
     assert task.instruction in flat
     for tool in task.tools:
-        parameters = ", ".join(f"{name}: string" for name in tool["function"]["parameters"]["properties"])
-        assert f"{tool['function']['name']}({parameters}) -> {', '.join(tool['outputs'])}:" in flat
+        parameters = ", ".join(f"{name}: string" for name in tool.arguments)
+        assert f"{tool.name}({parameters}) -> {', '.join(tool.outputs)}:" in flat
     parts = [line.text for line in task.constraints] + [fact.phrase for fact in task.facts]
     parts += [f"{n}. {line}" for n, line in enumerate(task.workflow, 1)] + [c.text for c in rubric.criteria]
     for part in (*parts, "(a distractor)", "solvable: holds", "unique: holds", task.domain, task.persona_id):
@@ -141,7 +141,7 @@ def test_a_person_who_does_what_the_expert_does_earns_one(generated: Path) -> No
 def test_a_person_is_told_the_tools_but_nothing_hidden(generated: Path) -> None:
     for task in list(read_records(generated / Paths.tasks, Task))[:1]:
         text = played(task, [], generated)
-        assert all(tool["function"]["name"] in text for tool in task.tools)
+        assert all(tool.name in text for tool in task.tools)
         assert not any(fact.value in text.split() for fact in task.facts if fact.slot != "confirm")
         assert "distractor" not in text
 
@@ -154,7 +154,7 @@ def test_leaving_early_is_polite_and_earns_nothing(generated: Path) -> None:
 
 def test_arguments_that_cannot_be_read_cost_nothing(generated: Path) -> None:
     task = first_demonstrated(generated)
-    name = task.tools[0]["function"]["name"]
+    name = task.tools[0].name
     unreadable = ['{"a": ', "{}}", "(a=", "(a)", "(a b=c)", '("']
     text = played(task, [*(f"{name} {arguments}" for arguments in unreadable), "answer: done"], generated)
     assert text.count("cannot be read") == len(unreadable)
@@ -163,7 +163,7 @@ def test_arguments_that_cannot_be_read_cost_nothing(generated: Path) -> None:
 
 def test_empty_lines_give_help_and_words_for_a_tool_go_to_the_user(generated: Path) -> None:
     task = first_demonstrated(generated)
-    name = task.tools[0]["function"]["name"]
+    name = task.tools[0].name
     text = played(task, ["", f"{name} is what I would like to call", name, "answer: done"], generated)
     assert text.count("Ctrl-D leaves") == 2
     assert text.count("I don't know that.") == 1

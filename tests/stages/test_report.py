@@ -152,7 +152,7 @@ EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>{{ 7 * 7 }}$x$&am
 @pytest.mark.filterwarnings("error")
 def test_whatever_a_teacher_or_a_policy_writes_stays_text(run: Path) -> None:
     def soiled(task: Task) -> Task:
-        tools = [{**tool, "function": {**tool["function"], "name": EVIL}} for tool in task.tools]
+        tools = [tool.model_copy(update={"name": EVIL}) for tool in task.tools]
         return task.model_copy(update={"domain": EVIL.replace("\ud800", ""), "tools": tuple(tools)})
 
     def soiled_messages(trajectory: Trajectory) -> Trajectory:

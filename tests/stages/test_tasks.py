@@ -133,7 +133,7 @@ def test_every_proposal_ends_up_accepted_or_rejected_and_metrics_say_so(project:
     assert (metrics["proposed"], metrics["accepted"]) == (60, len(tasks))
     assert metrics["rejected"] == dict(Counter(row.reason for row in rejected))
     assert metrics["domains"] == len({task.domain for task in tasks})
-    assert metrics["distinct_tools"] == len({tool["function"]["name"] for task in tasks for tool in task.tools})
+    assert metrics["distinct_tools"] == len({tool.name for task in tasks for tool in task.tools})
     assert metrics["tools_per_task"] == pytest.approx(sum(len(task.tools) for task in tasks) / len(tasks), abs=0.01)
     assert metrics["splits"] == dict(Counter(task.split for task in tasks))
     assert metrics["tokens_per_accepted_task"] == 0

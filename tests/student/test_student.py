@@ -286,8 +286,7 @@ def test_a_prompt_has_all_that_the_policy_may_know_and_the_tools_as_signatures(t
         for message in opening(task):
             assert message["content"] in text
         for tool in task.tools:
-            function = tool["function"]
-            assert f"{function['name']}({', '.join(function['parameters']['properties'])})\n" in text
+            assert f"{tool.name}({', '.join(tool.arguments)})\n" in text
 
 
 def test_every_word_of_the_lexicon_is_one_token_alone_and_in_a_tools_name(tokenizer: Any) -> None:

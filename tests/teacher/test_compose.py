@@ -67,7 +67,7 @@ def test_every_proof_holds_in_every_domain_at_every_level() -> None:
 
 def test_a_task_has_three_to_five_tools_that_matter_and_one_or_two_that_do_not() -> None:
     for task in tasks_of_all_domains():
-        names = {tool["function"]["name"] for tool in task.tools}
+        names = {tool.name for tool in task.tools}
         assert len(names) == len(task.tools)
         assert set(task.distractors) < names
         assert 1 <= len(task.distractors) <= 2
@@ -77,7 +77,7 @@ def test_a_task_has_three_to_five_tools_that_matter_and_one_or_two_that_do_not()
 def test_the_reference_uses_the_tools_that_matter_and_no_distractor() -> None:
     for task in tasks_of_all_domains():
         used = {step.tool for step in task.reference if step.kind == "call"}
-        assert used == {tool["function"]["name"] for tool in task.tools} - set(task.distractors)
+        assert used == {tool.name for tool in task.tools} - set(task.distractors)
 
 
 def test_a_task_has_three_to_seven_milestones() -> None:
@@ -95,12 +95,11 @@ def test_a_task_has_something_that_only_the_user_knows() -> None:
 def test_every_tool_says_what_it_takes_and_gives_and_the_world_can_run_it() -> None:
     for task in tasks_of_all_domains():
         for tool in task.tools:
-            function = tool["function"]
-            assert function["description"]
-            assert function["parameters"]["additionalProperties"] is False
-            assert set(function["parameters"]["required"]) == set(function["parameters"]["properties"])
-            assert tool["outputs"]
-        assert set(task.world.effects) == {tool["function"]["name"] for tool in task.tools}
+            assert tool.description
+            assert tool.parameters["additionalProperties"] is False
+            assert tuple(tool.parameters["required"]) == tool.arguments
+            assert tool.outputs
+        assert set(task.world.effects) == {tool.name for tool in task.tools}
         assert set(task.world.rules) == {line.id for line in task.constraints}
 
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 import jsonschema_rs
 
 from synthagent.episodes.user import CONFIRM
-from synthagent.records import Called, Condition, Fact, Never, Told
-from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, Known, Output, Tool, ToolCheck, Toolset
+from synthagent.records import Called, Condition, Fact, Never, Told, Tool
+from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, Known, Output, ToolCheck, ToolForm, Toolset
 from synthagent.text import contains_phrase, words_of
 
 Reason = Literal[
@@ -22,7 +22,6 @@ Reason = Literal[
     "constraint_leak",
 ]  # fmt: skip
 REASONS: tuple[str, ...] = get_args(Reason)
-Schema = dict[str, Any]
 MOST_OUTPUTS = 2
 _FEWEST, _MOST = 2, 8  # tools: those needed, and all of them
 _MEDIA = {"image", "audio", "video", "file"}
@@ -54,7 +53,7 @@ def forbidden_tool(toolset: Toolset) -> str:
     return toolset.tools[number - 1].name
 
 
-def checked_tools(toolset: Toolset, change: ToolCheck) -> tuple[tuple[Schema, ...], tuple[str, ...]]:
+def checked_tools(toolset: Toolset, change: ToolCheck) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
     """The tools after the second step, as function schemas sorted by name, and the names of the distractors.
 
     The constraint's tool stays, whatever the step says.
@@ -72,36 +71,37 @@ def checked_tools(toolset: Toolset, change: ToolCheck) -> tuple[tuple[Schema, ..
     if len(everything) > _MOST:
         raise RefusedError("bad_tools", f"{len(everything)} of them; at most {_MOST}")
     # Sorted, so that its place does not tell a distractor.
-    schemas = tuple(function_schema(tool) for tool in sorted(everything, key=lambda tool: tool.name))
+    schemas = tuple(tool_of(tool) for tool in sorted(everything, key=lambda tool: tool.name))
     return schemas, tuple(sorted(tool.name for tool in change.distractors))
 
 
-def function_schema(tool: Tool) -> Schema:
-    """The OpenAI function schema of a tool, with `outputs` and, if so, `changes_state`.
+def tool_of(form: ToolForm) -> Tool:
+    """The tool that the teacher describes.
 
     Raises:
         RefusedError: `bad_tools`: two parameters of one name, or no valid JSON schema.
     """
-    _distinct([parameter.name for parameter in tool.parameters], f"{tool.name}: ")
+    _distinct([parameter.name for parameter in form.parameters], f"{form.name}: ")
     parameters = {
         "type": "object",
-        "properties": {p.name: {"type": p.type, "description": p.description} for p in tool.parameters},
-        "required": [p.name for p in tool.parameters if p.required],
+        "properties": {p.name: {"type": p.type, "description": p.description} for p in form.parameters},
+        "required": [p.name for p in form.parameters if p.required],
         "additionalProperties": False,
     }
     if not jsonschema_rs.meta.is_valid(parameters):
-        raise RefusedError("bad_tools", f"{tool.name}: its parameters are no JSON schema")
-    schema: Schema = {
-        "type": "function",
-        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
-        "outputs": text_outputs(tool.outputs),
-    }
-    return schema | ({"changes_state": True} if tool.changes_state else {})
+        raise RefusedError("bad_tools", f"{form.name}: its parameters are no JSON schema")
+    return Tool(
+        name=form.name,
+        description=form.description,
+        parameters=parameters,
+        outputs=text_outputs(form.outputs),
+        changes_state=form.changes_state,
+    )
 
 
-def text_outputs(outputs: Sequence[Output]) -> Schema:
+def text_outputs(outputs: Sequence[Output]) -> dict[str, Any]:
     """At most two outputs, none of them a medium: what would be one becomes a status and an id."""
-    texts: Schema = {}
+    texts: dict[str, Any] = {}
     for output in outputs:
         if output.type in _MEDIA or (output.type == "string" and output.name.rpartition("_")[2] in _MEDIA_NAMES):
             texts["status"] = texts[f"{output.name}_id"] = {"type": "string"}
@@ -118,7 +118,7 @@ def _distinct(names: Sequence[str], place: str = "") -> None:
 # --- request --------------------------------------------------------------------------------------------------------
 
 
-def checked_facts(fuzzy: Fuzzy, tools: Sequence[Schema], workflow: Sequence[str]) -> tuple[Fact, ...]:
+def checked_facts(fuzzy: Fuzzy, tools: Sequence[Tool], workflow: Sequence[str]) -> tuple[Fact, ...]:
     """The facts, once request and facts keep the rules of the fuzzy step.
 
     A phrase that does not say the value is replaced by one that does: the value decides, the phrase is but wording.
@@ -135,7 +135,7 @@ def checked_facts(fuzzy: Fuzzy, tools: Sequence[Schema], workflow: Sequence[str]
     facts = tuple(map(_fact, fuzzy.facts))
     spoken = [fuzzy.instruction, *(fact.phrase for fact in facts)]
     # A name of one word is an ordinary word too.
-    names = [name for tool in tools if "_" in (name := tool["function"]["name"])]
+    names = [name for tool in tools if "_" in (name := tool.name)]
     for text in spoken:
         if said := next((name for name in names if contains_phrase(text, name)), None):
             raise RefusedError("names_tool", f"{said} in: {text}")
@@ -166,9 +166,9 @@ def constraint_text(form: ConstraintForm, tool: str, facts: Sequence[Fact]) -> s
     return form.text if contains_phrase(form.text, tool) else f"{tool}: {form.text}"
 
 
-def rule_of(form: ConstraintForm, tool: str, tools: Sequence[Schema], facts: Sequence[Fact]) -> Never | None:
+def rule_of(form: ConstraintForm, tool: str, tools: Sequence[Tool], facts: Sequence[Fact]) -> Never | None:
     """The constraint in executable form; none where the model gave none that fits tools and facts: a judge decides."""
-    schemas = {schema["function"]["name"]: schema for schema in tools}
+    schemas = {tool.name: tool for tool in tools}
     if form.licence == "told":
         return _told_rule(form, tool, facts)
     if form.licence == "call" and form.earlier_tool in schemas and form.earlier_tool != tool:
@@ -185,24 +185,24 @@ def _told_rule(form: ConstraintForm, tool: str, facts: Sequence[Fact]) -> Never 
     return Never(tool=tool, told=Told(slot=fact.slot, value=value or None))
 
 
-def _call_rule(form: ConstraintForm, tool: str, schemas: Mapping[str, Schema]) -> Never | None:
+def _call_rule(form: ConstraintForm, tool: str, schemas: Mapping[str, Tool]) -> Never | None:
     earlier = schemas[form.earlier_tool]
-    shown = _arguments(earlier) | set(earlier["outputs"])
+    shown = _arguments(earlier) | set(earlier.outputs)
     if not set(form.same) <= _arguments(schemas[tool]) & shown:
         return None
     result: tuple[Condition, ...] = ()
     if form.output:
-        if form.output not in earlier["outputs"]:
+        if form.output not in earlier.outputs:
             return None
-        value = _typed(form.value, earlier["outputs"][form.output]["type"], form.op)
+        value = _typed(form.value, earlier.outputs[form.output]["type"], form.op)
         if value is None:
             return None
         result = (Condition(field=form.output, op=form.op, value=value),)
     return Never(tool=tool, seen=Called(tool=form.earlier_tool, result=result), same=form.same)
 
 
-def _arguments(tool: Schema) -> set[str]:
-    return set(tool["function"]["parameters"]["properties"])
+def _arguments(tool: Tool) -> set[str]:
+    return set(tool.arguments)
 
 
 def _typed(text: str, kind: str, op: str) -> Any:

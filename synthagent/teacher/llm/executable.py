@@ -24,6 +24,7 @@ from synthagent.records import (
     Step,
     Table,
     Task,
+    Tool,
     WorldSpec,
 )
 from synthagent.teacher.llm.checks import RefusedError
@@ -53,7 +54,7 @@ def executable(task: Task, form: WorldForm) -> Task:
     _check_effects(task, form)
     effects = {
         tool: tuple(_effect(effect) for effect in form.effects if effect.tool == tool)
-        for tool in (schema["function"]["name"] for schema in task.tools)
+        for tool in (tool.name for tool in task.tools)
     }
     reference = tuple(_step(step) for step in form.reference)
     _check_reference(task, reference)
@@ -88,7 +89,7 @@ def _proved(task: Task) -> Task:
 
 def _check_effects(task: Task, form: WorldForm) -> None:
     """Every tool has an effect, and effects name nothing that is not there."""
-    tools = {tool["function"]["name"]: tool for tool in task.tools}
+    tools = {tool.name: tool for tool in task.tools}
     columns = {table.name: set(table.columns) for table in form.tables}
     for effect in form.effects:
         if effect.tool not in tools:
@@ -102,24 +103,24 @@ def _check_effects(task: Task, form: WorldForm) -> None:
         _check_effect(effect, tools[effect.tool], columns[effect.table])
 
 
-def _check_effect(effect: EffectForm, tool: dict[str, Any], columns: set[str]) -> None:
+def _check_effect(effect: EffectForm, tool: Tool, columns: set[str]) -> None:
     arguments = {pair.argument for pair in effect.where} | {written.argument for written in effect.write} - {""}
     arguments |= {rule.field for rule in effect.require if rule.of == "args"}
     if effect.op in ("get", "update", "delete"):
         arguments.add(effect.key)
-    if unknown := sorted(arguments - set(tool["function"]["parameters"]["properties"])):
+    if unknown := sorted(arguments - set(tool.arguments)):
         raise RefusedError("unknown_argument", f"{effect.tool}: {unknown[0]!r}")
     read = {pair.column for pair in effect.where} | {pair.column for pair in effect.returns}
     read |= {rule.field for rule in effect.require if rule.of == "row"}
     if unknown := sorted(read - columns):
         raise RefusedError("unknown_column", f"{effect.tool}: {unknown[0]} in {effect.table}")
-    if unknown := sorted({pair.output for pair in effect.returns} - set(tool["outputs"])):
+    if unknown := sorted({pair.output for pair in effect.returns} - set(tool.outputs)):
         raise RefusedError("unknown_output", f"{effect.tool}: {unknown[0]}")
 
 
 def _check_reference(task: Task, reference: Sequence[Step]) -> None:
     used = {step.tool for step in reference if isinstance(step, Call)}
-    if wrong := sorted(used - {tool["function"]["name"] for tool in task.tools}):
+    if wrong := sorted(used - {tool.name for tool in task.tools}):
         raise RefusedError("unknown_tool", f"the reference calls {wrong[0]}")
     if wrong := sorted(used & set(task.distractors)):
         raise RefusedError("distractor_used", f"the reference calls {wrong[0]}")
@@ -159,11 +160,11 @@ def _effect(form: EffectForm) -> Effect:
     )
 
 
-def _with_outputs(tool: dict[str, Any], effects: dict[str, tuple[Effect, ...]]) -> dict[str, Any]:
+def _with_outputs(tool: Tool, effects: dict[str, tuple[Effect, ...]]) -> Tool:
     """The tool with just those outputs that its effects give."""
-    given = {output for effect in effects[tool["function"]["name"]] for output in effect.returns}
-    outputs = {name: kind for name, kind in tool["outputs"].items() if name in given}
-    return {**tool, "outputs": outputs or {"result": {"type": "string"}}}
+    given = {output for effect in effects[tool.name] for output in effect.returns}
+    outputs = {name: kind for name, kind in tool.outputs.items() if name in given}
+    return tool.model_copy(update={"outputs": outputs or {"result": {"type": "string"}}})
 
 
 def _step(form: AskForm | CallForm | GuardForm | AnswerForm) -> Step:

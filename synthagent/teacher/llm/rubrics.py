@@ -157,7 +157,7 @@ def coverage(extraction: Extraction, milestones: int) -> float:
 def _rule(task: Task, name: str, worlds: Sequence[World]) -> Check | None:
     """The constraint's check, unless it names no tool of the task, or every demonstration of the teacher breaks it."""
     rule = task.world.rules.get(name)
-    tools = {tool["function"]["name"] for tool in task.tools}
+    tools = {tool.name for tool in task.tools}
     if rule is None or rule.tool not in tools:
         return None
     return rule if any(decide(rule, world).holds for world in worlds) else None
@@ -195,7 +195,7 @@ def _successful(world: World) -> Iterator[ToolEvent]:
 def _is_given(value: str, task: Task, worlds: Sequence[World]) -> bool:
     told = [event.reply for world in worlds for event in world.events if isinstance(event, UserEvent)]
     found = [_text(dict(event.result)) for world in worlds for event in _successful(world)]
-    schemas = [_text(tool["function"].get("parameters", {})) for tool in task.tools]
+    schemas = [_text(tool.parameters) for tool in task.tools]
     return any(contains_phrase(text, value) for text in (task.instruction, *told, *found, *schemas))
 
 

@@ -28,7 +28,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="snak
 NoName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,31})?$", description="snake_case, or empty")]
 Short = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_tidied)]
 Note = Annotated[str, Field(min_length=3, max_length=70), AfterValidator(_tidied)]
-Sentence = Annotated[str, Field(min_length=4, max_length=100), AfterValidator(_tidied)]
+Clause = Annotated[str, Field(min_length=4, max_length=100), AfterValidator(_tidied)]
 Sentence = Annotated[str, Field(min_length=12, max_length=240), AfterValidator(_tidied)]
 Passage = Annotated[str, Field(min_length=40, max_length=1200), AfterValidator(_tidied)]
 Whole = Annotated[int, Field(ge=-(10**12), le=10**12)]
@@ -56,11 +56,11 @@ class Output(Record):
     type: Literal["string", "integer", "number", "boolean", "image", "audio", "video", "file"]
 
 
-class Tool(Record):
+class ToolForm(Record):
     """A tool, flat."""
 
     name: Name
-    description: Sentence
+    description: Clause
     parameters: Annotated[tuple[Parameter, ...], Field(max_length=3)]
     outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=3)]
     changes_state: bool
@@ -70,16 +70,16 @@ class Forbidden(Record):
     """ "Tool X must not be used to do Y, because Z"."""
 
     tool_number: Annotated[int, Field(ge=1, le=5, description="place in tools, from 1")]
-    must_not: Sentence
-    because: Sentence
+    must_not: Clause
+    because: Clause
 
 
 class Toolset(Record):
     """The first step: from a persona, what is to be done and with what."""
 
     domain: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{2,29}$", description="snake_case")]
-    workflow: Annotated[tuple[Sentence, ...], Field(min_length=5, max_length=7)]
-    tools: Annotated[tuple[Tool, ...], Field(min_length=3, max_length=5)]
+    workflow: Annotated[tuple[Clause, ...], Field(min_length=5, max_length=7)]
+    tools: Annotated[tuple[ToolForm, ...], Field(min_length=3, max_length=5)]
     forbidden: Forbidden
 
 
@@ -87,8 +87,8 @@ class ToolCheck(Record):
     """The second step, as changes to the first: less to write, and what is not named stays as it is."""
 
     removed: Annotated[tuple[Name, ...], Field(max_length=3)]
-    rewritten: Annotated[tuple[Tool, ...], Field(max_length=3)]
-    distractors: Annotated[tuple[Tool, ...], Field(min_length=1, max_length=2)]
+    rewritten: Annotated[tuple[ToolForm, ...], Field(max_length=3)]
+    distractors: Annotated[tuple[ToolForm, ...], Field(min_length=1, max_length=2)]
 
 
 # --- fuzzy request and constraint -----------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Known(Record):
 
     slot: Name
     value: Short
-    phrase: Sentence
+    phrase: Clause
 
 
 class Fuzzy(Record):
@@ -168,7 +168,7 @@ class RequirementForm(ConditionForm):
     """A precondition of an effect."""
 
     of: Literal["row", "args"]
-    message: Sentence
+    message: Clause
 
 
 class EffectForm(Record):
@@ -190,7 +190,7 @@ class AnswerForm(Record):
     kind: Literal["answer"]
     outcome: Literal["done", "refused", "kept"]
     values: Annotated[tuple[Name, ...], Field(max_length=3)]
-    milestone: Sentence
+    milestone: Clause
 
 
 class AskForm(Record):
@@ -199,7 +199,7 @@ class AskForm(Record):
     kind: Literal["ask"]
     slot: Name
     guess: Short
-    milestone: Sentence
+    milestone: Clause
 
 
 class ArgumentForm(Record):
@@ -224,7 +224,7 @@ class CallForm(Record):
     args: Annotated[tuple[ArgumentForm, ...], Field(max_length=4)]
     precaution: bool
     guess: Annotated[tuple[GuessForm, ...], Field(max_length=2)]
-    milestone: Sentence
+    milestone: Clause
     otherwise: AnswerForm | None
 
 

@@ -21,10 +21,9 @@ from synthagent.judging.proofs import leaked
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import fenced, render
 from synthagent.params import Params
-from synthagent.records import Constraint, Fact, Never, Persona, Record, Rejected, Task, WorldSpec
+from synthagent.records import Constraint, Fact, Never, Persona, Record, Rejected, Task, Tool, WorldSpec
 from synthagent.teacher.llm.checks import (
     RefusedError,
-    Schema,
     checked_facts,
     checked_tools,
     constraint_text,
@@ -119,7 +118,7 @@ class _Writer:
         payload = {"persona_id": self.persona.id, "answers": self.answers, "provenance": self._provenance()}
         return Rejected(id=self._id(), stage="tasks", reason=reason, detail=told, payload=json.dumps(payload))
 
-    async def _tools(self, strings: bool) -> tuple[Toolset, tuple[Schema, ...], tuple[str, ...]]:
+    async def _tools(self, strings: bool) -> tuple[Toolset, tuple[Tool, ...], tuple[str, ...]]:
         wished = self._wish()[0]
         toolset = await self._ask("toolset", Toolset, persona=self._persona(), milestones=wished, strings=strings)
         forbidden_tool(toolset)  # before more is spent on it
@@ -134,7 +133,7 @@ class _Writer:
         return toolset, *checked_tools(toolset, change)
 
     async def _constraint(
-        self, toolset: Toolset, tools: Sequence[Schema], fuzzy: Fuzzy, facts: Sequence[Fact]
+        self, toolset: Toolset, tools: Sequence[Tool], fuzzy: Fuzzy, facts: Sequence[Fact]
     ) -> tuple[str, Never | None]:
         form = await self._ask(
             "constraint",
@@ -183,7 +182,7 @@ class _Writer:
     def _simulated(
         self,
         toolset: Toolset,
-        tools: tuple[Schema, ...],
+        tools: tuple[Tool, ...],
         distractors: tuple[str, ...],
         fuzzy: Fuzzy,
         facts: tuple[Fact, ...],
@@ -241,12 +240,12 @@ def _forbidden(toolset: Toolset) -> str:
     return fenced(f"{forbidden_tool(toolset)} must not be used to {said.must_not}, because {said.because}")
 
 
-def _told(tools: Sequence[Schema], distractors: Sequence[str]) -> str:
+def _told(tools: Sequence[Tool], distractors: Sequence[str]) -> str:
     """The tools, one a line."""
     lines = [
-        _json({**tool["function"], "outputs": tool["outputs"]})
-        + (" (changes the world)" if tool.get("changes_state") else "")
-        + (" (distractor: not needed)" if tool["function"]["name"] in distractors else "")
+        _json({**tool.schema_of_openai["function"], "outputs": tool.outputs})
+        + (" (changes the world)" if tool.changes_state else "")
+        + (" (distractor: not needed)" if tool.name in distractors else "")
         for tool in tools
     ]
     return fenced("\n".join(lines))

@@ -12,9 +12,18 @@ from helpers.scripted_teacher import Form
 
 from synthagent.judging.proofs import leaked
 from synthagent.records import Constraint, Fact, Task, WorldSpec
-from synthagent.teacher.llm.checks import RefusedError, checked_tools, function_schema, rule_of, text_outputs
+from synthagent.teacher.llm.checks import RefusedError, checked_tools, rule_of, text_outputs, tool_of
 from synthagent.teacher.llm.executable import executable
-from synthagent.teacher.llm.shapes import ConstraintForm, Forbidden, Fuzzy, Output, Tool, ToolCheck, Toolset, WorldForm
+from synthagent.teacher.llm.shapes import (
+    ConstraintForm,
+    Forbidden,
+    Fuzzy,
+    Output,
+    ToolCheck,
+    ToolForm,
+    Toolset,
+    WorldForm,
+)
 
 # --- parts ----------------------------------------------------------------------------------------------------------
 
@@ -35,8 +44,8 @@ def test_outputs_are_at_most_two_and_no_media() -> None:
     assert list(text_outputs(outputs(("a", "string"), ("b", "string"), ("c", "string")))) == ["a", "b"]
 
 
-def tool(name: str, *parameters: str) -> Tool:
-    return Tool.model_validate(
+def tool(name: str, *parameters: str) -> ToolForm:
+    return ToolForm.model_validate(
         {
             "name": name,
             "description": f"Does {name}.",
@@ -50,10 +59,10 @@ def tool(name: str, *parameters: str) -> Tool:
 
 
 def test_a_tool_becomes_a_function_schema_that_holds_calls_to_it() -> None:
-    schema = function_schema(tool("do", "n", "extra"))
-    assert schema["changes_state"] is True
-    assert "changes_state" not in function_schema(tool("look", "n"))
-    validator = jsonschema_rs.validator_for(schema["function"]["parameters"])
+    made = tool_of(tool("do", "n", "extra"))
+    assert made.model_dump()["changes_state"] is True
+    assert "changes_state" not in tool_of(tool("look", "n")).model_dump()
+    validator = jsonschema_rs.validator_for(made.parameters)
     assert validator.is_valid({"n": 1})
     for wrong in ({}, {"n": "1"}, {"n": 1, "m": 1}):
         assert not validator.is_valid(wrong)
@@ -67,8 +76,8 @@ def test_the_check_removes_replaces_and_adds_tools() -> None:
         removed=("summarise", "unheard_of"), rewritten=(tool("look", "m"), tool("new")), distractors=(tool("other"),)
     )
     schemas, distractors = checked_tools(toolset, change)
-    assert [schema["function"]["name"] for schema in schemas] == ["do", "look", "new", "other"]
-    assert list(schemas[1]["function"]["parameters"]["properties"]) == ["m"]
+    assert [schema.name for schema in schemas] == ["do", "look", "new", "other"]
+    assert schemas[1].arguments == ("m",)
     assert distractors == ("other",)
     with pytest.raises(RefusedError, match="too_few_tools"):
         checked_tools(toolset, change.model_copy(update={"removed": ("summarise", "look"), "rewritten": ()}))
@@ -99,7 +108,7 @@ TOLD = CALL | {"licence": "told", "slot": "confirm", "value": "Yes"}
     ],
 )
 def test_a_rule_is_kept_only_if_it_fits_tools_and_facts(form: Form, rule: Form | None) -> None:
-    tools = [function_schema(tool("do", "n")), function_schema(tool("look", "n", "m"))]
+    tools = [tool_of(tool("do", "n")), tool_of(tool("look", "n", "m"))]
     made = rule_of(ConstraintForm.model_validate(form), "do", tools, [Fact(slot="confirm", value="yes", phrase="yes")])
     if rule is None:
         assert made is None

@@ -80,8 +80,8 @@ def test_a_call_that_no_demonstration_made_is_no_check_and_the_judge_decides(pat
 
 def test_a_value_that_the_agent_worded_itself_is_no_condition() -> None:
     tool = TASK.tools[1]
-    parameters = tool["function"]["parameters"] | {"properties": {"date": {}, "restaurant_id": {}, "note": {}}}
-    task = dinner.task(tools=(TASK.tools[0], {**tool, "function": tool["function"] | {"parameters": parameters}}))
+    parameters = tool.parameters | {"properties": {"date": {}, "restaurant_id": {}, "note": {}}}
+    task = dinner.task(tools=(TASK.tools[0], tool.model_copy(update={"parameters": parameters})))
     world = dinner.episode(dinner.GOOD, task).world
     event = next(e for e in world.events if getattr(e, "tool", "") == "reserve_table")
     world.events[world.events.index(event)] = event._replace(args={**event.args, "note": "a quiet corner"})  # type: ignore[union-attr]

@@ -53,7 +53,7 @@ def test_what_the_model_writes_becomes_simulated_tasks() -> None:
     for task, source in zip(tasks, sources(), strict=False):
         assert (task.world_kind, task.world.tables, task.world.effects, task.reference) == ("simulated", {}, {}, ())
         assert (task.instruction, task.facts) == (source.instruction, source.facts)
-        assert {tool["function"]["name"] for tool in task.tools} == {t["function"]["name"] for t in source.tools}
+        assert {tool.name for tool in task.tools} == {t.name for t in source.tools}
         assert task.distractors == source.distractors
         assert len(task.workflow) == 5
         assert task.world.background
@@ -195,7 +195,7 @@ def test_only_the_outputs_that_effects_give_are_promised() -> None:
     for effect in form["effects"]:
         effect["returns"] = [] if effect["tool"] in source.distractors else effect["returns"]
     made = executable(_as_simulated(source), WorldForm.model_validate(form))
-    promised = {tool["function"]["name"]: tool["outputs"] for tool in made.tools}
+    promised = {tool.name: tool.outputs for tool in made.tools}
     assert {str(promised[name]) for name in source.distractors} == {"{'result': {'type': 'string'}}"}
 
 
@@ -217,7 +217,7 @@ def _facts(**update: Any) -> Any:
 
 
 def _named(task: Task) -> str:
-    return next(name for tool in task.tools if "_" in (name := tool["function"]["name"]))
+    return next(name for tool in task.tools if "_" in (name := tool.name))
 
 
 def _bad(n: int) -> list[tuple[str, str, Any]]:
@@ -301,7 +301,7 @@ def test_the_tool_of_the_constraint_stays_whatever_the_check_says() -> None:
     tool = sources()[0].world.rules["live"].tool
     tasks, rejected, _ = run(1, {(0, "ToolCheck"): having(removed=[tool])})
     assert rejected == []
-    assert tool in {schema["function"]["name"] for schema in tasks[0].tools}
+    assert tool in {schema.name for schema in tasks[0].tools}
     assert tasks[0].world.rules["live"].tool == tool
 
 
