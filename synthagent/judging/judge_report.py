@@ -16,19 +16,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synthagent.episodes.episode import Episode, replay
-from synthagent.episodes.world import fresh_world
-from synthagent.errors import ParamsError, SynthAgentError
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.rerun import rerun
+from synthagent.errors import ParamsError, RecordError, SynthAgentError
 from synthagent.judging.agreement import Place, Verdicts, agreement, paired, rounded, score_variance, stability
 from synthagent.judging.judge import Judged, judge
 from synthagent.judging.labels import read_labels
 from synthagent.judging.reward import score, verdicts_by_check
+from synthagent.judging.scoring import read_judgeable
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params
 from synthagent.records import Rubric, Task, Trajectory
 from synthagent.stage import Paths, progress
-from synthagent.stages.rewards import read_judgeable
 from synthagent.store import read_records, write_text
 
 _KINDS = ("constraint", "subgoal", "interaction")
@@ -50,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A trajectory that is judged: replayed, with what the checks say."""
+    """A trajectory that is judged: run again, with what the checks say."""
 
     id: str
     task: Task
@@ -247,8 +247,8 @@ def _cases(params: Params, options: Options, labels: Verdicts) -> tuple[list[Cas
         if trajectory.error is not None:
             continue
         try:
-            episode = replay(task, fresh_world(task), trajectory.messages, params.episode.max_turns)
-        except (ValueError, KeyError, IndexError):
+            episode = rerun(task, trajectory.messages, params.episode.max_turns)
+        except RecordError:
             continue
         decided = {Place(trajectory.id, v.criterion): v.passed for v in verdicts_by_check(rubric, episode.world)}
         cases.append(Case(trajectory.id, task, rubric, episode, decided))

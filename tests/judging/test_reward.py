@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from helpers.tasks import accepted_tasks, rubric_of
+from helpers.tasks import accepted_tasks, played, rubric_of, scripted
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.episodes.scripted import BASELINES, RECKLESS, play
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.scripted import RECKLESS, SCRIPTS
 from synthagent.judging.reward import Formula, Score, score, score_world
 from synthagent.records import Criterion, Kind, Verdict
 
@@ -108,8 +107,7 @@ def test_an_undecidable_criterion_cannot_be_scored_by_checks_alone() -> None:
     task = accepted_tasks()[0]
     rubric = rubric_of(task)
     polite = Criterion(id="polite", kind="subgoal", text="The agent is polite.")
-    world = fresh_world(task)
-    play(task, world)
+    world = played(task).world
     with pytest.raises(ValueError, match="polite"):
         score_world(rubric.model_copy(update={"criteria": (*rubric.criteria, polite)}), world)
 
@@ -117,13 +115,8 @@ def test_an_undecidable_criterion_cannot_be_scored_by_checks_alone() -> None:
 def test_the_expert_earns_one_the_reckless_nothing_and_the_idle_little() -> None:
     for task in accepted_tasks()[:60]:
         rubric = rubric_of(task)
-        earned = {}
-        for name, policy in BASELINES.items():
-            world = fresh_world(task)
-            policy(task, world)
-            earned[name] = score_world(rubric, world).reward
-        world = fresh_world(task)
-        play(task, world, RECKLESS)
+        earned = {name: score_world(rubric, scripted(name, task).world).reward for name in SCRIPTS}
+        world = played(task, RECKLESS).world
         assert earned["expert"] == 1
         assert earned["noop"] <= 0.25
         assert earned["asks_only"] <= 0.25
