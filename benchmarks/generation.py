@@ -27,8 +27,9 @@ from synthagent.params import Params, load_params
 from synthagent.records import Task
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import Funnel, judge_proposals, propose
-from synthagent.store import write_records
+from synthagent.store import records_written
 from synthagent.teacher.domains import load_vocabulary
+from synthagent.teacher.llm.write import Proposal
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_RSS_MB = 1500
@@ -72,8 +73,11 @@ def generate(params: Params, at: frozenset[int]) -> list[Mark]:
             if number < last:
                 yield propose(number, personas, vocabulary, params.tasks, params.seed)
 
-    with tempfile.TemporaryDirectory() as folder:
-        write_records(Path(folder) / "tasks.parquet", Task, funnel.accepted(judge_proposals(proposals())))
+    with tempfile.TemporaryDirectory() as folder, records_written(Path(folder) / "tasks.parquet", Task) as write:
+        for row in judge_proposals(proposals()):
+            funnel.add(Proposal(row, {}))
+            if isinstance(row, Task):
+                write(row)
     return marks
 
 

@@ -5,7 +5,6 @@ Launch: `synthagent --help`.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -45,11 +44,9 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.")]
 
 def _stage_command(name: str) -> None:
     def command(params: ParamsFile = Path("params.yaml")) -> None:
-        from synthagent.params import load_params
-        from synthagent.stage import outs_kept
+        from synthagent.stage import run_stage
 
-        with outs_kept(name):
-            importlib.import_module(f"synthagent.stages.{name}").run(load_params(params))
+        run_stage(name, params)
 
     app.command(name, help=STAGES[name], rich_help_panel="Stages, in order")(command)
 

@@ -1,8 +1,9 @@
-"""What every stage shares: one writer at a time, progress, metrics, and outs that survive a failed run."""
+"""Runs a stage, with what all stages share: one writer at a time, figures, progress, outs that survive a failure."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -11,14 +12,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from synthagent.errors import LockedError, StoreError
+from synthagent.params import load_params
 from synthagent.store import write_text
 
 T = TypeVar("T")
@@ -50,31 +53,62 @@ class Paths:
     def metrics(stage: str) -> Path:
         return Paths.data / "metrics" / f"{stage}.json"
 
+    @staticmethod
+    def details(stage: str) -> Path:
+        return Paths.data / "details" / f"{stage}.json"
 
-@contextmanager
-def outs_kept(stage: str) -> Iterator[None]:
-    """What a command does for a stage, from its start: reading params and importing may fail or be interrupted, too.
+    @staticmethod
+    def timings(stage: str) -> Path:
+        return Paths.data / "timings" / f"{stage}.json"
 
-    By then DVC has removed the outs; those of the last run that went well are put back.
+
+OUTS: Mapping[str, tuple[Path, ...]] = {  # of each stage, as in `dvc.yaml`
+    "personas": (Paths.personas,),
+    "tasks": (Paths.tasks, Paths.rejected, Paths.details("tasks")),
+    "rubrics": (Paths.demos, Paths.rubrics, Paths.dropped, Paths.details("rubrics")),
+    "sft": (Paths.sft,),
+    "rollouts": (Paths.rollouts, Paths.mappings, Paths.details("rollouts")),
+    "rewards": (Paths.rewards,),
+    "grpo": (Paths.grpo, Paths.plots / "grpo.csv"),
+    "evaluate": (Paths.evaluation, Paths.plots / "evaluation.csv", Paths.details("evaluate")),
+    "report": (Paths.report,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a stage says of its run, besides its datasets.
+
+    `metrics`: at most 15 headline numbers. `details`: everything else that the same params give again. `usage`: what
+    differs between two runs of the same params: calls, cache hits, tokens.
     """
-    kept = CACHE / "last" / stage
-    try:
-        with _stoppable():
-            yield
-    except LockedError:
-        raise  # whoever runs the stage looks after its outs
-    except BaseException:
-        for file in sorted(path for path in kept.rglob("*") if path.is_file()):
-            out = file.relative_to(kept)
-            if not out.exists():
-                with contextlib.suppress(OSError):
-                    _link(file, out)
-        raise
+
+    metrics: Mapping[str, float | None]
+    details: Mapping[str, Any] | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_stage(stage: str, params_file: Path) -> None:
+    """Run a stage: params and datasets -> its outs, its metrics and details, its timings.
+
+    Raises:
+        SynthAgentError: what is wrong with params, lock, datasets or disk.
+    """
+    with outs_kept(stage, (*OUTS[stage], Paths.metrics(stage))):
+        started = time.monotonic()
+        params = load_params(params_file)
+        figures: Figures = importlib.import_module(f"synthagent.stages.{stage}").run(params)
+        _stop_if_told()
+        if figures.details is not None:
+            _write_json(Paths.details(stage), figures.details)
+        _write_json(Paths.metrics(stage), figures.metrics)
+        spent = {"seconds": round(time.monotonic() - started, 1), "peak_rss_mb": round(_peak_rss_mb())}
+        _write_json(Paths.timings(stage), {**spent, **figures.usage})
 
 
 @contextmanager
-def running(stage: str, *outs: Path) -> Iterator[dict[str, Any]]:
-    """Run a stage's body: hold its lock, then write the metrics it put into the yielded dict.
+def outs_kept(stage: str, outs: Sequence[Path]) -> Iterator[None]:
+    """Hold a stage's lock; should it fail or be interrupted, its outs are those of before, all together.
 
     DVC removes a stage's outs before it runs the command. Should the command then fail or be interrupted, the outs that
     were there, or else those of the last run that went well, are put back together, so that they stay usable.
@@ -92,25 +126,19 @@ def running(stage: str, *outs: Path) -> Iterator[dict[str, Any]]:
         raise LockedError(f"stage {stage}: another process is running it ({lock_path}); wait for it to end") from None
     except OSError as error:
         raise StoreError(f"{lock_path}: cannot be written: {error.strerror}; make the folder writable") from None
-    everything = [*outs, Paths.metrics(stage)]
     kept = CACHE / "last" / stage
-    started = time.monotonic()
-    metrics: dict[str, Any] = {}
     try:
         with _stoppable():
-            for out in everything:
+            for out in outs:
                 for left in out.parent.glob(f".{out.name}.*.tmp"):  # half-written by a run that was killed
                     _remove(left)
-            if all(out.exists() for out in everything):
-                _keep(kept, everything)
-            yield metrics
+            if all(out.exists() for out in outs):
+                _keep(kept, outs)
+            yield
             _stop_if_told()
-        metrics["seconds"] = round(time.monotonic() - started, 1)
-        metrics["peak_rss_mb"] = round(_peak_rss_mb())
-        write_text(Paths.metrics(stage), json.dumps(metrics, indent=2) + "\n")
-        _keep(kept, everything)
+        _keep(kept, outs)
     except BaseException:
-        _put_back(kept, everything)
+        _put_back(kept, outs)
         raise
     finally:
         lock.release()
@@ -183,7 +211,11 @@ def _peak_rss_mb() -> float:
     return usage / (1024 if sys.platform != "darwin" else 1024**2)
 
 
-def _keep(kept: Path, outs: list[Path]) -> None:
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _keep(kept: Path, outs: Sequence[Path]) -> None:
     shutil.rmtree(kept, ignore_errors=True)
     try:
         for out in outs:
@@ -192,7 +224,7 @@ def _keep(kept: Path, outs: list[Path]) -> None:
         raise StoreError(f"{kept}: cannot be written: {error.strerror}; make room, or the folder writable") from None
 
 
-def _put_back(kept: Path, outs: list[Path]) -> None:
+def _put_back(kept: Path, outs: Sequence[Path]) -> None:
     for out in outs:
         if (kept / out).exists():
             with contextlib.suppress(OSError):  # a folder that cannot be written still has what it had

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -30,25 +30,43 @@ _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.boo
 def write_records(path: Path, record: type[R], rows: Iterable[R]) -> int:
     """Write rows (already sorted by their first column) to `path` and return how many; all or nothing.
 
+    Raises:
+        StoreError: as `records_written`.
+    """
+    count = 0
+    with records_written(path, record) as write:
+        for row in rows:
+            write(row)
+            count += 1
+    return count
+
+
+@contextmanager
+def records_written(path: Path, record: type[R]) -> Iterator[Callable[[R], None]]:
+    """Yield a function that takes the rows of `path` one by one, sorted by their first column; all or nothing.
+
     Streams: memory does not grow with the number of rows.
 
     Raises:
         StoreError: the disk is full, read-only, or otherwise refuses; or the rows are not sorted.
     """
     schema = arrow_schema(record)
-    count, last, batch = 0, "", []
+    last, batch = "", list[dict[str, Any]]()
+
+    def write(row: R) -> None:
+        nonlocal last
+        first = str(getattr(row, schema.names[0]))
+        if first < last:
+            raise StoreError(f"{path}: rows must be sorted by {schema.names[0]}: {first!r} after {last!r}")
+        last = first
+        batch.append(_to_row(row))
+        if len(batch) == _ROWS_A_GROUP:
+            writer.write_table(pa.Table.from_pylist(batch, schema))
+            batch.clear()
+
     with _atomically(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for row in rows:
-            first = str(getattr(row, schema.names[0]))
-            if first < last:
-                raise StoreError(f"{path}: rows must be sorted by {schema.names[0]}: {first!r} after {last!r}")
-            last, count = first, count + 1
-            batch.append(_to_row(row))
-            if len(batch) == _ROWS_A_GROUP:
-                writer.write_table(pa.Table.from_pylist(batch, schema))
-                batch = []
+        yield write
         writer.write_table(pa.Table.from_pylist(batch, schema))
-    return count
 
 
 def read_records(path: Path, record: type[R]) -> Iterator[R]:

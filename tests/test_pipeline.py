@@ -22,7 +22,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from helpers.projects import ROOT, assert_one_message, files_under, write_params
+from helpers.projects import ROOT, assert_one_message, figures_in, files_under, write_params
 
 from synthagent.cli import STAGES
 from synthagent.records import Reward
@@ -136,9 +136,9 @@ class Project:
         """Set the params to the small ones with some changed (`section__key`)."""
         write_params(self.folder, SMALL | {name.replace("__", "."): value for name, value in changes.items()})
 
-    def metrics(self, stage: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.data / "metrics" / f"{stage}.json").read_text())
-        return found
+    def said(self, stage: str) -> dict[str, Any]:
+        """All that a stage said of its last run: metrics, details, timings."""
+        return figures_in(self.folder, stage)
 
     def locked(self) -> dict[str, str]:
         """The md5 of every out but the metrics, by `dvc.lock`."""
@@ -209,7 +209,7 @@ def test_every_stage_runs_in_order_on_the_code_of_the_copy(finished: Finished) -
 def test_every_out_is_there_and_nothing_else(finished: Finished) -> None:
     project = finished.project
     outs = [project.folder / path for path in project.locked()]
-    outs += [project.data / "metrics" / f"{stage}.json" for stage in STAGES]
+    outs += [project.data / kind / f"{stage}.json" for kind in ("metrics", "timings") for stage in STAGES]
     assert all(out.exists() for out in outs)
     written = {path for path in files_under(project.data) if path.name != ".gitignore"}
     assert not [path for path in written if not any(out == path or out in path.parents for out in outs)]
@@ -225,13 +225,16 @@ def test_a_dataset_has_the_columns_that_others_read(name: str, finished: Finishe
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_metrics_file_has_the_keys_that_others_read(stage: str, finished: Finished) -> None:
-    metrics = finished.project.metrics(stage)
-    assert {"seconds", "peak_rss_mb", *METRICS.get(stage, "").split()} <= set(metrics)
+def test_a_stage_says_what_others_read_and_its_metrics_are_few_and_flat(stage: str, finished: Finished) -> None:
+    said = finished.project.said(stage)
+    assert {"seconds", "peak_rss_mb", *METRICS.get(stage, "").split()} <= set(said)
+    metrics = json.loads((finished.project.data / "metrics" / f"{stage}.json").read_text())
+    assert 1 <= len(metrics) <= 15
+    assert all(value is None or isinstance(value, int | float) for value in metrics.values())
 
 
 def test_the_evaluation_has_every_policy_on_every_split(finished: Finished) -> None:
-    metrics = finished.project.metrics("evaluate")
+    metrics = finished.project.said("evaluate")
     assert set(metrics["policies"]) == POLICIES
     for splits in metrics["policies"].values():
         assert set(splits) == set(metrics["grpo_minus_sft"]) == {"heldout", "unseen_domain"}
@@ -239,7 +242,7 @@ def test_the_evaluation_has_every_policy_on_every_split(finished: Finished) -> N
 
 
 def test_the_student_was_trained_on_tasks_whose_episodes_differ(finished: Finished) -> None:
-    grpo = finished.project.metrics("grpo")
+    grpo = finished.project.said("grpo")
     assert grpo["candidates"] > 0
     assert grpo["steps"] == SMALL["grpo.steps"]
     lines = (finished.project.data / "plots" / "grpo.csv").read_text().splitlines()
@@ -259,7 +262,7 @@ def test_the_results_are_printed_again_on_request(finished: Finished) -> None:
 
 def test_the_files_say_neither_where_nor_when_they_were_made(finished: Finished) -> None:
     here = str(finished.project.folder).encode()
-    outs = {path: text for path, text in files_under(finished.project.data).items() if "metrics" not in path.parts}
+    outs = {path: text for path, text in files_under(finished.project.data).items() if "timings" not in path.parts}
     assert not [path for path, text in outs.items() if here in text]
 
 
@@ -273,7 +276,7 @@ def test_an_episode_and_a_task_of_the_run_can_be_shown(finished: Finished) -> No
 
 def test_all_tasks_pass_validation(finished: Finished) -> None:
     validated = finished.project.run("synthagent", "validate", "data/tasks.parquet")
-    accepted = finished.project.metrics("tasks")["accepted"]
+    accepted = finished.project.said("tasks")["accepted"]
     assert validated.returncode == 0
     assert validated.stdout == f"data/tasks.parquet: {accepted} of {accepted} tasks hold all proofs\n"
 
@@ -318,7 +321,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes(
         process = project.start(log, "dvc", "repro")
         begun = f"Running stage '{stage}'"
         wait_for(begun, lambda log=log, begun=begun: begun in log.read_text())
-        moments.append((stage, chance.uniform(0, finished.project.metrics(stage)["seconds"] + 1)))
+        moments.append((stage, chance.uniform(0, finished.project.said(stage)["seconds"] + 1)))
         time.sleep(moments[-1][1])
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -456,7 +459,7 @@ def test_grpo_runs_on_two_processes(project: Project) -> None:
     project.params(compute__processes=2, grpo__steps=1)
     trained = project.stage("grpo")
     assert trained.returncode == 0, trained.stderr
-    assert project.metrics("grpo")["steps"] == 1
+    assert project.said("grpo")["steps"] == 1
     lines = (project.data / "plots" / "grpo.csv").read_text().splitlines()
     assert len(lines) == 2
 
@@ -470,7 +473,7 @@ def test_where_no_episodes_differ_grpo_says_so_and_takes_all_tasks_and_may_take_
     trained = project.stage("grpo")
     assert trained.returncode == 0, trained.stderr
     assert f"no task has rollouts that differ in reward; training on all {SMALL['rollouts.tasks']}" in trained.stdout
-    metrics = project.metrics("grpo")
+    metrics = project.said("grpo")
     assert (metrics["candidates"], metrics["steps"]) == (0, 0)
     models = project.data / "models"
     assert (models / "grpo" / "model.safetensors").read_bytes() == (models / "sft" / "model.safetensors").read_bytes()
@@ -484,7 +487,7 @@ def tasks_from(project: Project, personas: Path, proposals: int) -> None:
         assert ran.returncode == 0, ran.stderr
     validated = project.run("synthagent", "validate", "data/tasks.parquet")
     assert validated.returncode == 0, validated.stdout
-    metrics = project.metrics("tasks")
+    metrics = project.said("tasks")
     assert metrics["proposed"] == proposals
     assert metrics["accepted"] > 0.8 * proposals
 
@@ -503,4 +506,4 @@ def test_personas_of_ones_own_give_tasks_that_hold_all_proofs(tmp_path: Path) ->
 def test_real_personas_give_tasks_that_hold_all_proofs(tmp_path: Path) -> None:
     project = new_project(tmp_path / "real")
     tasks_from(project, REAL_PERSONAS, 600)
-    assert project.metrics("personas")["personas"] > 100
+    assert project.said("personas")["personas"] > 100

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.fake_openai import Answer, serving
-from helpers.projects import files_under, synthagent, write_params
+from helpers.projects import figures_in, files_under, synthagent, write_params
 from helpers.scripted_teacher import teacher
 from helpers.simulated import native
 
@@ -140,13 +140,8 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def metrics(folder: Path, stage: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / Paths.metrics(stage)).read_text())
-    return found
-
-
 def test_every_stage_says_which_roles_it_paid(chain: Path) -> None:
-    paid = {stage: set(metrics(chain, stage).get("llm") or {}) for stage in STAGES}
+    paid = {stage: set(figures_in(chain, stage).get("llm") or {}) for stage in STAGES}
     assert paid["tasks"] == {"teacher"}
     assert paid["rubrics"] == {"teacher", "tools", "user"}
     assert {"policy", "user"} <= paid["rollouts"] <= {"policy", "user", "tools"}  # M may know all calls by then
@@ -158,9 +153,9 @@ def test_tasks_are_simulated_and_their_funnel_is_told(chain: Path) -> None:
     tasks = list(read_records(chain / Paths.tasks, Task))
     assert {task.world_kind for task in tasks} == {"simulated"}
     assert {"train", "heldout"} <= {task.split for task in tasks}
-    funnel = metrics(chain, "tasks")["funnel"]
+    funnel = figures_in(chain, "tasks")["funnel"]
     assert funnel["proposed"] == 10 >= funnel["parsed"] >= funnel["accepted"] == len(tasks)
-    assert metrics(chain, "tasks")["tokens_per_accepted_task"] > 0
+    assert figures_in(chain, "tasks")["tokens_per_accepted_task"] > 0
 
 
 def test_trajectories_go_through_m_and_are_judged(chain: Path) -> None:

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.projects import assert_one_message, files_under, synthagent, write_params
+import yaml
+from helpers.projects import ROOT, assert_one_message, files_under, synthagent, write_params
 
 from synthagent.errors import LockedError, StoreError
-from synthagent.stage import PROGRESS_LINES, Paths, progress, running
+from synthagent.stage import OUTS, PROGRESS_LINES, Paths, outs_kept, progress
 
 A, B, MODEL = Path("data/a.parquet"), Path("data/b.parquet"), Path("data/models/m")
+OUTS_OF_DEMO = (A, B, MODEL)
 
 
 @pytest.fixture
@@ -39,29 +41,41 @@ def replace(path: Path, text: str) -> None:
 
 def run_once(text: str) -> None:
     """A run that goes well: both outs and a model hold `text`."""
-    with running("demo", A, B, MODEL) as metrics:
+    with outs_kept("demo", OUTS_OF_DEMO):
         replace(A, text)
         replace(B, text)
         shutil.rmtree(MODEL, ignore_errors=True)
         MODEL.mkdir(parents=True)
         (MODEL / "weights").write_text(text)
-        metrics["text"] = text
 
 
 def run_that_stops(stopped_by: type[BaseException], written: list[Path]) -> None:
     """A run that is stopped when it has written some outs."""
-    with running("demo", A, B, MODEL):
+    with outs_kept("demo", OUTS_OF_DEMO):
         for path in written:
             replace(path, "half")
         raise stopped_by
 
 
-def test_metrics_are_written_with_time_and_memory(here: Path) -> None:
-    run_once("one")
-    metrics = json.loads(Paths.metrics("demo").read_text())
-    assert metrics["text"] == "one"
-    assert metrics["seconds"] >= 0
-    assert metrics["peak_rss_mb"] > 10
+def test_headline_numbers_details_and_timings_go_to_files_of_their_own(project: Path) -> None:
+    metrics, details, timings = (
+        json.loads(path("tasks").read_text()) for path in (Paths.metrics, Paths.details, Paths.timings)
+    )
+    assert metrics["proposed"] == 40
+    assert all(value is None or isinstance(value, int | float) for value in metrics.values())
+    assert details["funnel"]["proposed"] == 40
+    assert set(timings) == {"seconds", "peak_rss_mb"}
+    assert timings["seconds"] >= 0
+    assert timings["peak_rss_mb"] > 10
+
+
+def test_the_outs_of_the_stages_are_those_of_dvc_yaml() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    declared = {
+        name: {*map(Path, stage["outs"]), *(Path(path) for plot in stage.get("plots", []) for path in plot)}
+        for name, stage in stages.items()
+    }
+    assert {name: set(outs) for name, outs in OUTS.items()} == declared
 
 
 @pytest.mark.parametrize("stopped_by", [RuntimeError, KeyboardInterrupt, SystemExit, StoreError])
@@ -84,7 +98,7 @@ def test_what_is_put_back_can_be_put_back_again(here: Path) -> None:
     before = files_under(here / "data")
     for _ in range(2):
         shutil.rmtree(here / "data")
-        with pytest.raises(RuntimeError), running("demo", A, B, MODEL):
+        with pytest.raises(RuntimeError), outs_kept("demo", OUTS_OF_DEMO):
             raise RuntimeError
         assert files_under(here / "data") == before
 
@@ -93,7 +107,7 @@ def test_outs_that_came_from_elsewhere_are_not_replaced_by_older_ones(here: Path
     run_once("one")
     replace(A, "checked out")
     replace(B, "checked out")
-    with pytest.raises(RuntimeError), running("demo", A, B, MODEL):
+    with pytest.raises(RuntimeError), outs_kept("demo", OUTS_OF_DEMO):
         raise RuntimeError
     assert (A.read_text(), B.read_text()) == ("checked out", "checked out")
 
@@ -102,16 +116,15 @@ def test_a_run_that_goes_well_replaces_what_would_be_put_back(here: Path) -> Non
     run_once("one")
     run_once("two")
     shutil.rmtree(here / "data")
-    with pytest.raises(RuntimeError), running("demo", A, B, MODEL):
+    with pytest.raises(RuntimeError), outs_kept("demo", OUTS_OF_DEMO):
         raise RuntimeError
     assert (A.read_text(), (MODEL / "weights").read_text()) == ("two", "two")
 
 
 def test_a_first_run_that_fails_has_nothing_to_put_back(here: Path) -> None:
-    with pytest.raises(RuntimeError), running("demo", A):
+    with pytest.raises(RuntimeError), outs_kept("demo", [A]):
         raise RuntimeError
     assert not A.exists()
-    assert not Paths.metrics("demo").exists()
 
 
 def test_what_a_killed_run_left_half_written_is_removed_by_the_next(here: Path) -> None:
@@ -126,20 +139,25 @@ def test_what_a_killed_run_left_half_written_is_removed_by_the_next(here: Path) 
 
 
 def test_a_lock_is_free_again_after_a_failure(here: Path) -> None:
-    with pytest.raises(RuntimeError), running("demo", A):
+    with pytest.raises(RuntimeError), outs_kept("demo", [A]):
         raise RuntimeError
     run_once("one")
     assert A.read_text() == "one"
 
 
 def test_two_stages_may_run_at_once_but_not_one_stage_twice(here: Path) -> None:
-    with running("demo"), running("other"), pytest.raises(LockedError, match="stage demo"), running("demo"):
+    with (
+        outs_kept("demo", []),
+        outs_kept("other", []),
+        pytest.raises(LockedError, match="stage demo"),
+        outs_kept("demo", []),
+    ):
         pass
 
 
 def test_a_cache_that_cannot_be_written_is_told(here: Path) -> None:
     Path(".cache").write_text("")
-    with pytest.raises(StoreError, match=r"\.cache.*cannot be written"), running("demo", A):
+    with pytest.raises(StoreError, match=r"\.cache.*cannot be written"), outs_kept("demo", [A]):
         pass
 
 
@@ -196,7 +214,7 @@ def test_a_stage_that_is_stopped_puts_the_last_outs_back_and_says_so(
 
 def run_that_swallows(sent: signal.Signals, goes_on: bool) -> None:
     """A run in which some library loses the exception that a signal raised."""
-    with running("demo", A, B, MODEL):
+    with outs_kept("demo", OUTS_OF_DEMO):
         with contextlib.suppress(BaseException):
             os.kill(os.getpid(), sent)
         replace(A, "half")

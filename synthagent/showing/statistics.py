@@ -60,8 +60,21 @@ class Summary:
     cells: tuple[Cell, ...]
     differences: tuple[Difference, ...]
 
-    def metrics(self) -> dict[str, Any]:
-        """The content of `data/metrics/evaluate.json`."""
+    def headline(self) -> dict[str, float]:
+        """What `data/metrics/evaluate.json` says: GRPO by split, sampled, and what it gained over SFT."""
+        after = {c.split: c for c in self.cells if (c.policy, c.decoding, c.difficulty) == ("grpo", "sampled", 0)}
+        found: dict[str, float] = {}
+        for split, cell in after.items():
+            found[f"{split}_grpo_reward"] = _round(cell.reward.mean)
+            found[f"{split}_grpo_perfect"] = _round(cell.perfect.mean)
+        for d in self.differences:
+            for name, gained in (("reward", d.reward), ("perfect", d.perfect)):
+                found[f"{d.split}_grpo_minus_sft_{name}"] = _round(gained.mean)
+                found[f"{d.split}_grpo_minus_sft_{name}_ci_low"] = _round(gained.low)
+        return found
+
+    def details(self) -> dict[str, Any]:
+        """What `data/details/evaluate.json` says."""
         policies: dict[str, dict[str, Any]] = {}
         greedy: dict[str, dict[str, Any]] = {}
         levels: dict[str, dict[str, Any]] = {}

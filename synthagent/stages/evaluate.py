@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from synthagent.episodes.cast import Cast, SyncCast, is_live
 from synthagent.episodes.endpoint import run_episode
@@ -26,7 +26,7 @@ from synthagent.llm.usage import Usage
 from synthagent.params import Params
 from synthagent.records import Evaluation, MappingEntry, Reward, Rubric, Task, Trajectory
 from synthagent.showing.statistics import plot_table, printed_tables, summarise
-from synthagent.stage import Paths, progress, running, say
+from synthagent.stage import Figures, Paths, progress, say
 from synthagent.stages.rewards import score_all
 from synthagent.store import read_records, write_records, write_text
 
@@ -136,33 +136,33 @@ def _by_endpoint(chosen: Sequence[Task], params: Params, mappings: Mappings, usa
     yield from (Acted(trajectory, "sampled") for trajectory in progress(ended, len(chosen), "evaluate"))
 
 
-def run(params: Params) -> None:
-    """Read deps, write outs."""
-    with running("evaluate", Paths.evaluation, Paths.plots / "evaluation.csv") as metrics:
-        rubrics = {rubric.task_id: rubric for rubric in read_records(Paths.rubrics, Rubric)}
-        judgeable = [task for task in read_records(Paths.tasks, Task) if task.id in rubrics]
-        chosen = choose_tasks(judgeable, params.evaluate.tasks, params.seed)
-        tasks = {task.id: task for task in chosen}
-        mappings = Mappings.load(read_records(Paths.mappings, MappingEntry), params.episode.mapping)
-        usage = Usage(params.llm.prices)
-        acted = [
-            *_by_script(chosen),
-            *_by_students(chosen, params, mappings, usage),
-            *_by_endpoint(chosen, params, mappings, usage),
-        ]
-        trajectories = [each.trajectory for each in acted]
-        scored = [row.reward for row in score_all(trajectories, tasks, rubrics, params, "evaluate", usage)]
-        pairs = zip(acted, scored, strict=True)
-        found = [evaluation_of(each, tasks[each.trajectory.task_id], reward) for each, reward in pairs]
-        rows = [row for row in found if row is not None]
-        rows.sort(key=lambda row: (row.policy, row.decoding, row.split, row.task_id))
-        write_records(Paths.evaluation, Evaluation, rows)
-        summary = summarise(rows, params.seed)
-        write_text(Path(Paths.plots / "evaluation.csv"), plot_table(summary))
-        metrics |= {**summary.metrics(), "errors": len(found) - len(rows), **_live_metrics(mappings, usage)}
-        for line in printed_tables(summary):
-            say(line)
-
-
-def _live_metrics(mappings: Mappings, usage: Usage) -> dict[str, Any]:
-    return {"mapping": mappings.metrics(), "llm": usage.metrics()} if usage.metrics() else {}
+def run(params: Params) -> Figures:
+    """Read deps, write outs, return the figures."""
+    rubrics = {rubric.task_id: rubric for rubric in read_records(Paths.rubrics, Rubric)}
+    judgeable = [task for task in read_records(Paths.tasks, Task) if task.id in rubrics]
+    chosen = choose_tasks(judgeable, params.evaluate.tasks, params.seed)
+    tasks = {task.id: task for task in chosen}
+    mappings = Mappings.load(read_records(Paths.mappings, MappingEntry), params.episode.mapping)
+    usage = Usage(params.llm.prices)
+    acted = [
+        *_by_script(chosen),
+        *_by_students(chosen, params, mappings, usage),
+        *_by_endpoint(chosen, params, mappings, usage),
+    ]
+    trajectories = [each.trajectory for each in acted]
+    scored = [row.reward for row in score_all(trajectories, tasks, rubrics, params, "evaluate", usage)]
+    pairs = zip(acted, scored, strict=True)
+    found = [evaluation_of(each, tasks[each.trajectory.task_id], reward) for each, reward in pairs]
+    rows = [row for row in found if row is not None]
+    rows.sort(key=lambda row: (row.policy, row.decoding, row.split, row.task_id))
+    write_records(Paths.evaluation, Evaluation, rows)
+    summary = summarise(rows, params.seed)
+    write_text(Path(Paths.plots / "evaluation.csv"), plot_table(summary))
+    for line in printed_tables(summary):
+        say(line)
+    calls = usage.metrics()
+    return Figures(
+        {**summary.headline(), "errors": len(found) - len(rows)},
+        {**summary.details(), **({"mapping": mappings.metrics()} if calls else {})},
+        {"llm": calls},
+    )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Reward, Rubric, Task
-from synthagent.stage import Paths, running, say, scratch
+from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.stages.rewards import undecided
 from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
@@ -65,12 +65,12 @@ def models_of(params: Params, tasks: Iterable[Task], rubrics: Iterable[Rubric]) 
     return Models(params, tuple(read_records(Paths.mappings, MappingEntry)))
 
 
-def run(params: Params) -> None:
-    """Read deps, write outs."""
+def run(params: Params) -> Figures:
+    """Read deps, write outs, return the figures."""
     from synthagent.student.grpo import GrpoJob, GrpoStep
     from synthagent.student.processes import train
 
-    with running("grpo", Paths.grpo, Paths.plots / "grpo.csv") as metrics, scratch("grpo") as room:
+    with scratch("grpo") as room:
         check_params(params)
         rewards = list(read_records(Paths.rewards, Reward))
         candidates = middling(rewards)
@@ -98,7 +98,7 @@ def run(params: Params) -> None:
         train(job, params.compute.processes)
         steps = [GrpoStep(**row) for row in take_checkpoint(room / "out", Paths.grpo)]
         write_text(Paths.plots / "grpo.csv", _table(steps, GrpoStep))
-        metrics |= {
+        metrics = {
             "candidates": len(candidates),
             "steps": len(steps),
             "reward_first_5": round(fmean(s.reward for s in steps[:5]), 4) if steps else None,
@@ -107,6 +107,7 @@ def run(params: Params) -> None:
         }
         first, last = metrics["reward_first_5"], metrics["reward_last_5"]
         say(f"{len(steps)} steps on {len(set(order))} tasks: reward {first} -> {last}")
+        return Figures(metrics)
 
 
 def _table(rows: Sequence[object], kind: type) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from synthagent.errors import InputError
 from synthagent.params import Params
 from synthagent.records import Persona
-from synthagent.stage import Paths, running, say
+from synthagent.stage import Figures, Paths, say
 from synthagent.store import write_records
 from synthagent.teacher.domains import read_lines
 
@@ -78,11 +78,10 @@ def _has_controls(text: str) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
-def run(params: Params) -> None:
-    """Read deps, write outs."""
-    with running("personas", Paths.personas) as metrics:
-        path = params.personas.path
-        personas = list(from_file(Path(path)) if path else built_in())[: params.personas.count]
-        write_records(Paths.personas, Persona, sorted(personas, key=lambda p: p.id))
-        metrics["personas"] = len(personas)
-        say(f"{len(personas)} personas from {path or 'the built-in list'}")
+def run(params: Params) -> Figures:
+    """Read deps, write outs, return the figures."""
+    path = params.personas.path
+    personas = list(from_file(Path(path)) if path else built_in())[: params.personas.count]
+    write_records(Paths.personas, Persona, sorted(personas, key=lambda p: p.id))
+    say(f"{len(personas)} personas from {path or 'the built-in list'}")
+    return Figures({"personas": len(personas)})

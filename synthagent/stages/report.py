@@ -20,7 +20,7 @@ from synthagent.params import Params
 from synthagent.records import Criterion, Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.showing import pictures
 from synthagent.showing.statistics import Cell, Difference, summarise
-from synthagent.stage import Paths, running, say
+from synthagent.stage import Figures, Paths, say
 from synthagent.stages.grpo import middling
 from synthagent.store import read_keys, read_records, write_text
 from synthagent.text import visible
@@ -110,9 +110,16 @@ def page_of(inputs: Inputs, seed: int) -> Page:
     chosen = choose_episodes(inputs.rollouts, inputs.rewards)
     census = _Census()
     wanted = {trajectory.task_id for _, trajectory, _ in chosen}
-    tasks = {task.id: task for task in census.counted(inputs.tasks) if task.id in wanted}
+    tasks, rubrics = dict[str, Task](), dict[str, Rubric]()
+    for task in inputs.tasks:
+        census.add_task(task)
+        if task.id in wanted:
+            tasks[task.id] = task
     rolled = {trajectory.task_id for trajectory in inputs.rollouts}
-    rubrics = {rubric.task_id: rubric for rubric in census.counted_rubrics(inputs.rubrics) if rubric.task_id in rolled}
+    for rubric in inputs.rubrics:
+        census.add_rubric(rubric)
+        if rubric.task_id in rolled:
+            rubrics[rubric.task_id] = rubric
     earned = [r for r in inputs.rewards if r.reward is not None]
     accepted, refused = census.tasks, Counter(row.reason for row in inputs.rejected if row.stage == "tasks")
     proposed = accepted + sum(refused.values())
@@ -208,28 +215,24 @@ def render(page: Page) -> str:
 
 
 class _Census:
-    """Counts the tasks and rubrics that pass by."""
+    """The tasks and rubrics in numbers."""
 
     def __init__(self) -> None:
         self.domains, self.splits, self.tools = Counter[str](), Counter[str](), Counter[str]()
         self.levels, self.sizes = Counter[int](), Counter[int]()
         self.rubrics = self.criteria = self.decidable = 0
 
-    def counted(self, tasks: Iterable[Task]) -> Iterable[Task]:
-        for task in tasks:
-            self.domains[task.domain] += 1
-            self.splits[task.split] += 1
-            self.levels[task.difficulty] += 1
-            self.sizes[len(task.tools)] += 1
-            self.tools.update(tool.name for tool in task.tools)
-            yield task
+    def add_task(self, task: Task) -> None:
+        self.domains[task.domain] += 1
+        self.splits[task.split] += 1
+        self.levels[task.difficulty] += 1
+        self.sizes[len(task.tools)] += 1
+        self.tools.update(tool.name for tool in task.tools)
 
-    def counted_rubrics(self, rubrics: Iterable[Rubric]) -> Iterable[Rubric]:
-        for rubric in rubrics:
-            self.rubrics += 1
-            self.criteria += len(rubric.criteria)
-            self.decidable += sum(c.check is not None for c in rubric.criteria)
-            yield rubric
+    def add_rubric(self, rubric: Rubric) -> None:
+        self.rubrics += 1
+        self.criteria += len(rubric.criteria)
+        self.decidable += sum(c.check is not None for c in rubric.criteria)
 
     @property
     def tasks(self) -> int:
@@ -280,20 +283,20 @@ def _mean(values: Iterable[float]) -> float:
     return fmean(given) if given else 0.0
 
 
-def run(params: Params) -> None:
-    """Read deps, write outs."""
-    with running("report", Paths.report) as metrics:
-        inputs = Inputs(
-            personas=len(read_keys(Paths.personas, Persona)),
-            tasks=read_records(Paths.tasks, Task),
-            rejected=list(read_records(Paths.rejected, Rejected)),
-            rubrics=read_records(Paths.rubrics, Rubric),
-            rollouts=list(read_records(Paths.rollouts, Trajectory)),
-            rewards=list(read_records(Paths.rewards, Reward)),
-            steps=pictures.read_steps(Paths.plots / "grpo.csv"),
-            evaluation=list(read_records(Paths.evaluation, Evaluation)),
-        )
-        html = render(page_of(inputs, params.seed))
-        write_text(Paths.report, html)
-        metrics |= {"kilobytes": round(len(html.encode()) / 1000)}
-        say(f"{Paths.report}: {metrics['kilobytes']} kB, for any browser")
+def run(params: Params) -> Figures:
+    """Read deps, write outs, return the figures."""
+    inputs = Inputs(
+        personas=len(read_keys(Paths.personas, Persona)),
+        tasks=read_records(Paths.tasks, Task),
+        rejected=list(read_records(Paths.rejected, Rejected)),
+        rubrics=read_records(Paths.rubrics, Rubric),
+        rollouts=list(read_records(Paths.rollouts, Trajectory)),
+        rewards=list(read_records(Paths.rewards, Reward)),
+        steps=pictures.read_steps(Paths.plots / "grpo.csv"),
+        evaluation=list(read_records(Paths.evaluation, Evaluation)),
+    )
+    html = render(page_of(inputs, params.seed))
+    write_text(Paths.report, html)
+    kilobytes = round(len(html.encode()) / 1000)
+    say(f"{Paths.report}: {kilobytes} kB, for any browser")
+    return Figures({"kilobytes": kilobytes})

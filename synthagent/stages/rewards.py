@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from synthagent.episodes.episode import Episode, replay
 from synthagent.episodes.world import fresh_world
@@ -20,7 +20,7 @@ from synthagent.judging.reward import score, verdicts_by_check
 from synthagent.llm.usage import Usage
 from synthagent.params import Params, RewardParams
 from synthagent.records import Criterion, Reward, Rubric, Task, Trajectory, Verdict
-from synthagent.stage import Paths, progress, running, say
+from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, write_records
 
 if TYPE_CHECKING:
@@ -149,30 +149,30 @@ def read_judgeable(
     return tasks, rubrics
 
 
-def run(params: Params) -> None:
-    """Read deps, write outs."""
-    with running("rewards", Paths.rewards) as metrics:
-        trajectories = list(read_records(Paths.rollouts, Trajectory))
-        tasks, rubrics = read_judgeable(trajectories)
-        usage = Usage(params.llm.prices)
-        rows = list(score_all(trajectories, tasks, rubrics, params, "rewards", usage))
-        rewards = [row.reward for row in rows]
-        write_records(Paths.rewards, Reward, rewards)
-        metrics |= {**_figures(rows), "llm": usage.metrics()}
-        mean = "none has a score" if metrics["mean"] is None else f"mean reward {metrics['mean']}"
-        say(f"{len(rewards)} trajectories: {mean}, {metrics['gate_violations']} violations")
-        if errors := metrics["errors"]:
-            faulty = sum(trajectory.error is not None for trajectory in trajectories)
-            unjudged = sum(row.open > 0 and t.error is None for row, t in zip(rows, trajectories, strict=True))
-            say(
-                f"{errors} have no score: {faulty} are faulty episodes, {unjudged} have criteria without a verdict, "
-                f"{errors - faulty - unjudged} cannot be replayed"
-            )
-        if params.roles.judge.backend != "openai" and (lost := sum(row.open > 0 for row in rows)):
-            say(
-                f"{lost} of them have criteria that no check decides, and no score; set roles.judge.backend to openai "
-                "(with base_url and model) to have them judged"
-            )
+def run(params: Params) -> Figures:
+    """Read deps, write outs, return the figures."""
+    trajectories = list(read_records(Paths.rollouts, Trajectory))
+    tasks, rubrics = read_judgeable(trajectories)
+    usage = Usage(params.llm.prices)
+    rows = list(score_all(trajectories, tasks, rubrics, params, "rewards", usage))
+    rewards = [row.reward for row in rows]
+    write_records(Paths.rewards, Reward, rewards)
+    metrics = _metrics(rows)
+    mean = "none has a score" if metrics["mean"] is None else f"mean reward {metrics['mean']}"
+    say(f"{len(rewards)} trajectories: {mean}, {metrics['gate_violations']} violations")
+    if errors := metrics["errors"]:
+        faulty = sum(trajectory.error is not None for trajectory in trajectories)
+        unjudged = sum(row.open > 0 and t.error is None for row, t in zip(rows, trajectories, strict=True))
+        say(
+            f"{errors} have no score: {faulty} are faulty episodes, {unjudged} have criteria without a verdict, "
+            f"{errors - faulty - unjudged} cannot be replayed"
+        )
+    if params.roles.judge.backend != "openai" and (lost := sum(row.open > 0 for row in rows)):
+        say(
+            f"{lost} of them have criteria that no check decides, and no score; set roles.judge.backend to openai "
+            "(with base_url and model) to have them judged"
+        )
+    return Figures(metrics, usage={"llm": usage.metrics()})
 
 
 def score_all(
@@ -203,7 +203,7 @@ def score_all(
     yield from progress(done, len(trajectories), stage)
 
 
-def _figures(rows: Sequence[Scored]) -> dict[str, Any]:
+def _metrics(rows: Sequence[Scored]) -> dict[str, float | None]:
     rewards = [row.reward for row in rows]
     earned = [r for r in rewards if r.reward is not None and r.reward_paper is not None]
     verdicts = [verdict for reward in earned for verdict in reward.verdicts]

@@ -9,6 +9,7 @@ Launch: `synthagent rollouts` or `dvc repro rollouts`.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +22,8 @@ from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task, Trajectory
-from synthagent.stage import Paths, progress, running, say
-from synthagent.store import read_records, write_records
+from synthagent.stage import Figures, Paths, progress, say
+from synthagent.store import read_records, records_written, write_records
 
 Pair = tuple[Task, int]
 
@@ -33,60 +34,63 @@ def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
     return sorted(chosen, key=lambda task: task.id)
 
 
-def run(params: Params) -> None:
-    """Read deps, write outs."""
-    with running("rollouts", Paths.rollouts, Paths.mappings) as metrics:
-        judged = {rubric.task_id for rubric in read_records(Paths.rubrics, Rubric)}
-        tasks = [t for t in read_records(Paths.tasks, Task) if t.split == "train" and t.id in judged]
-        chosen = choose_tasks(tasks, params.rollouts.tasks, params.seed)
-        if not chosen:
-            raise SynthAgentError(
-                "rollouts: there is no train task with a rubric; run `dvc repro rubrics`, or raise tasks.count"
-            )
-        tally = Tally()
-        if params.roles.policy.backend == "openai" or is_live(params, tasks):
-            entries = _live(params, tasks, chosen, tally, metrics)
-        else:
-            write_records(Paths.rollouts, Trajectory, tally.counted(_embedded(params, chosen)))
-            entries = iter(())
-        write_records(Paths.mappings, MappingEntry, entries)
-        metrics |= {"tasks": len(chosen), **tally.metrics()}
-        say(f"{tally.trajectories} episodes on {len(chosen)} tasks; {tally.answered} ended with an answer")
-        if tally.errors:
-            say(f"{tally.errors} episodes ended with an error: {tally.errors_by_reason()}")
+def run(params: Params) -> Figures:
+    """Read deps, write outs, return the figures."""
+    judged = {rubric.task_id for rubric in read_records(Paths.rubrics, Rubric)}
+    tasks = [t for t in read_records(Paths.tasks, Task) if t.split == "train" and t.id in judged]
+    chosen = choose_tasks(tasks, params.rollouts.tasks, params.seed)
+    if not chosen:
+        raise SynthAgentError(
+            "rollouts: there is no train task with a rubric; run `dvc repro rubrics`, or raise tasks.count"
+        )
+    details, usage = dict[str, Any](), dict[str, Any]()
+    entries: Iterable[MappingEntry] = ()
+    if params.roles.policy.backend == "openai" or is_live(params, tasks):
+        llm, mappings = Llm(params), mappings_of_demos(tasks, params)
+        hits, by_id = HitCounter(mappings), {task.id: task for task in chosen}
+        cast = Cast(params, llm, mappings)
+        act = _by_endpoint if params.roles.policy.backend == "openai" else _by_student
+        tally = write(hits.counted(by_id[t.task_id], t) for t in act(params, chosen, cast, llm))
+        entries, details, usage = mappings.entries(), cast.metrics(), {"llm": llm.metrics()}
+    else:
+        tally = write(_embedded(params, chosen))
+    write_records(Paths.mappings, MappingEntry, entries)
+    say(f"{tally.trajectories} episodes on {len(chosen)} tasks; {tally.answered} ended with an answer")
+    errors = tally.errors.total()
+    if errors:
+        by_reason = ", ".join(f"{count} {reason}" for reason, count in tally.errors.most_common())
+        say(f"{errors} episodes ended with an error: {by_reason}")
+    metrics = {
+        "tasks": len(chosen),
+        "trajectories": tally.trajectories,
+        "answered": round(tally.answered / max(1, tally.trajectories), 4),
+        "turns": round(tally.turns / max(1, tally.trajectories), 2),
+        "errors": errors,
+    }
+    return Figures(metrics, {"errors_by_reason": dict(sorted(tally.errors.items())), **details}, usage)
 
 
 @dataclass
 class Tally:
-    """Counts the trajectories that come by."""
+    """The trajectories in numbers: all, those that ended with an answer, their turns, their errors by reason."""
 
     trajectories: int = 0
     answered: int = 0
     turns: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
+    errors: Counter[str] = field(default_factory=Counter)
 
-    def counted(self, trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
-        """Yield them."""
+
+def write(trajectories: Iterable[Trajectory]) -> Tally:
+    """Write the trajectories as they come, and count them."""
+    tally = Tally()
+    with records_written(Paths.rollouts, Trajectory) as write_row:
         for trajectory in trajectories:
-            self.trajectories += 1
-            self.answered += trajectory.end == "answer"
-            self.turns += trajectory.n_turns
-            if trajectory.error:
-                self.errors[trajectory.error] = self.errors.get(trajectory.error, 0) + 1
-            yield trajectory
-
-    def errors_by_reason(self) -> str:
-        """The errors in words, the most frequent first."""
-        return ", ".join(f"{count} {reason}" for reason, count in sorted(self.errors.items(), key=lambda e: -e[1]))
-
-    def metrics(self) -> dict[str, Any]:
-        """trajectories; answered: the share that ended with an answer; turns: mean; errors: by reason."""
-        return {
-            "trajectories": self.trajectories,
-            "answered": round(self.answered / max(1, self.trajectories), 4),
-            "turns": round(self.turns / max(1, self.trajectories), 2),
-            "errors": dict(sorted(self.errors.items())),
-        }
+            write_row(trajectory)
+            tally.trajectories += 1
+            tally.answered += trajectory.end == "answer"
+            tally.turns += trajectory.n_turns
+            tally.errors.update([trajectory.error] if trajectory.error else [])
+    return tally
 
 
 def _pairs(params: Params, chosen: Sequence[Task]) -> list[Pair]:
@@ -101,21 +105,6 @@ def _embedded(params: Params, chosen: Sequence[Task]) -> list[Trajectory]:
     work = batches("sft", load_student(Paths.sft), _pairs(params, chosen), params.episode, params.seed)
     trajectories = [t for part in roll_out(work, params.compute.processes, "rollouts") for t in part]
     return sorted(trajectories, key=lambda t: t.id)
-
-
-def _live(
-    params: Params, tasks: Sequence[Task], chosen: Sequence[Task], tally: Tally, metrics: dict[str, Any]
-) -> Iterator[MappingEntry]:
-    """Write the episodes in which models have a part; return M as it is after them."""
-    llm, mappings = Llm(params), mappings_of_demos(tasks, params)
-    hits, by_id = HitCounter(mappings), {task.id: task for task in chosen}
-    cast = Cast(params, llm, mappings)
-    act = _by_endpoint if params.roles.policy.backend == "openai" else _by_student
-    trajectories = act(params, chosen, cast, llm)
-    ended = (hits.counted(by_id[t.task_id], t) for t in tally.counted(trajectories))
-    write_records(Paths.rollouts, Trajectory, ended)
-    metrics |= {**cast.metrics(), "llm": llm.metrics()}
-    return mappings.entries()
 
 
 def mappings_of_demos(tasks: Iterable[Task], params: Params) -> Mappings:

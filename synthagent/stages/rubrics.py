@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from synthagent.episodes.scripted import Style, play
 from synthagent.episodes.world import World, compile_validators
@@ -24,8 +23,8 @@ from synthagent.judging.criteria import extract
 from synthagent.judging.reward import verdicts_by_check
 from synthagent.params import Params, RubricsParams
 from synthagent.records import Rejected, Rubric, Task, Trajectory
-from synthagent.stage import Paths, progress, running, say
-from synthagent.store import read_records, write_records
+from synthagent.stage import Figures, Paths, progress, say
+from synthagent.store import read_records, records_written, write_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +55,48 @@ def demonstrate(task: Task, params: RubricsParams, seed: int) -> Demonstrated:
     return Demonstrated(rubric, tuple(demos), kept=coverage >= params.min_coverage)
 
 
-@dataclass
-class Collector:
-    """Splits what comes by into demonstrations and rubrics, and counts."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the datasets hold, in numbers. `dropped`: by reason."""
 
-    demos: list[Trajectory] = field(default_factory=list)
-    criteria: int = 0
-    decidable: int = 0
-    rubrics: int = 0
-    dropped: list[Rejected] = field(default_factory=list)
+    rubrics: int
+    demos: int
+    dropped: Mapping[str, int]
+    criteria: int
+    decidable: int
 
-    def rubrics_of(self, demonstrated: Iterable[Demonstrated | Rejected]) -> Iterator[Rubric]:
-        """Yield the rubrics of the tasks that are kept; keep their demonstrations."""
+    def figures(self) -> Figures:
+        """For the stage's files."""
+        metrics = {
+            "rubrics": self.rubrics,
+            "demos": self.demos,
+            "dropped": sum(self.dropped.values()),
+            "criteria_per_task": round(self.criteria / max(1, self.rubrics), 2),
+            "decidable_share": round(self.decidable / max(1, self.criteria), 4),
+        }
+        return Figures(metrics, {"dropped_by_reason": dict(sorted(self.dropped.items()))})
+
+
+def write(demonstrated: Iterable[Demonstrated | Rejected]) -> Written:
+    """Write the rubrics and demonstrations of the tasks that are kept, and the dropped ones."""
+    demos, dropped = list[Trajectory](), list[Rejected]()
+    rubrics = criteria = decidable = 0
+    with records_written(Paths.rubrics, Rubric) as write_rubric:
         for row in demonstrated:
             if isinstance(row, Rejected):
-                self.dropped.append(row)
-                continue
-            if not row.kept:
-                self.dropped.append(_dropped(row.rubric))
-                continue
-            self.demos.extend(row.demos)
-            self.rubrics += 1
-            self.criteria += len(row.rubric.criteria)
-            self.decidable += sum(c.check is not None for c in row.rubric.criteria)
-            yield row.rubric
+                dropped.append(row)
+            elif not row.kept:
+                dropped.append(_dropped(row.rubric))
+            else:
+                write_rubric(row.rubric)
+                demos.extend(row.demos)
+                rubrics += 1
+                criteria += len(row.rubric.criteria)
+                decidable += sum(c.check is not None for c in row.rubric.criteria)
+    write_records(Paths.dropped, Rejected, dropped)
+    write_records(Paths.demos, Trajectory, sorted(demos, key=lambda demo: demo.id))
+    say(f"{rubrics} rubrics, {len(demos)} demonstrations; {len(dropped)} dropped")
+    return Written(rubrics, len(demos), Counter(row.reason for row in dropped), criteria, decidable)
 
 
 def _dropped(rubric: Rubric) -> Rejected:
@@ -89,29 +106,14 @@ def _dropped(rubric: Rubric) -> Rejected:
     )
 
 
-def run(params: Params) -> None:
-    """Read deps, write outs."""
-    with running("rubrics", Paths.demos, Paths.rubrics, Paths.dropped) as metrics:
-        tasks = list(read_records(Paths.tasks, Task))
-        collector = Collector()
-        demonstrated: Iterable[Demonstrated | Rejected]
-        if params.roles.teacher.backend == "openai":
-            demonstrated = _demonstrated_live(tasks, params, metrics)
-        else:
-            _check_worlds(tasks)
-            shown = progress(tasks, len(tasks), "rubrics")
-            demonstrated = (demonstrate(task, params.rubrics, params.seed) for task in shown)
-        write_records(Paths.rubrics, Rubric, collector.rubrics_of(demonstrated))
-        write_records(Paths.dropped, Rejected, collector.dropped)
-        write_records(Paths.demos, Trajectory, sorted(collector.demos, key=lambda demo: demo.id))
-        metrics |= {
-            "rubrics": collector.rubrics,
-            "demos": len(collector.demos),
-            "dropped": len(collector.dropped),
-            "criteria_per_task": round(collector.criteria / max(1, collector.rubrics), 2),
-            "decidable_share": round(collector.decidable / max(1, collector.criteria), 4),
-        }
-        say(f"{collector.rubrics} rubrics, {len(collector.demos)} demonstrations; {len(collector.dropped)} dropped")
+def run(params: Params) -> Figures:
+    """Read deps, write outs, return the figures."""
+    tasks = list(read_records(Paths.tasks, Task))
+    if params.roles.teacher.backend == "openai":
+        return _by_model(tasks, params)
+    _check_worlds(tasks)
+    shown = progress(tasks, len(tasks), "rubrics")
+    return write(demonstrate(task, params.rubrics, params.seed) for task in shown).figures()
 
 
 def _check_worlds(tasks: Sequence[Task]) -> None:
@@ -124,9 +126,7 @@ def _check_worlds(tasks: Sequence[Task]) -> None:
         )
 
 
-def _demonstrated_live(
-    tasks: Sequence[Task], params: Params, metrics: dict[str, Any]
-) -> Iterator[Demonstrated | Rejected]:
+def _by_model(tasks: Sequence[Task], params: Params) -> Figures:
     """As `demonstrate`, by a language model; the demonstrations of held-out tasks serve their rubrics only."""
     from synthagent.episodes.cast import Cast
     from synthagent.episodes.mapping import HitCounter, Mappings
@@ -138,7 +138,7 @@ def _demonstrated_live(
     mappings = Mappings(params.episode.mapping)
     cast = Cast(params, llm, mappings)
     hits = HitCounter(mappings)
-    counts, reasons, coverages = Counter[str](), Counter[str](), list[float]()
+    counts, coverages, rows = Counter[str](), list[float](), list[Demonstrated | Rejected]()
 
     async def work(task: Task) -> LiveDemos:
         return await demonstrate_live(task, cast, llm, params)
@@ -155,25 +155,24 @@ def _demonstrated_live(
             coverages.append(row.extracted.rubric.coverage)
         if row.dropped or row.extracted is None:
             assert row.dropped is not None
-            reasons[row.dropped.reason] += 1
-            yield row.dropped
+            rows.append(row.dropped)
         else:
             demos = [hits.counted(task, demo) for demo in row.demos] if task.split == "train" else []
-            counts["kept"] += 1
-            yield Demonstrated(row.extracted.rubric, tuple(demos), kept=True)
+            rows.append(Demonstrated(row.extracted.rubric, tuple(demos), kept=True))
+    written = write(rows)
     usage = llm.metrics()
     tokens = sum(t["prompt_tokens"] + t["completion_tokens"] for models in usage.values() for t in models.values())
     names = ("demonstrated", "demo_errors", "demo_answers", "compiled_checks", "verified_checks", "unreached_criteria")
-    metrics |= {name: counts[name] for name in names}
-    metrics |= {
-        "dropped_by_reason": dict(sorted(reasons.items())),
-        "coverage": round(fmean(coverages), 4) if coverages else None,
-        "tokens_per_rubric": round(tokens / counts["kept"]) if counts["kept"] else None,
-        **cast.metrics(),
-        "llm": usage,
-    }
     if tasks and not counts["demo_answers"]:
         say(
             "no demonstration ended with an answer; see data/dropped.parquet, and whether episode.max_turns, "
             "max_tokens and max_turn_tokens leave the teacher room"
         )
+    figures = written.figures()
+    metrics = {
+        **figures.metrics,
+        **{name: counts[name] for name in names},
+        "coverage": round(fmean(coverages), 4) if coverages else None,
+        "tokens_per_rubric": round(tokens / written.rubrics) if written.rubrics else None,
+    }
+    return Figures(metrics, {**(figures.details or {}), **cast.metrics()}, {"llm": usage})

@@ -14,7 +14,7 @@ from typing import Any
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import Params
 from synthagent.records import Task, Tool, Trajectory
-from synthagent.stage import Paths, running, say, scratch
+from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_records
 from synthagent.student.checkpoint import take_checkpoint
 from synthagent.teacher.domains import load_vocabulary
@@ -70,15 +70,15 @@ def check_params(params: Params) -> None:
         )
 
 
-def run(params: Params) -> None:
-    """Read deps, write outs."""
+def run(params: Params) -> Figures:
+    """Read deps, write outs, return the figures."""
     from synthagent.student.format import ChatFormat
     from synthagent.student.model import Student, build_model, save_student
     from synthagent.student.processes import train
     from synthagent.student.sft import SftJob
     from synthagent.student.tokenizer import render_plain, train_tokenizer
 
-    with running("sft", Paths.sft) as metrics, scratch("sft") as room:
+    with scratch("sft") as room:
         check_params(params)
         sft, vocabulary = params.sft, load_vocabulary()
         tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.split == "train"}
@@ -102,13 +102,15 @@ def run(params: Params) -> None:
         processes = params.compute.processes
         train(SftJob(room / "start", room / "out", ordered, sft, params.seed, processes), processes)
         losses = take_checkpoint(room / "out", Paths.sft)
-        metrics |= {
-            "parameters": parameters,
-            "demos": len(rows),
-            "tokens": tokens,
-            "tokens_per_demo": round(tokens / len(rows), 1),
-            "loss": round(fmean(losses[-10:]), 4),
-        }
+        return Figures(
+            {
+                "parameters": parameters,
+                "demos": len(rows),
+                "tokens": tokens,
+                "tokens_per_demo": round(tokens / len(rows), 1),
+                "loss": round(fmean(losses[-10:]), 4),
+            }
+        )
 
 
 def _names(tools: Sequence[Tool]) -> list[str]:

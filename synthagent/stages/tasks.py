@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,8 @@ from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params, TasksParams
 from synthagent.records import Persona, Rejected, Split, Task
-from synthagent.stage import Paths, progress, running, say
-from synthagent.store import read_records, write_records
+from synthagent.stage import Figures, Paths, progress, say
+from synthagent.store import read_records, records_written, write_records
 from synthagent.teacher.compose import compose
 from synthagent.teacher.domains import BLEND, Vocabulary, blend, domain_of, load_vocabulary
 from synthagent.teacher.llm.checks import REASONS
@@ -97,25 +97,23 @@ def domain_split(domain: str, unseen_share: float) -> str:
     return "unseen_domain" if share_of(f"domain {domain}") < unseen_share else "train"
 
 
-def settle(proposals: Iterable[Proposal], params: TasksParams, funnel: Funnel) -> Iterator[Task | Rejected]:
-    """Compare an openai teacher's proposals with each other, in their order; yield tasks with their split, or rows."""
+def settle(proposals: Iterable[Proposal], params: TasksParams) -> Iterator[Proposal]:
+    """Compare an openai teacher's proposals with each other, in their order; give the tasks among them their split."""
     index = Uniqueness()
     for proposal in proposals:
         row = proposal.row
-        funnel.tokens.update(proposal.tokens)
         if isinstance(row, Rejected):
-            yield row
+            yield proposal
         elif like := index.near_duplicate_of(row):
-            yield _rejected(row, "unique", f"nearly the same as {like}")
+            yield replace(proposal, row=_rejected(row, "unique", f"nearly the same as {like}"))
         else:
-            funnel.not_executable.update([proposal.not_executable] if proposal.not_executable else [])
             split = split_of(row, domain_split(row.domain, params.unseen_share), params.heldout_share)
-            yield row.model_copy(update={"unique": True, "split": split})
+            yield replace(proposal, row=row.model_copy(update={"unique": True, "split": split}))
 
 
 @dataclass
 class Funnel:
-    """Counts what passes by, for the metrics."""
+    """What became of the proposals, in numbers; and the rejected rows."""
 
     tasks: int = 0
     tools: int = 0
@@ -130,43 +128,49 @@ class Funnel:
     not_executable: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejected] = field(default_factory=list)
 
-    def accepted(self, judged: Iterable[Task | Rejected]) -> Iterator[Task]:
-        """Yield the accepted tasks; keep the rejected rows and the counts."""
-        for row in judged:
-            if isinstance(row, Rejected):
-                self.rejected.append(row)
-                continue
-            self.tasks += 1
-            self.tools += len(row.tools)
-            self.names.update(tool.name for tool in row.tools)
-            self.domains[row.domain] += 1
-            self.splits[row.split] += 1
-            self.levels[row.difficulty] += 1
-            self.worlds[row.world_kind] += 1
-            self.reworded += int(row.provenance.get("reworded", 0))
-            self.ruled += all(constraint.id in row.world.rules for constraint in row.constraints)
-            yield row
+    def add(self, proposal: Proposal) -> None:
+        """Count a proposal that has been judged."""
+        row = proposal.row
+        self.tokens.update(proposal.tokens)
+        if isinstance(row, Rejected):
+            self.rejected.append(row)
+            return
+        self.tasks += 1
+        self.tools += len(row.tools)
+        self.names.update(tool.name for tool in row.tools)
+        self.domains[row.domain] += 1
+        self.splits[row.split] += 1
+        self.levels[row.difficulty] += 1
+        self.worlds[row.world_kind] += 1
+        self.reworded += int(row.provenance.get("reworded", 0))
+        self.ruled += all(constraint.id in row.world.rules for constraint in row.constraints)
+        self.not_executable.update([proposal.not_executable] if proposal.not_executable else [])
 
-    def metrics(self, proposed: int) -> dict[str, Any]:
+    def metrics(self, proposed: int) -> dict[str, float | None]:
         """What `data/metrics/tasks.json` says."""
+        return {
+            "proposed": proposed,
+            "accepted": self.tasks,
+            "tools_per_task": round(self.tools / max(1, self.tasks), 2),
+            "distinct_tools": len(self.names),
+            "domains": len(self.domains),
+            "tokens_per_accepted_task": round(self.tokens.total() / self.tasks) if self.tasks else None,
+            "constraints_checked_by_code": self.ruled,
+            "facts_reworded": self.reworded,
+        }
+
+    def details(self, proposed: int) -> dict[str, Any]:
+        """What `data/details/tasks.json` says."""
         reasons = Counter(row.reason for row in self.rejected)
         unique = proposed - reasons.total() + reasons["unique"]  # that came as far as being compared
         proved = sum(reasons[name] for name in PROOFS if name != "unique")
         checked = sum(reasons[name] for name in REASONS)
         return {
-            "proposed": proposed,
-            "accepted": self.tasks,
             "rejected": dict(reasons),
-            "tools_per_task": round(self.tools / max(1, self.tasks), 2),
-            "distinct_tools": len(self.names),
-            "domains": len(self.domains),
-            "tokens_per_accepted_task": round(self.tokens.total() / self.tasks) if self.tasks else None,
             "tokens": dict(self.tokens),
             "splits": dict(sorted(self.splits.items())),
             "levels": {str(level): n for level, n in sorted(self.levels.items())},
             "worlds": dict(sorted(self.worlds.items())),
-            "constraints_checked_by_code": self.ruled,
-            "facts_reworded": self.reworded,
             "funnel": {
                 "proposed": proposed,
                 "parsed": unique + proved + checked,
@@ -179,38 +183,32 @@ class Funnel:
         }
 
 
-def run(params: Params) -> None:
-    """Read deps, write outs."""
-    with running("tasks", Paths.tasks, Paths.rejected) as metrics:
-        personas = list(read_records(Paths.personas, Persona))
-        funnel = Funnel()
-        teach = _by_model if params.roles.teacher.backend == "openai" else _by_code
-        with teach(params, personas, funnel, metrics) as judged:
-            write_records(Paths.tasks, Task, funnel.accepted(judged))
-        write_records(Paths.rejected, Rejected, funnel.rejected)
-        metrics |= funnel.metrics(params.tasks.count)
-        say(
-            f"{funnel.tasks} of {params.tasks.count} proposals accepted; rejected {metrics['rejected']}; "
-            f"splits {metrics['splits']}"
-        )
+def run(params: Params) -> Figures:
+    """Read deps, write outs, return the figures."""
+    personas, proposed = list(read_records(Paths.personas, Persona)), params.tasks.count
+    llm = Llm(params) if params.roles.teacher.backend == "openai" else None
+    judged = _by_model(llm, personas, params) if llm else _by_code(personas, params)
+    funnel = Funnel()
+    with closing(judged), records_written(Paths.tasks, Task) as write:
+        for proposal in judged:
+            funnel.add(proposal)
+            if isinstance(proposal.row, Task):
+                write(proposal.row)
+    write_records(Paths.rejected, Rejected, funnel.rejected)
+    details = funnel.details(proposed)
+    say(f"{funnel.tasks} of {proposed} proposals accepted; rejected {details['rejected']}; splits {details['splits']}")
+    return Figures(funnel.metrics(proposed), details, {"llm": llm.metrics()} if llm else {})
 
 
-Judged = Iterator[Task | Rejected]
-
-
-@contextmanager
-def _by_code(params: Params, personas: Sequence[Persona], _: Funnel, __: dict[str, Any]) -> Iterator[Judged]:
+def _by_code(personas: Sequence[Persona], params: Params) -> Generator[Proposal, None, None]:
     """The embedded teacher's proposals, judged."""
     vocabulary, count = load_vocabulary(), params.tasks.count
     proposals = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(count))
-    yield judge_proposals(progress(proposals, count, "tasks"))
+    yield from (Proposal(row, {}) for row in judge_proposals(progress(proposals, count, "tasks")))
 
 
-@contextmanager
-def _by_model(params: Params, personas: Sequence[Persona], funnel: Funnel, metrics: dict[str, Any]) -> Iterator[Judged]:
-    """An openai teacher's proposals, judged; what its model cost goes to the metrics."""
-    llm, count = Llm(params), params.tasks.count
-    work = partial(write_task, llm, personas, params)
+def _by_model(llm: Llm, personas: Sequence[Persona], params: Params) -> Generator[Proposal, None, None]:
+    """An openai teacher's proposals, judged."""
+    work, count = partial(write_task, llm, personas, params), params.tasks.count
     with closing(ordered(work, range(count), params.llm.max_concurrency, llm.close)) as proposals:
-        yield settle(progress(proposals, count, "tasks"), params.tasks, funnel)
-    metrics["llm"] = llm.metrics()
+        yield from settle(progress(proposals, count, "tasks"), params.tasks)

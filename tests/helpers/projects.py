@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import yaml
 
 from synthagent.params import Params, load_params
+from synthagent.stage import Figures, Paths
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +56,17 @@ def assert_one_message(finished: subprocess.CompletedProcess[str], *parts: str) 
     assert len(lines[0]) < 1_000
     for part in ("synthagent: ", *parts):
         assert part in lines[0], lines[0]
+
+
+def said_by(figures: Figures) -> dict[str, Any]:
+    """All that a stage says of its run, by name."""
+    return {**figures.metrics, **(figures.details or {}), **figures.usage}
+
+
+def figures_in(folder: Path, stage: str) -> dict[str, Any]:
+    """All that a stage said of its run in a project: the content of its metrics, details and timings."""
+    paths = [folder / path(stage) for path in (Paths.metrics, Paths.details, Paths.timings)]
+    return {name: value for path in paths if path.exists() for name, value in json.loads(path.read_text()).items()}
 
 
 def files_under(folder: Path) -> dict[Path, bytes]:

@@ -14,7 +14,7 @@ import pytest
 from helpers import dinner
 from helpers.dinner import TASKS, make_project, teacher
 from helpers.fake_openai import serving
-from helpers.projects import assert_one_message, files_under, synthagent, write_params
+from helpers.projects import assert_one_message, figures_in, files_under, synthagent, write_params
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -214,7 +214,7 @@ def test_rewards_come_from_checks_and_the_judge_and_the_same_bytes_from_the_stor
         ("s2", "judge"),
         ("i1", "check"),
     ]
-    metrics = json.loads((project / Paths.metrics("rewards")).read_text())
+    metrics = figures_in(project, "rewards")
     assert (metrics["mean"], metrics["gate_violations"], metrics["errors"]) == (0.5, 1, 1)
     assert (metrics["decided_by_checks"], metrics["void_quotes"], metrics["open_criteria"]) == (0.6, 0, 0)
     assert metrics["llm"]["judge"]["m"]["calls"] == 2
@@ -239,7 +239,7 @@ def test_a_judge_that_invents_its_quotes_leaves_no_score(tmp_path: Path) -> None
         finished = synthagent("rewards", cwd=project)
         assert finished.returncode == 0, finished.stderr
     assert {r.status for r in read_records(project / Paths.rewards, Reward)} == {"error"}
-    metrics = json.loads((project / Paths.metrics("rewards")).read_text())
+    metrics = figures_in(project, "rewards")
     assert (metrics["mean"], metrics["errors"], metrics["void_quotes"], metrics["open_criteria"]) == (None, 3, 4, 2)
     assert "none has a score" in finished.stdout
     assert "3 have no score: " in finished.stdout

@@ -172,7 +172,7 @@ def test_no_rows_give_no_cells_and_no_fault() -> None:
 
 
 def test_metrics_have_the_shape_that_others_read() -> None:
-    metrics = summarise(EVALUATION, 0).metrics()
+    metrics = summarise(EVALUATION, 0).details()
     assert set(metrics["policies"]) == set(POLICIES)
     for splits in metrics["policies"].values():
         assert set(splits) == {"heldout", "unseen_domain"}
@@ -187,14 +187,14 @@ def test_metrics_have_the_shape_that_others_read() -> None:
 
 
 def test_the_policies_of_the_metrics_are_the_sampled_ones_and_greedy_stands_beside_them() -> None:
-    metrics = summarise([row("sft", 0, 0.25), row("sft", 0, 1.0, decoding="greedy")], 0).metrics()
+    metrics = summarise([row("sft", 0, 0.25), row("sft", 0, 1.0, decoding="greedy")], 0).details()
     assert metrics["policies"]["sft"]["heldout"]["reward"] == 0.25
     assert metrics["greedy"]["sft"]["heldout"]["reward"] == 1
     assert metrics["by_difficulty"]["sft"]["heldout"]["1"]["reward"] == 0.25
 
 
 def test_the_difference_in_the_metrics_is_that_of_the_rewards() -> None:
-    metrics = summarise(EVALUATION, 0).metrics()
+    metrics = summarise(EVALUATION, 0).details()
     for split, figures in metrics["grpo_minus_sft"].items():
         before, after = (metrics["policies"][policy][split]["reward"] for policy in ("sft", "grpo"))
         assert figures["reward"] == pytest.approx(after - before, abs=2e-4)
@@ -218,6 +218,6 @@ def test_the_tables_show_every_policy_on_every_split_and_level_greedy_beside_sam
             assert [words[2] for words in own if words[1] == level] == list(POLICIES)
         assert f"grpo - sft on {split}: reward " in "\n".join(lines)
     shown = next(line for line in lines if line.startswith("heldout") and " all " in line and " sft " in line)
-    greedy = summarise(EVALUATION, 0).metrics()["greedy"]["sft"]["heldout"]
+    greedy = summarise(EVALUATION, 0).details()["greedy"]["sft"]["heldout"]
     assert shown.endswith(f"{greedy['reward']:.3f} / {greedy['perfect_rate']:.3f}")
     assert max(map(len, lines)) < 140

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.projects import ROOT, assert_one_message, files_under, synthagent, write_params
+from helpers.projects import ROOT, assert_one_message, figures_in, files_under, synthagent, write_params
 
 from synthagent.errors import InputError
 from synthagent.records import Persona
@@ -123,7 +123,7 @@ def test_a_good_file_is_written_sorted_and_cut_to_the_count(tmp_path: Path) -> N
     finished = synthagent("personas", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert [p.id for p in read_records(tmp_path / "data" / "personas.parquet", Persona)] == ["a", "c"]
-    assert json.loads((tmp_path / "data" / "metrics" / "personas.json").read_text())["personas"] == 2
+    assert figures_in(tmp_path, "personas")["personas"] == 2
 
 
 @pytest.mark.parametrize(

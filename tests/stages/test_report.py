@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -46,7 +45,8 @@ def run(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written() -> str:
-    report.run(default_params())
+    said = report.run(default_params())
+    assert said.metrics == {"kilobytes": round(Paths.report.stat().st_size / 1000)}
     return Paths.report.read_text(encoding="utf-8")
 
 
@@ -103,7 +103,6 @@ def test_links_and_references_lead_to_something_and_ids_are_unique(html: str) ->
 
 def test_the_same_run_gives_the_same_bytes(html: str, run: Path) -> None:
     assert written() == html
-    assert json.loads(Paths.metrics("report").read_text())["kilobytes"] > 10
 
 
 def test_the_page_shows_the_figures_of_the_datasets(html: str, run: Path) -> None:
@@ -119,7 +118,7 @@ def test_the_page_shows_the_figures_of_the_datasets(html: str, run: Path) -> Non
     ):
         assert f"{name} {count:,}" in text
     assert f"Accepted {len(accepted):,}" in text
-    assert f"{len({t['function']['name'] for task in accepted for t in task.tools}):,} distinct tool names" in text
+    assert f"{len({tool.name for task in accepted for tool in task.tools}):,} distinct tool names" in text
     assert "90 episodes judged, 0 without a score" in text
     summary = summarise(list(read_records(Paths.evaluation, Evaluation)), default_params().seed)
     assert {d.split for d in summary.differences} == {"heldout", "unseen_domain"}

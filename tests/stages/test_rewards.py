@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.projects import default_params
+from helpers.projects import default_params, said_by
 from helpers.tasks import accepted_tasks, rubric_of, task_of_level
 
 from synthagent.episodes.episode import Episode, Turn
@@ -135,13 +135,12 @@ def test_the_stage_writes_one_row_a_trajectory_and_counts_what_it_wrote(project:
     ]
     broken = trajectories[0].model_copy(update={"messages": (*trajectories[0].messages[:2], {"role": "assistant"}, {})})
     write_records(Paths.rollouts, Trajectory, [broken, *trajectories[1:]])
-    stage.run(default_params())
+    metrics = said_by(stage.run(default_params()))
     rewards = list(read_records(Paths.rewards, Reward))
     assert [reward.trajectory_id for reward in rewards] == [trajectory.id for trajectory in trajectories]
     assert [reward.status for reward in rewards] == ["error"] + ["ok"] * (len(rewards) - 1)
     earned = [reward.reward for reward in rewards if reward.reward is not None]
     assert earned == [0.0, *[1.0, 0.0] * (len(tasks) - 1)]
-    metrics = json.loads(Paths.metrics("rewards").read_text())
     assert (metrics["trajectories"], metrics["errors"]) == (len(rewards), 1)
     assert metrics["gate_violations"] == len(tasks)
     assert metrics["mean"] == pytest.approx(sum(earned) / len(earned), abs=1e-4)

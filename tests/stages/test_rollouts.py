@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from helpers.fake_openai import Answer, FakeServer, serving
+from helpers.projects import said_by
 from helpers.simulated import native, params_for, response, role_asked, simulated_task
 from helpers.tasks import accepted_tasks, rubric_of
 
@@ -71,22 +72,19 @@ def world_and_policy(body: dict[str, Any]) -> Answer:
             return native(way[turn], "Next.", id=f"A{1 + (turn + body['seed']) % 2}", **more)
 
 
-def run(folder: Path, server: FakeServer, *roles: str, **changes: Any) -> None:
+def run(folder: Path, server: FakeServer, *roles: str, **changes: Any) -> dict[str, Any]:
+    """Run the stage; all that it says of its run."""
     limits = {"rollouts__samples": 6, "rollouts__tasks": 3, "llm__max_concurrency": 8}
-    rollouts.run(params_for(folder, server.base_url, *(roles or ROLES), **(limits | changes)))
+    return said_by(rollouts.run(params_for(folder, server.base_url, *(roles or ROLES), **(limits | changes))))
 
 
 def outs() -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in (Paths.rollouts, Paths.mappings)}
 
 
-def metrics() -> Any:
-    return json.loads(Paths.metrics("rollouts").read_text())
-
-
 def test_the_policy_acts_in_all_samples_and_what_the_tools_said_is_kept(folder: Path) -> None:
     with serving(world_and_policy) as server:
-        run(folder, server)
+        written = run(folder, server)
         asked = Counter(map(role_asked, server.requests))
     trajectories = list(read_records(Paths.rollouts, Trajectory))
     assert [t.id for t in trajectories] == sorted(f"{t.id}.policy.{n}" for t in TASKS for n in range(6))
@@ -96,7 +94,6 @@ def test_the_policy_acts_in_all_samples_and_what_the_tools_said_is_kept(folder: 
     assert [(e.task_id, e.tool, e.args, e.source) for e in known] == [("task-s0", "look", {"id": "A1"}, "model")]
     # The three tasks are one world by another name, and one of them knew an answer already.
     assert asked["tools"] == len({(e.tool, str(e.args), e.state) for e in entries if e.task_id != "task-s0"})
-    written = metrics()
     calls = sum(t.n_tool_calls for t in trajectories)
     assert (written["mapping"]["calls"], written["trajectories"], written["answered"]) == (calls, 18, 1.0)
     assert (
@@ -106,7 +103,7 @@ def test_the_policy_acts_in_all_samples_and_what_the_tools_said_is_kept(folder: 
     assert written["mapping"]["contradiction_rate"] == 0.0
     assert written["user_faults"] == {"replies": 6, "unasked": 0, "invented": 0, "early_end": 0, "episodes": 0}
     assert set(written["llm"]) == set(ROLES)
-    assert set(written["errors"]) == set()
+    assert (written["errors"], written["errors_by_reason"]) == (0, {})
 
 
 def test_episodes_of_a_task_agree_on_every_call_in_every_state(folder: Path) -> None:
@@ -119,13 +116,15 @@ def test_episodes_of_a_task_agree_on_every_call_in_every_state(folder: Path) -> 
 
 def test_a_replay_without_an_endpoint_gives_the_same_bytes(folder: Path) -> None:
     with serving(world_and_policy) as server:
-        run(folder, server)
-        first, paid = outs(), metrics()["llm"]
+        said = run(folder, server)
+        first, paid = outs(), said.pop("llm")
         requests = len(server.requests)
-        run(folder, server, llm__replay="only", llm__max_concurrency=1)
+        said_again = run(folder, server, llm__replay="only", llm__max_concurrency=1)
+        paid_again = said_again.pop("llm")
         assert len(server.requests) == requests
     assert outs() == first
-    assert {role: next(iter(m.values()))["calls"] for role, m in metrics()["llm"].items()} == dict.fromkeys(ROLES, 0)
+    assert said_again == said
+    assert {role: next(iter(m.values()))["calls"] for role, m in paid_again.items()} == dict.fromkeys(ROLES, 0)
     assert {role: next(iter(m.values()))["calls"] for role, m in paid.items()} != dict.fromkeys(ROLES, 0)
 
 
@@ -171,12 +170,12 @@ def test_faulty_replies_of_the_user_are_marked_counted_and_end_nothing_else(fold
         return said if role_asked(body) == "user" else world_and_policy(body)
 
     with serving(reply) as server:
-        run(folder, server)
+        said = run(folder, server)
     marked = [t for t in read_records(Paths.rollouts, Trajectory) if t.error]
     assert {(t.end, t.error) for t in marked} == {("error", "user_fault")}
     assert len(marked) == 6
-    assert metrics()["errors"] == {"user_fault": 6}
-    faults = metrics()["user_faults"]
+    assert (said["errors"], said["errors_by_reason"]) == (6, {"user_fault": 6})
+    faults = said["user_faults"]
     assert (faults["invented"], faults["early_end"], faults["episodes"]) == (6, 6, 6)
 
 
@@ -199,10 +198,10 @@ def test_without_a_mapping_answers_differ_and_are_counted(folder: Path) -> None:
     with serving(reply) as server:
         run(folder, server, episode__mapping=False)
         first = outs()
-        run(folder, server, episode__mapping=False, llm__replay="only")
+        mapping = run(folder, server, episode__mapping=False, llm__replay="only")["mapping"]
     assert outs() == first
-    assert (metrics()["mapping"]["hits"], metrics()["mapping"]["hit_rate"]) == (0, 0.0)
-    assert metrics()["mapping"]["contradiction_rate"] > 0.5
+    assert (mapping["hits"], mapping["hit_rate"]) == (0, 0.0)
+    assert mapping["contradiction_rate"] > 0.5
     assert {t.mapping_hits for t in read_records(Paths.rollouts, Trajectory)} == {0}
 
 
@@ -228,11 +227,11 @@ def executable(folder: Path) -> Iterator[Task]:
 def test_in_executable_worlds_no_model_answers_and_the_mapping_is_empty(folder: Path) -> None:
     list(executable(folder))
     with serving(lambda body: "What is the id?" if len(body["messages"]) < 4 else "<answer>Done</answer>") as server:
-        run(folder, server, "policy")
+        said = run(folder, server, "policy")
         assert {role_asked(body) for body in server.requests} == {"policy"}
     assert list(read_records(Paths.mappings, MappingEntry)) == []
     assert {t.end for t in read_records(Paths.rollouts, Trajectory)} == {"answer"}
-    assert metrics()["mapping"]["calls"] == 0
+    assert said["mapping"]["calls"] == 0
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from helpers.projects import default_params, write_params
+import pytest
+from helpers.projects import default_params, figures_in, write_params
 from helpers.tasks import accepted_tasks, rubric_of, task_of_level
 
 from synthagent.episodes.episode import replay
@@ -15,7 +16,7 @@ from synthagent.params import RubricsParams, load_params
 from synthagent.records import Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rubrics as stage
-from synthagent.stages.rubrics import Collector, demonstrate
+from synthagent.stages.rubrics import demonstrate, write
 from synthagent.store import read_records
 
 PARAMS = default_params().rubrics
@@ -81,19 +82,22 @@ def test_demonstrations_depend_on_the_seed_and_nothing_else() -> None:
     assert [d.messages for d in first.demos] != [d.messages for d in other.demos]
 
 
-def test_a_dropped_task_leaves_neither_rubric_nor_demonstrations_but_is_counted() -> None:
+def test_a_dropped_task_leaves_neither_rubric_nor_demonstrations_but_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     kept = demonstrate(TASK, params_with(skill=1.0), seed=0)
     lost = demonstrate(TASK, params_with(skill=0.0, min_coverage=1.0), seed=0)
-    collector = Collector()
-    assert list(collector.rubrics_of([kept, lost])) == [kept.rubric]
-    assert collector.demos == list(kept.demos)
-    assert (collector.rubrics, [row.reason for row in collector.dropped]) == (1, ["coverage"])
+    written = write([kept, lost])
+    assert list(read_records(Paths.rubrics, Rubric)) == [kept.rubric]
+    assert list(read_records(Paths.demos, Trajectory)) == list(kept.demos)
+    assert (written.rubrics, written.demos, written.dropped) == (1, len(kept.demos), {"coverage": 1})
 
 
 def test_the_stage_writes_what_it_counts(project: Path) -> None:
     tasks = {task.id: task for task in read_records(Paths.tasks, Task)}
     rubrics, demos = list(read_records(Paths.rubrics, Rubric)), list(read_records(Paths.demos, Trajectory))
-    metrics = json.loads(Paths.metrics("rubrics").read_text())
+    metrics = figures_in(project, "rubrics")
     assert metrics["rubrics"] == len(rubrics)
     assert metrics["demos"] == len(demos)
     assert metrics["rubrics"] + metrics["dropped"] == len(tasks)

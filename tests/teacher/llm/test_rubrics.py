@@ -11,7 +11,7 @@ import pytest
 from helpers import dinner
 from helpers.dinner import TASKS, call, extraction, goal, make_project, teacher
 from helpers.fake_openai import serving
-from helpers.projects import assert_one_message, files_under, synthagent, write_params
+from helpers.projects import assert_one_message, figures_in, files_under, synthagent, write_params
 from helpers.tasks import accepted_tasks, played
 from hypothesis import given
 from hypothesis import strategies as st
@@ -214,7 +214,7 @@ def test_the_teacher_demonstrates_and_its_demonstrations_become_rubrics(tmp_path
     assert "1. Ask for the date" not in demos[0].messages[0]["content"]
     dropped = {row.id: row.reason for row in read_records(project / Paths.dropped, Rejected)}
     assert dropped == {"task-3": "coverage", "task-4": "no_json"}
-    metrics = json.loads((project / Paths.metrics("rubrics")).read_text())
+    metrics = figures_in(project, "rubrics")
     assert (metrics["demonstrated"], metrics["demo_errors"], metrics["demo_answers"]) == (8, 0, 8)
     assert (metrics["criteria_per_task"], metrics["decidable_share"], metrics["dropped"]) == (5, 0.6, 2)
     assert metrics["dropped_by_reason"] == {"coverage": 1, "no_json": 1}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.fake_openai import Answer, serving
-from helpers.projects import synthagent, write_params
+from helpers.projects import figures_in, said_by, synthagent, write_params
 from helpers.scripted_teacher import Changes, Form, answers_of, project_with_teacher, sources, teacher
 
 from synthagent.errors import BudgetError
@@ -33,9 +33,9 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(count: int, changes: Changes | None = None, **params: Any) -> tuple[list[Task], list[Rejected], Form]:
     """Tasks, rejected rows and metrics of a run of the stage with a scripted teacher."""
     with serving(teacher(changes)) as server:
-        stage.run(project_with_teacher(Path(), server.base_url, count, **params))
+        figures = stage.run(project_with_teacher(Path(), server.base_url, count, **params))
     tasks, rejected = list(read_records(Paths.tasks, Task)), list(read_records(Paths.rejected, Rejected))
-    return tasks, rejected, json.loads(Paths.metrics("tasks").read_text())
+    return tasks, rejected, said_by(figures)
 
 
 def having(**update: Any) -> Any:
@@ -365,9 +365,9 @@ def test_an_exported_store_reproduces_the_data_in_another_folder_without_a_serve
     for path in (Paths.tasks, Paths.rejected):
         assert (there / path).read_bytes() == (here / path).read_bytes(), path
     assert [row.id[-1] for row in read_records(there / Paths.rejected, Rejected)] == ["1", "3", "5"]
-    metrics = json.loads((there / Paths.metrics("tasks")).read_text())
+    metrics = figures_in(there, "tasks")
     assert metrics["llm"]["teacher"]["m"]["calls"] == 0
-    assert metrics["funnel"] == json.loads((here / Paths.metrics("tasks")).read_text())["funnel"]
+    assert metrics["funnel"] == figures_in(here, "tasks")["funnel"]
 
 
 def test_a_run_that_was_stopped_goes_on_without_asking_anything_twice() -> None:
