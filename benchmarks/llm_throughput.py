@@ -35,8 +35,8 @@ from rich.table import Table
 from benchmarks.llm_server import TURNS
 from synthagent.episodes.endpoint import EndpointPolicy
 from synthagent.episodes.environment import ModelEnvironment
-from synthagent.episodes.episode import Episode
 from synthagent.episodes.mapping import Mappings
+from synthagent.episodes.policy import Setting, Start
 from synthagent.llm.client import Llm
 from synthagent.params import Params, load_params
 from synthagent.records import Fact, Said, Task, Tool, Trajectory, WorldSpec
@@ -99,9 +99,8 @@ def params_for(base_url: str, concurrency: int) -> Params:
 def episodes(params: Params, count: int, folder: Path) -> Iterator[Trajectory]:
     """Our side: as `stages/rollouts.py` does it."""
     llm, mappings, task = Llm(params, folder), Mappings(), the_task()
-    environment = ModelEnvironment(params, llm, mappings)
-    fresh = (Episode(task, environment, max_turns=params.episode.max_turns, sample=n) for n in range(count))
-    return EndpointPolicy(llm, params).run(fresh)
+    setting = Setting(ModelEnvironment(params, llm, mappings), params.episode.max_turns)
+    return EndpointPolicy(llm, params, setting).run(Start(task, sample) for sample in range(count))
 
 
 def ours(base_url: str, concurrency: int, count: int) -> float:
@@ -129,8 +128,8 @@ def bodies(base_url: str) -> list[bytes]:
                 return await super().complete(body, failed_before)
 
         llm._endpoints["policy"] = Recorder("policy", params.roles.policy, params.llm)
-        episode = Episode(the_task(), ModelEnvironment(params, llm, Mappings()), max_turns=params.episode.max_turns)
-        list(EndpointPolicy(llm, params).run([episode]))
+        setting = Setting(ModelEnvironment(params, llm, Mappings()), params.episode.max_turns)
+        list(EndpointPolicy(llm, params, setting).run([Start(the_task())]))
         return sent
 
 

@@ -1,4 +1,4 @@
-"""A policy behind an endpoint: episodes -> trajectories, by native tool calls over the client that all roles share.
+"""A policy behind an endpoint: tasks -> trajectories, by native tool calls over the client that all roles share.
 
 A server that gives calls as text in the Hermes format is understood, too.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthagent.episodes.episode import Episode
-from synthagent.episodes.policy import Decoding
+from synthagent.episodes.policy import Decoding, Setting, Start
 from synthagent.episodes.turn import Message, ToolCall, Turn, parse_arguments, parse_turn
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
@@ -34,28 +34,29 @@ class EndpointPolicy:
 
     llm: Llm
     params: Params
+    setting: Setting
     name: str = "policy"
     role: str = "policy"
     extra: str = ""
     decoding: Decoding = "sampled"
 
-    def run(self, episodes: Iterable[Episode]) -> Iterator[Trajectory]:
+    def run(self, starts: Iterable[Start]) -> Iterator[Trajectory]:
         """As `Policy`, many at once; closes the client.
 
         Raises:
             SynthAgentError: no episode can go on: endpoint, budget or replay, or a role without a model.
         """
-        return ordered(self.act, episodes, self.params.llm.max_concurrency, self.llm.close)
+        return ordered(self.act, starts, self.params.llm.max_concurrency, self.llm.close)
 
-    async def act(self, episode: Episode) -> Trajectory:
-        """Act in one episode until it ends.
+    async def act(self, start: Start) -> Trajectory:
+        """Act in one fresh episode until it ends.
 
         A reply that is cut off ends it with `token_limit`; one that cannot be had, of whatever role, with `error`.
 
         Raises:
             SynthAgentError: as `run`.
         """
-        meter = _Meter()
+        episode, meter = self.setting.episode(start), _Meter()
         while episode.end is None:
             try:
                 reply = await self.llm.chat(self.role, self._request(episode))

@@ -17,7 +17,7 @@ from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.simulated_tools import SimulatedTools
 from synthagent.episodes.simulated_user import SimulatedUser
 from synthagent.episodes.turn import Question, ToolCall
-from synthagent.episodes.world import answered_by
+from synthagent.episodes.world import answered_by, is_simulated
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
@@ -30,9 +30,7 @@ USER_FAULT = "user_fault"
 
 def needs_models(params: Params, tasks: Iterable[Task]) -> bool:
     """Whether episodes of these tasks need a `ModelEnvironment`: a model plays the user, or answers for a tool."""
-    return params.roles.user.backend == "openai" or any(
-        answered_by(task, tool.name) == "model" for task in tasks for tool in task.tools
-    )
+    return params.roles.user.backend == "openai" or any(map(is_simulated, tasks))
 
 
 class ModelEnvironment:

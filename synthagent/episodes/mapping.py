@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import Any, NamedTuple
 
 from synthagent.episodes.rerun import rerun
-from synthagent.episodes.world import Event, ToolEvent, answered_by
+from synthagent.episodes.world import Event, ToolEvent, answered_by, is_simulated
 from synthagent.llm.store import canonical
 from synthagent.records import MappingEntry, Task, Trajectory
 
@@ -183,7 +183,7 @@ class HitCounter:
 
     def counted(self, task: Task, trajectory: Trajectory) -> Trajectory:
         """The trajectory with its hits. Feed the trajectories in the order of the dataset."""
-        if task.world_kind != "simulated" or not self._enabled:
+        if not self._enabled or not is_simulated(task):
             return trajectory
         known = self._known.setdefault(task.id, set())
         known |= {key_of_call(said.tool, said.args, said.state) for said in task.world.said}

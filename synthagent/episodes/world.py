@@ -89,6 +89,11 @@ def answered_by(task: Task, tool: str) -> Literal["world", "model"]:
     return "model" if simulated else "world"
 
 
+def is_simulated(task: Task) -> bool:
+    """Whether a model answers for some of a task's tools."""
+    return any(answered_by(task, tool.name) == "model" for tool in task.tools)
+
+
 def compile_validators(tools: Sequence[Tool]) -> Validators:
     """Tool name -> compiled JSON-schema validator of its arguments. Compile once, share between worlds of a task."""
     return {tool.name: jsonschema_rs.validator_for(tool.parameters) for tool in tools}

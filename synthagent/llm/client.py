@@ -139,6 +139,11 @@ class Llm:
         known = self._store.get(key_of(identity))
         return (known or self._store.put(name, role.model or "", identity, None, Reply(text=text))).text
 
+    @property
+    def tokens(self) -> int:
+        """What was used of all models so far."""
+        return self._usage.tokens
+
     def metrics(self) -> dict[str, Any]:
         """Usage by role and model."""
         return self._usage.metrics()

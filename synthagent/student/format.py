@@ -14,7 +14,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from synthagent.episodes.episode import Message, ToolCall, Turn, opening, parse_turn
+from synthagent.episodes.episode import opening
+from synthagent.episodes.turn import Message, ToolCall, Turn, parse_turn
 from synthagent.errors import InputError
 from synthagent.records import Task, Tool
 

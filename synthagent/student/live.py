@@ -14,6 +14,7 @@ from typing import Any
 from synthagent.episodes.environment import LiveModels, live_models
 from synthagent.episodes.episode import EMBEDDED, Episode, at_once
 from synthagent.episodes.mapping import Mappings
+from synthagent.episodes.policy import Setting, Start
 from synthagent.judging.reward import Score
 from synthagent.judging.scoring import score_episode
 from synthagent.params import Params
@@ -31,7 +32,7 @@ class TrainingEpisodes:
     def new(self, task: Task) -> Episode:
         """A fresh episode."""
         environment = self.models.environment if self.models else EMBEDDED
-        return Episode(task, environment, max_turns=self.params.episode.max_turns)
+        return Setting(environment, self.params.episode.max_turns).episode(Start(task))
 
     def scores(self, episodes: Sequence[Episode]) -> list[Score]:
         """The scores of episodes that have just ended.

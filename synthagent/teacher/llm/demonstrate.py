@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from synthagent.episodes.endpoint import EndpointPolicy
 from synthagent.episodes.environment import ModelEnvironment
-from synthagent.episodes.episode import Episode
+from synthagent.episodes.policy import Setting, Start
 from synthagent.episodes.rerun import rerun
 from synthagent.episodes.world import World, fresh_world
 from synthagent.errors import BadReplyError, RecordError
@@ -41,11 +41,9 @@ async def demonstrate_live(task: Task, environment: ModelEnvironment, llm: Llm, 
     """
     plan = "\n".join(f"{n}. {one_line(text, 500)}" for n, text in enumerate(task.workflow, 1))
     told = render("demonstrate", plan=fenced(plan)).messages[0]["content"]
-    teacher = EndpointPolicy(llm, params, name="teacher", role="teacher", extra=told)
-    demos = [
-        await teacher.act(Episode(task, environment, max_turns=params.episode.max_turns, sample=sample))
-        for sample in range(params.rubrics.trajectories)
-    ]
+    setting = Setting(environment, params.episode.max_turns)
+    teacher = EndpointPolicy(llm, params, setting, name="teacher", role="teacher", extra=told)
+    demos = [await teacher.act(Start(task, sample)) for sample in range(params.rubrics.trajectories)]
     good, worlds = _run_again(task, demos, params.episode.max_turns)
     if not good:
         faults = sorted({demo.error or "cannot be run again" for demo in demos})

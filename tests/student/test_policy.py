@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from helpers.student import LIMITS, tasks_of_different_length
 from helpers.tasks import accepted_tasks
+from synthagent.student.rollout import batches, roll_out, run_batch
 
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student
-from synthagent.student.rollout import batches, roll_out, run_batch
 
 
 def test_batches_take_every_pair_once_in_order_with_a_seed_each(student: Student) -> None:
