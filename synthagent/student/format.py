@@ -226,7 +226,7 @@ def _check_prefix(chat: ChatFormat, before: str, after: str) -> None:
     if not after.startswith(before):
         same = next((i for i, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), len(after))
         first, then = (repr(text[max(0, same - 20) : same + 60]) for text in (before, after))
-        rule = f"writes the same messages in two ways: first {first}, and when more follows {then}"
+        rule = f"writes the same messages in two ways: {first} and, in a longer conversation, {then}"
         raise _refusal(chat.tokenizer, rule)
 
 

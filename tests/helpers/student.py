@@ -69,7 +69,7 @@ class Run:
 
 
 def sample(
-    student: Student, tasks: Sequence[Task], limits: EpisodeParams = LIMITS, seed: int = 0, **options: Any
+    student: Student, tasks: Sequence[Task], limits: EpisodeParams = LIMITS, seed: int | None = 0, **options: Any
 ) -> Run:
     """Run an episode of each task."""
     episodes = new_episodes(tasks, limits.max_turns)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.chat_templates import SMOLLM
 from helpers.projects import files_under
 from helpers.student import PARAMS, sample
 from helpers.tasks import accepted_tasks
 
-from synthagent.errors import StoreError
+from synthagent.errors import InputError, StoreError
 from synthagent.student.model import Student, build_model, load_student, save_student
 
 
@@ -45,3 +47,10 @@ def test_the_same_student_is_saved_as_the_same_bytes_wherever_it_came_from(stude
 def test_a_checkpoint_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"nothing: no checkpoint.*dvc repro"):
         load_student(tmp_path / "nothing")
+
+
+def test_a_checkpoint_whose_chat_template_does_not_suit_is_told_by_its_path(student: Student, tmp_path: Path) -> None:
+    save_student(student, tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(SMOLLM)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(tmp_path))}: its chat template writes a call as ''"):
+        load_student(tmp_path)

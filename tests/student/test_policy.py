@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+
+import pytest
+import torch
 from helpers.student import LIMITS, tasks_of_different_length
 from helpers.tasks import accepted_tasks
 from synthagent.student.rollout import batches, roll_out, run_batch
@@ -40,3 +44,16 @@ def test_trajectories_do_not_depend_on_the_number_of_processes(student: Student)
     in_one, in_two = ([t for part in roll_out(work, n, "test") for t in part] for n in (1, 2))
     assert in_one == in_two
     assert len(in_one) == len(pairs)
+
+
+def test_the_student_moves_to_the_device_in_the_process_that_runs_it(
+    student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where it is loaded: it goes to other processes, and each rank of a training has a GPU of its own."""
+    moved = Student(copy.deepcopy(student.model), student.tokenizer)
+    (batch,) = batches("sft", moved, [(accepted_tasks()[0], 0)], LIMITS, seed=0)
+    assert moved.model.device.type == "cpu"
+    monkeypatch.setattr("synthagent.student.rollout.device", lambda: torch.device("meta"))
+    with pytest.raises(RuntimeError, match="META device"):  # there it ends, for want of a random generator
+        run_batch(batch)
+    assert moved.model.device.type == "meta"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from helpers.student import LIMITS, Run, own_runs, sample, tasks_of_different_length
+from helpers.student import LIMITS, PARAMS, Run, own_runs, sample, tasks_of_different_length
 from helpers.tasks import accepted_tasks, rubric_of
 
 from synthagent.episodes.episode import Asked, Episode, Question, Response, parse_turn, replay
@@ -17,7 +19,7 @@ from synthagent.errors import BadReplyError
 from synthagent.judging.reward import score_world
 from synthagent.params import EpisodeParams
 from synthagent.student.format import ChatFormat
-from synthagent.student.model import Student
+from synthagent.student.model import Student, build_model
 from synthagent.student.sampler import Sampled
 
 
@@ -242,3 +244,53 @@ def test_sampling_leaves_the_model_in_the_mode_it_was_in(student: Student) -> No
         student.model.train(training)
         sample(student, accepted_tasks()[:1])
         assert student.model.training == training
+
+
+class Answering(torch.nn.Module):
+    """A network on `meta`, which refuses tensors of any other device; what it would say is made up on the CPU."""
+
+    def __init__(self, real: Any, end: int) -> None:
+        super().__init__()
+        self.real, self.end, self.steps = real, end, 0
+
+    @property
+    def config(self) -> Any:
+        return self.real.config
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.real.device)
+
+    def forward(self, **given: Any) -> Any:
+        logits = self.real(**given).logits
+        assert logits.device.type == "meta"
+        self.steps += 1
+        said = torch.zeros(logits.shape)
+        ends = [(row + self.steps) % 3 == 0 for row in range(len(said))]  # turns end at different steps
+        said[:, -1, self.end] = torch.tensor([1.0 if end else -1.0 for end in ends])
+        return SimpleNamespace(logits=said)
+
+
+@pytest.fixture
+def elsewhere(untrained: Student) -> Student:
+    """A student whose network is on `meta`."""
+    with torch.device("meta"):
+        real = build_model(untrained.tokenizer, PARAMS, seed=0)
+    real.set_attn_implementation("eager")  # the others look into the attention mask, which has no values there
+    return Student(Answering(real, untrained.format.end_id), untrained.tokenizer)
+
+
+def test_everything_that_the_model_is_given_is_on_its_device(elsewhere: Student) -> None:
+    tasks = tasks_of_different_length(elsewhere.tokenizer, 6)
+    limits = LIMITS.model_copy(update={"max_turns": 2})
+    run = sample(elsewhere, tasks, limits, seed=None, greedy=True)
+    assert len({len(row.completion) for row in run.sampled}) > 1  # rows leave the batch one after another
+    assert any(0 in row.mask for row in run.sampled)
+    assert {episode.end for episode in run.episodes} <= {"turn_limit", "token_limit"}
+
+
+def test_the_random_generator_is_on_the_models_device(elsewhere: Student) -> None:
+    """There is none on `meta`, and torch says so; one on the CPU would be made without a word."""
+    with pytest.raises(RuntimeError, match="META device"):
+        sample(elsewhere, tasks_of_different_length(elsewhere.tokenizer, 2), seed=1)
+    assert elsewhere.model.steps == 0
