@@ -63,8 +63,10 @@ def run(params: Params) -> Figures:
         "turns": round(tally.turns / max(1, tally.trajectories), 2),
         "errors": errors,
     }
-    details = {"errors_by_reason": dict(sorted(tally.errors.items())), "mapping": mappings.metrics()}
-    return Figures(metrics, details, {"llm": usage.metrics()})
+    environment = policy.setting.environment
+    models = environment.metrics() if isinstance(environment, ModelEnvironment) else {}
+    details = {"errors_by_reason": dict(sorted(tally.errors.items())), **models}
+    return Figures(metrics, details, {"llm": usage.metrics()} if models else {})
 
 
 @contextmanager
