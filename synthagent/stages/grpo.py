@@ -67,8 +67,8 @@ def models_of(params: Params, tasks: Iterable[Task], rubrics: Iterable[Rubric]) 
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
+    from synthagent.student.grpo import GrpoJob, GrpoStep
     from synthagent.student.processes import train
-    from synthagent.student.train import GrpoJob, GrpoStep
 
     with scratch("grpo") as room:
         check_params(params)

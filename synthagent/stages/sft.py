@@ -72,10 +72,11 @@ def check_params(params: Params) -> None:
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
+    from synthagent.student.format import ChatFormat
     from synthagent.student.model import Student, build_model, save_student
     from synthagent.student.processes import train
+    from synthagent.student.sft import SftJob
     from synthagent.student.tokenizer import render_plain, train_tokenizer
-    from synthagent.student.train import SftJob, tokenise
 
     with scratch("sft") as room:
         check_params(params)
@@ -90,7 +91,8 @@ def run(params: Params) -> Figures:
         signatures = [" ".join(_names(example.tools)) for example in examples]
         texts = [f"{s}\n{render_plain(e.messages)}" for s, e in zip(signatures, examples, strict=True)]
         tokenizer = train_tokenizer(texts, (*vocabulary.lexicon, *vocabulary.names), sft.vocab_size)
-        rows = [tokenise(tokenizer, example.messages, example.tools) for example in examples]
+        chat = ChatFormat.of(tokenizer)
+        rows = [chat.tokenise(example.messages, example.tools) for example in examples]
         order = in_batches_of_like_length([len(row["input_ids"]) for row in rows], sft.batch_size, params.seed)
         model = build_model(tokenizer, sft, params.seed)
         parameters, tokens = sum(p.numel() for p in model.parameters()), sum(len(row["input_ids"]) for row in rows)

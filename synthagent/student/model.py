@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from synthagent.errors import StoreError
 from synthagent.params import SftParams
+from synthagent.student.format import ChatFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Student:
 
     model: Any
     tokenizer: Any
+
+    @property
+    def format(self) -> ChatFormat:
+        """The text format that the tokenizer's chat template gives."""
+        return ChatFormat.of(self.tokenizer)
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, params: SftParams, seed: int) -> Qwen3ForCausalLM:
@@ -47,15 +53,17 @@ def build_model(tokenizer: PreTrainedTokenizerFast, params: SftParams, seed: int
 
 
 def load_student(path: Path) -> Student:
-    """A checkpoint that a stage wrote.
+    """A checkpoint that a stage wrote, on the CPU.
 
     Raises:
         StoreError: there is none.
+        InputError: its chat template does not suit a student.
     """
     if not (path / "config.json").is_file():
         raise StoreError(f"{path}: no checkpoint; run the stage that writes it (see dvc.yaml), or `dvc repro`")
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(path)
+    ChatFormat.of(tokenizer)  # told before the weights are read
     return Student(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), tokenizer)
 
 
@@ -71,6 +79,11 @@ def save_student(student: Student, path: Path) -> None:
         student.tokenizer.save_pretrained(path)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{path}: cannot be written: {error}; what was there is unchanged") from error
+
+
+def device() -> torch.device:
+    """Where a student acts: on a GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def single_threaded() -> None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.world import fresh_world
 from synthagent.params import EpisodeParams
 from synthagent.records import Task, Trajectory
 from synthagent.stage import progress
-from synthagent.student.model import Student
+from synthagent.student.model import Student, device
 from synthagent.student.processes import spread
 from synthagent.student.sampler import AnswerAll, run_episodes
 
@@ -61,16 +59,16 @@ def roll_out(work: Sequence[Batch], processes: int, stage: str) -> Iterator[list
 
 
 def run_batch(batch: Batch) -> list[Trajectory]:
-    """Run one batch to its end."""
+    """Run one batch to its end. The student moves to the GPU here, in the process that needs it."""
     most = batch.limits.max_turns
     episodes = [Episode(task, fresh_world(task), max_turns=most, sample=sample) for task, sample in batch.pairs]
-    generator = torch.Generator().manual_seed(batch.seed)
+    batch.student.model.to(device())
     sampled = run_episodes(
         batch.student,
         episodes,
         batch.limits,
         greedy=batch.greedy,
-        generator=generator,
+        seed=batch.seed,
         answer_all=batch.answer_all,
     )
     return [

@@ -14,12 +14,10 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from synthagent.episodes.episode import Asked, Episode, Message, Response, opening, parse_turn
+from synthagent.episodes.episode import Asked, Episode, Message, Response
 from synthagent.errors import BadReplyError
 from synthagent.params import EpisodeParams
-from synthagent.records import Task
 from synthagent.student.model import Student
-from synthagent.student.tokenizer import observation_text
 
 AnswerAll = Callable[[Sequence[tuple[Episode, Asked]]], Sequence[Response | BadReplyError]]
 
@@ -34,18 +32,6 @@ class Sampled:
     mask: list[int] = field(default_factory=list)
 
 
-def prompt_ids(tokenizer: Any, task: Task) -> list[int]:
-    """The tokens an episode of `task` starts with."""
-    ids: list[int] = tokenizer.apply_chat_template(
-        opening(task),
-        tools=[tool.schema_of_openai for tool in task.tools],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=False,
-    )
-    return ids
-
-
 @torch.no_grad()
 def run_episodes(
     student: Student,
@@ -54,16 +40,18 @@ def run_episodes(
     *,
     temperature: float = 1.0,
     greedy: bool = False,
-    generator: torch.Generator | None = None,
+    seed: int | None = None,
     answer_all: AnswerAll | None = None,
 ) -> list[Sampled]:
     """Let the student act in all episodes until each has ended; return the tokens, in the episodes' order.
 
+    Without a `seed`, torch's own generator draws.
     `answer_all` answers in place of the worlds and the embedded user; an error ends the episode that it answers.
     """
     was_training = student.model.training
     student.model.eval()
     batch = _Batch(student, episodes, limits, answer_all)
+    generator = None if seed is None else torch.Generator(batch.device).manual_seed(seed)
     while batch.live:
         logprobs = torch.log_softmax(batch.forward() / temperature, -1)
         if greedy:
@@ -82,11 +70,12 @@ class _Batch:
         self, student: Student, episodes: Sequence[Episode], limits: EpisodeParams, answer_all: AnswerAll | None
     ) -> None:
         self.answer_all, self.waiting = answer_all, dict[int, Asked]()
-        self.model, self.tokenizer, self.limits, self.episodes = student.model, student.tokenizer, limits, episodes
+        self.model, self.format, self.limits, self.episodes = student.model, student.format, limits, episodes
+        self.device, self.pad = student.model.device, student.tokenizer.pad_token_id
         memo: dict[str, list[int]] = {}
         for episode in episodes:
             if episode.task.id not in memo:
-                memo[episode.task.id] = prompt_ids(self.tokenizer, episode.task)
+                memo[episode.task.id] = self.format.prompt_ids(episode.task)
         self.sampled = [Sampled(memo[episode.task.id]) for episode in episodes]
         self.live = list(range(len(episodes)))
         self.fed = [0] * len(episodes)  # completion tokens that went through the model
@@ -94,10 +83,12 @@ class _Batch:
         self.cache = DynamicCache(config=self.model.config)
         width = max(len(row.prompt) for row in self.sampled)
         padding = [width - len(row.prompt) for row in self.sampled]
-        pad = self.tokenizer.pad_token_id
-        self.tokens = torch.tensor([[pad] * n + row.prompt for n, row in zip(padding, self.sampled, strict=True)])
-        self.attention = (torch.arange(width)[None] >= torch.tensor(padding)[:, None]).long()
+        self.tokens = self._tensor([[self.pad] * n + row.prompt for n, row in zip(padding, self.sampled, strict=True)])
+        self.attention = (self._tensor([*range(width)])[None] >= self._tensor(padding)[:, None]).long()
         self.positions = (self.attention.cumsum(-1) - 1).clamp(min=0)
+
+    def _tensor(self, values: list[Any]) -> torch.Tensor:
+        return torch.tensor(values, device=self.device)
 
     def forward(self) -> torch.Tensor:
         """One step of the model over the live rows: logits of the next token, shape (rows, vocabulary)."""
@@ -124,12 +115,12 @@ class _Batch:
             self.live = [self.live[number] for number in keep]
             if not self.live:
                 return
-            rows = torch.tensor(keep)
+            rows = self._tensor(keep)
             self.cache.batch_select_indices(rows)
             self.attention, self.positions = self.attention[rows], self.positions[rows]
         unfed = [self.sampled[row].completion[self.fed[row] :][:1] for row in self.live]
-        goes_on = torch.tensor([[len(token)] for token in unfed])
-        self.tokens = torch.tensor([token or [self.tokenizer.pad_token_id] for token in unfed])
+        goes_on = self._tensor([[len(token)] for token in unfed])
+        self.tokens = self._tensor([token or [self.pad] for token in unfed])
         self.attention = torch.cat([self.attention, goes_on], 1)
         self.positions = self.positions[:, -1:] + goes_on
         for row, token in zip(self.live, unfed, strict=True):
@@ -142,13 +133,13 @@ class _Batch:
         sampled.mask.append(1)
         self.turn[row] += 1
         full = len(sampled.completion) >= limits.max_tokens
-        if token == self.tokenizer.eos_token_id:
+        if token == self.format.end_id:
             self._end_turn(row)
         elif full or self.turn[row] >= limits.max_turn_tokens:
-            self.episodes[row].stop("token_limit", self._text(row))
+            self.episodes[row].stop("token_limit", self.format.text(self._written(row)))
 
     def _end_turn(self, row: int) -> None:
-        episode, turn = self.episodes[row], parse_turn(self._text(row))
+        episode, turn = self.episodes[row], self.format.turn(self._written(row))
         self.turn[row] = 0
         if self.answer_all is None:
             self._observe(row, episode.step(turn))
@@ -170,7 +161,7 @@ class _Batch:
         sampled, episode = self.sampled[row], self.episodes[row]
         if episode.end:
             return
-        ids = self.tokenizer(observation_text(observations), add_special_tokens=False)["input_ids"]
+        ids = self.format.observation_ids(observations)
         if len(sampled.completion) + len(ids) >= self.limits.max_tokens:
             episode.stop("token_limit")
             return
@@ -178,8 +169,5 @@ class _Batch:
         sampled.logprobs += [0.0] * len(ids)
         sampled.mask += [0] * len(ids)
 
-    def _text(self, row: int) -> str:
-        ids = self.sampled[row].completion[-self.turn[row] :]
-        # Special tokens inside a turn are dropped: they could only pretend to be a frame.
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
-        return text
+    def _written(self, row: int) -> list[int]:
+        return self.sampled[row].completion[-self.turn[row] :]

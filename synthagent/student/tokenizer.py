@@ -13,7 +13,6 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 END_OF_TURN = "<|im_end|>"
-_HARMLESS = "\u2039"
 _PAD = "<|endoftext|>"
 _START = "<|im_start|>"
 _FRAMES = (
@@ -100,18 +99,6 @@ def render_plain(messages: Sequence[Message]) -> str:
         calls = (call["function"] for call in message.get("tool_calls", ()))
         parts += [message["content"], *(f"{call['name']}\n{call['arguments']}" for call in calls)]
     return "\n".join(parts)
-
-
-def observation_text(messages: Sequence[Message]) -> str:
-    """What comes between two turns of the student, exactly as the chat template writes it."""
-    body = "".join(
-        f"{_START}user\n<tool_response>\n{safe}\n</tool_response>{END_OF_TURN}\n"
-        if message["role"] == "tool"
-        else f"{_START}user\n{safe}{END_OF_TURN}\n"
-        for message in messages
-        for safe in [message["content"].replace("<", _HARMLESS)]
-    )
-    return f"\n{body}{_START}assistant\n"
 
 
 def _without_frames(text: str) -> str:

@@ -1,112 +1,30 @@
-"""The two trainings, by TRL: supervised on demonstrations, then GRPO on live episodes. Only this module imports trl.
+"""GRPO on live episodes, by TRL: (checkpoint, tasks, rubrics) -> checkpoint, `GrpoStep`s.
 
-A job is a picklable value: it names the checkpoint to start from and the one to write, so that it can run on several
-processes (`synthagent.student.processes.train`).
+The job is a picklable value, so that it can run on several processes (`synthagent.student.processes.train`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
-from torch.utils.data import SequentialSampler
-from transformers import PrinterCallback, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+from transformers import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
 
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.world import fresh_world
 from synthagent.judging.reward import Score
-from synthagent.params import Params, SftParams
-from synthagent.records import Rubric, Task, Tool
-from synthagent.stage import progress
-from synthagent.store import write_text
-from synthagent.student.checkpoint import LOG
+from synthagent.params import Params
+from synthagent.records import Rubric, Task
 from synthagent.student.live import Company, Models, company
-from synthagent.student.model import Student, load_student, save_student
+from synthagent.student.model import Student, load_student
 from synthagent.student.optimizer import MuonAdamW
-from synthagent.student.processes import is_first
 from synthagent.student.sampler import run_episodes
-
-_IGNORED = -100
-# Common to both: whatever device there is, nothing reported or saved on the side.
-_QUIET: dict[str, Any] = {
-    "report_to": "none",
-    "save_strategy": "no",
-    "disable_tqdm": True,
-    "gradient_checkpointing": False,
-    "bf16": False,
-    "use_cpu": not torch.cuda.is_available(),
-    "ddp_find_unused_parameters": False,
-}
-
-
-def tokenise(tokenizer: Any, messages: Sequence[dict[str, Any]], tools: Sequence[Tool]) -> dict[str, Any]:
-    """An episode's `input_ids`, and `labels` that are set only on the assistant's tokens."""
-    encoded = tokenizer.apply_chat_template(
-        list(messages),
-        tools=[tool.schema_of_openai for tool in tools],
-        tokenize=True,
-        return_dict=True,
-        return_assistant_tokens_mask=True,
-    )
-    ids, mask = encoded["input_ids"], encoded["assistant_masks"]
-    labels = [token if own else _IGNORED for token, own in zip(ids, mask, strict=True)]
-    return {"input_ids": ids, "labels": labels}
-
-
-@dataclass(frozen=True, slots=True)
-class SftJob:
-    """Train on tokenised episodes, once each, in the given order; leaves the losses in `LOG`."""
-
-    start: Path
-    out: Path
-    rows: Sequence[dict[str, Any]]
-    params: SftParams
-    seed: int
-    processes: int
-
-    def __call__(self) -> None:
-        student = load_student(self.start)
-        params = self.params
-        steps = -(-len(self.rows) // params.batch_size)
-        config = SFTConfig(
-            output_dir=str(self.out),
-            per_device_train_batch_size=params.batch_size // self.processes,
-            num_train_epochs=1,
-            learning_rate=params.adam_rate,
-            lr_scheduler_type="warmup_stable_decay",
-            lr_scheduler_kwargs={"num_decay_steps": int(0.4 * steps), "decay_type": "linear"},
-            warmup_steps=20,
-            max_length=None,
-            logging_steps=min(10, steps),
-            seed=self.seed,
-            **_QUIET,
-        )
-        monitor = _Monitor("sft", steps)
-        trainer = _InOrder(
-            model=student.model,
-            args=config,
-            train_dataset=Dataset.from_list(list(self.rows)),
-            processing_class=student.tokenizer,
-            callbacks=[monitor],
-            optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-        _finish(student, self.out, [log["loss"] for log in monitor.logs if "loss" in log])
-
-
-class _InOrder(SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer that takes the rows as they come: the caller has ordered them."""
-
-    def _get_train_sampler(self, dataset: Any = None) -> Any:
-        return SequentialSampler(dataset if dataset is not None else self.train_dataset)
+from synthagent.student.training import QUIET, Monitor, finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +60,11 @@ class GrpoJob:
     def __call__(self) -> None:
         student = load_student(self.start)
         if self.params.grpo.steps == 0:
-            _finish(student, self.out, [])
+            finish(student, self.out, [])
             return
         with company(self.params, self.rubrics, self.models) as others:
             log = self._train(student, others)
-        _finish(student, self.out, log)
+        finish(student, self.out, log)
 
     def _train(self, student: Student, others: Company) -> list[dict[str, Any]]:
         params = self.params.grpo
@@ -170,9 +88,9 @@ class GrpoJob:
             logging_steps=1,
             shuffle_dataset=False,
             seed=self.params.seed,
-            **_QUIET,
+            **QUIET,
         )
-        monitor = _Monitor("grpo", params.steps)
+        monitor = Monitor("grpo", params.steps)
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
         trainer = GRPOTrainer(
             model=student.model,
@@ -250,24 +168,3 @@ def _summary(log: dict[str, Any]) -> GrpoStep:
         tokens=round(float(log["completions/mean_length"]), 1),
         entropy=round(float(log["entropy"]), 4),
     )
-
-
-def _finish(student: Student, out: Path, log: Any) -> None:
-    if is_first():
-        save_student(student, out)
-        write_text(out / LOG, json.dumps(log))
-
-
-class _Monitor(TrainerCallback):  # type: ignore[misc]
-    """Shows progress, and keeps what the trainer logs."""
-
-    def __init__(self, stage: str, total: int) -> None:
-        self._bar = progress(range(total), total, stage) if is_first() else iter(())
-        self.logs: list[dict[str, Any]] = []
-        next(self._bar, None)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        next(self._bar, None)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        self.logs.append({**(logs or {}), "step": state.global_step})

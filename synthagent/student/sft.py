@@ -1,0 +1,70 @@
+"""Supervised training on demonstrations, by TRL: (checkpoint, tokenised episodes) -> checkpoint, losses.
+
+The job is a picklable value, so that it can run on several processes (`synthagent.student.processes.train`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from torch.utils.data import SequentialSampler
+from transformers import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from synthagent.params import SftParams
+from synthagent.student.model import load_student
+from synthagent.student.optimizer import MuonAdamW
+from synthagent.student.training import QUIET, Monitor, finish
+
+
+@dataclass(frozen=True, slots=True)
+class SftJob:
+    """Train on tokenised episodes, once each, in the given order; leaves the losses in `LOG`."""
+
+    start: Path
+    out: Path
+    rows: Sequence[dict[str, Any]]
+    params: SftParams
+    seed: int
+    processes: int
+
+    def __call__(self) -> None:
+        student = load_student(self.start)
+        params = self.params
+        steps = -(-len(self.rows) // params.batch_size)
+        config = SFTConfig(
+            output_dir=str(self.out),
+            per_device_train_batch_size=params.batch_size // self.processes,
+            num_train_epochs=1,
+            learning_rate=params.adam_rate,
+            lr_scheduler_type="warmup_stable_decay",
+            lr_scheduler_kwargs={"num_decay_steps": int(0.4 * steps), "decay_type": "linear"},
+            warmup_steps=20,
+            max_length=None,
+            logging_steps=min(10, steps),
+            seed=self.seed,
+            **QUIET,
+        )
+        monitor = Monitor("sft", steps)
+        trainer = _InOrder(
+            model=student.model,
+            args=config,
+            train_dataset=Dataset.from_list(list(self.rows)),
+            processing_class=student.tokenizer,
+            callbacks=[monitor],
+            optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        finish(student, self.out, [log["loss"] for log in monitor.logs if "loss" in log])
+
+
+class _InOrder(SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer that takes the rows as they come: the caller has ordered them."""
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        return SequentialSampler(dataset if dataset is not None else self.train_dataset)

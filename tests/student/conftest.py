@@ -1,0 +1,51 @@
+"""Students that several test modules share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers.student import PARAMS, Demo, train_on
+from helpers.tasks import accepted_tasks
+
+from synthagent.episodes.scripted import Style, play
+from synthagent.episodes.world import fresh_world
+from synthagent.student.format import ChatFormat
+from synthagent.student.model import Student, build_model, single_threaded
+from synthagent.student.optimizer import MuonAdamW
+from synthagent.student.tokenizer import render_plain, train_tokenizer
+from synthagent.teacher.domains import load_vocabulary
+
+
+@pytest.fixture(scope="session")
+def demos() -> list[Demo]:
+    """The expert's episodes on some tasks of each level."""
+    tasks = [task for level in (1, 2, 3) for task in accepted_tasks() if task.difficulty == level][:120]
+    return [Demo(task, play(task, fresh_world(task), Style()).trajectory("teacher", 0)) for task in tasks]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(demos: list[Demo]) -> Any:
+    vocabulary = load_vocabulary()
+    texts = [render_plain(demo.messages) for demo in demos]
+    return train_tokenizer(texts, (*vocabulary.lexicon, *vocabulary.names), PARAMS.vocab_size)
+
+
+@pytest.fixture(scope="session")
+def untrained(tokenizer: Any) -> Student:
+    single_threaded()
+    return Student(build_model(tokenizer, PARAMS, seed=0), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def student(demos: list[Demo], tokenizer: Any) -> Student:
+    """A student that has seen just enough to end its turns, call tools and ask."""
+    single_threaded()
+    model = build_model(tokenizer, PARAMS, seed=0)
+    optimizer = MuonAdamW(model, muon_rate=0.05, adam_rate=0.01)
+    rows = [ChatFormat.of(tokenizer).tokenise(demo.messages, demo.task.tools) for demo in demos[:32]]
+    losses = []
+    for step in range(100):
+        losses.append(train_on(model, optimizer, [rows[(4 * step + i) % len(rows)] for i in range(4)]))
+    assert losses[-1] < 0.6 * losses[0]
+    return Student(model, tokenizer)

@@ -1,0 +1,111 @@
+"""Training on several processes, and work spread over them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from synthagent.errors import StoreError
+from synthagent.student.processes import is_first, spread, train
+
+
+def square(number: int) -> tuple[int, int]:
+    if number < 0:
+        raise StoreError(f"{number}: cannot be squared")
+    return number * number, torch.get_num_threads()
+
+
+def test_spreading_work_keeps_its_order_and_passes_errors_on() -> None:
+    results = spread(square, [3, 1, 2, -1], 1)
+    assert [next(results) for _ in range(3)] == [(9, 1), (1, 1), (4, 1)]
+    with pytest.raises(StoreError, match="-1: cannot be squared"):
+        next(results)
+
+
+def test_there_may_be_nothing_to_spread() -> None:
+    assert list(spread(square, [], 2)) == []
+
+
+def sum_of_ranks(folder: Path) -> None:
+    """What each rank of a distributed training knows of the others."""
+    torch.distributed.init_process_group("gloo")
+    total = torch.tensor([torch.distributed.get_rank() + 1.0])
+    torch.distributed.all_reduce(total)
+    saved = f"{int(total.item())} {torch.distributed.get_world_size()} {is_first()} {torch.get_num_threads()}"
+    (folder / os.environ["RANK"]).write_text(saved)
+    torch.distributed.destroy_process_group()
+    if is_first():
+        raise StoreError("the disk is full")
+
+
+def test_a_training_on_two_processes_is_one_training_and_its_errors_are_ours(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="the disk is full"):
+        train(partial(sum_of_ranks, tmp_path), 2)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"0": "3 2 True 1", "1": "3 2 False 1"}
+
+
+def test_a_training_on_one_process_runs_here() -> None:
+    ran = []
+    train(lambda: ran.append(os.getpid()), 1)
+    assert ran == [os.getpid()]
+    assert is_first()
+
+
+ENDLESS = """
+import sys, time
+from functools import partial
+from pathlib import Path
+from synthagent.student.processes import spread, train
+
+def wait(folder, *_):
+    import os
+    (Path(folder) / str(os.getpid())).write_text("")
+    time.sleep(1_000)
+
+if __name__ == "__main__":
+    job = partial(wait, sys.argv[2])
+    if sys.argv[1] == "train":
+        train(job, 2)
+    else:
+        list(spread(job, [1, 2, 3], 2))
+"""
+
+
+@pytest.mark.parametrize("way", ["train", "spread"])
+def test_children_die_with_their_parent_even_if_it_is_killed(way: str, tmp_path: Path) -> None:
+    script, folder = tmp_path / "endless.py", tmp_path / "pids"
+    script.write_text(ENDLESS)
+    folder.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script), way, str(folder)])
+    try:
+        wait_for(lambda: len(list(folder.iterdir())) == 2, 60)
+        children = psutil.Process(parent.pid).children(recursive=True)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        wait_for(lambda: not [child for child in children if is_alive(child)], 10)
+    finally:
+        parent.kill()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for(what: Callable[[], bool], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while not what():
+        assert time.monotonic() < deadline, f"not within {patience} s"
+        time.sleep(0.1)
