@@ -120,7 +120,7 @@ class ChatFormat:
         if self.arguments_as_text:
             return list(messages)
         return [
-            {**m, "tool_calls": [*map(_with_object, m["tool_calls"])]} if "tool_calls" in m else m for m in messages
+            {**m, "tool_calls": [*map(_with_object, m["tool_calls"])]} if m.get("tool_calls") else m for m in messages
         ]
 
 
