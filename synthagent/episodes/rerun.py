@@ -11,10 +11,10 @@ from itertools import pairwise
 from typing import Any
 
 from synthagent.episodes.episode import MAX_TURNS, Episode, Response, play
-from synthagent.episodes.turn import Message, Question, ToolCall, Turn, turn_of
+from synthagent.episodes.turn import Question, ToolCall, Turn, turn_of
 from synthagent.episodes.world import ToolEvent, answered_by
 from synthagent.errors import RecordError
-from synthagent.records import Task
+from synthagent.records import Message, Task
 
 
 class _Recorded:

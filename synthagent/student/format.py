@@ -15,9 +15,9 @@ from typing import Any
 from jinja2 import TemplateError
 
 from synthagent.episodes.episode import opening
-from synthagent.episodes.turn import Message, ToolCall, Turn, parse_turn
+from synthagent.episodes.turn import ToolCall, Turn, parse_turn
 from synthagent.errors import InputError
-from synthagent.records import Task, Tool
+from synthagent.records import Message, Task, Tool
 
 IGNORED = -100  # the label of a token that is not the student's own
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.episodes.episode import Episode, opening
-from synthagent.episodes.turn import Message, parse_turn
+from synthagent.episodes.turn import parse_turn
 from synthagent.errors import InputError
+from synthagent.records import Message
 from synthagent.student.format import IGNORED, ChatFormat
 from synthagent.student.tokenizer import END_OF_TURN
 
