@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from synthagent.judging.proofs import PROOFS
-from synthagent.judging.scoring import middling
+from synthagent.judging.reward import middling
 from synthagent.params import Params
 from synthagent.records import Criterion, Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.showing import pictures

@@ -8,9 +8,9 @@ from helpers.projects import default_params
 from helpers.tasks import played, rubric_of, scored, task_of_level
 
 from synthagent.episodes.episode import at_once
-from synthagent.judging.scoring import middling, needs_judge, score_all, score_episode, score_trajectory
+from synthagent.judging.scoring import needs_judge, score_all, score_episode, score_trajectory
 from synthagent.llm.usage import Usage
-from synthagent.records import Criterion, Reward, RowExists
+from synthagent.records import Criterion, RowExists
 
 PARAMS = default_params()
 TASK = task_of_level(1)
@@ -57,13 +57,3 @@ def test_all_are_scored_in_their_order() -> None:
     bad = good.model_copy(update={"id": "a", "error": "user_fault"})
     rows = score_all([good, bad], {TASK.id: TASK}, {TASK.id: rubric_of(TASK)}, PARAMS, "test", Usage({}))
     assert [(row.reward.trajectory_id, row.reward.status) for row in rows] == [(good.id, "ok"), ("a", "error")]
-
-
-def test_tasks_of_middling_difficulty_are_those_whose_rollouts_differ() -> None:
-    def reward(task_id: str, value: float | None) -> Reward:
-        values = dict.fromkeys(("gate", "subgoals", "interactions", "reward", "reward_paper"), value)
-        status = "error" if value is None else "ok"
-        return Reward(trajectory_id="t", task_id=task_id, verdicts=(), status=status, **values)
-
-    rows = [("same", 1.0), ("same", 1.0), ("b", 0.0), ("b", 1.0), ("a", 0.5), ("a", 0.2), ("once", 1.0), ("none", None)]
-    assert middling(reward(*row) for row in rows) == ["a", "b"]
