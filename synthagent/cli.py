@@ -29,7 +29,7 @@ STAGES = {
     "report": "Write the report page.",
 }
 
-_INTERRUPTED, _TERMINATED = 130, 143  # exit codes after SIGINT, which typer turns into its own, and SIGTERM
+_INTERRUPTED = 130  # the exit code that typer makes of SIGINT
 
 app = typer.Typer(
     help="Synthetic tasks, mock worlds and rubric rewards that teach small language models to act.\n\n"
@@ -180,17 +180,17 @@ _ENVIRONMENT = {  # of the libraries that stages import, unless the user has set
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one message and exit code 1."""
+    """Run the command line; a user's mistake ends in one message and exit code 1, a signal in 130 or 143."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         app()
     except SynthAgentError as error:
         print(f"synthagent: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except SystemExit as end:
-        if end.code in (_INTERRUPTED, _TERMINATED):
-            print("synthagent: interrupted; the outs of the last complete run are in place", file=sys.stderr)
+        if end.code == _INTERRUPTED:
+            print("synthagent: interrupted", file=sys.stderr)
         raise
 
 

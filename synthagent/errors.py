@@ -5,6 +5,7 @@
     ├── InputError           a file given by the user: missing, empty, malformed at line k, too long
     ├── StoreError           a dataset of ours: older schema, corrupt, disk full or read-only
     ├── LockedError          another process writes the same stage
+    ├── StoppedError         SIGINT or SIGTERM ended a stage; exits 130 or 143
     ├── MissingBackendError  a role asks for a backend that this version does not have
     ├── EndpointError        a model's server is down, refuses us, or does not serve the model
     ├── BudgetError          llm.max_tokens_total or llm.max_usd is used up
@@ -17,9 +18,13 @@ A failed episode or a refused task is a row with its reason, not an exception. A
 Python raises, with its traceback.
 """
 
+from typing import Any
+
 
 class SynthAgentError(Exception):
     """A mistake the user can mend. The message names the place, the rule and the remedy."""
+
+    exit_code: Any = 1
 
 
 class ParamsError(SynthAgentError):
@@ -36,6 +41,14 @@ class StoreError(SynthAgentError):
 
 class LockedError(SynthAgentError):
     """Another process is writing the same outs."""
+
+
+class StoppedError(SynthAgentError):
+    """A signal ended a stage. The message says what became of its outs."""
+
+    def __init__(self, message: str, exit_code: Any) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class MissingBackendError(SynthAgentError):

@@ -22,6 +22,7 @@ class Record(BaseModel):
 
 
 Json = Any
+Message = dict[str, Any]  # an OpenAI chat message
 Kind = Literal["constraint", "subgoal", "interaction"]
 Split = Literal["train", "heldout", "unseen_domain"]
 BENCHMARK = "synthagent"  # what our own tasks are called among other suites

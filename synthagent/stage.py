@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
@@ -12,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from synthagent.errors import LockedError, StoreError
+from synthagent.errors import LockedError, StoppedError, StoreError
+from synthagent.outs import copy_from_dvc, keep, put_back, remove
 from synthagent.params import load_params
 from synthagent.store import write_text
 
@@ -108,14 +108,15 @@ def run_stage(stage: str, params_file: Path) -> None:
 
 @contextmanager
 def outs_kept(stage: str, outs: Sequence[Path]) -> Iterator[None]:
-    """Hold a stage's lock; should it fail or be interrupted, its outs are those of before, all together.
+    """Hold a stage's lock. Should the stage fail or be stopped, its outs are put back, all together.
 
-    DVC removes a stage's outs before it runs the command. Should the command then fail or be interrupted, the outs that
-    were there, or else those of the last run that went well, are put back together, so that they stay usable.
+    They are those that were there at its start; DVC removes them before it runs a command: then those that `dvc.lock`
+    names, from DVC's cache, or none where it has not all of them.
 
     Raises:
         LockedError: another process runs the same stage here.
-        StoreError: the cache cannot be written.
+        StoppedError: SIGINT or SIGTERM.
+        StoreError: `.cache` cannot be written.
     """
     lock_path = CACHE / "locks" / f"{stage}.lock"
     lock = FileLock(lock_path)
@@ -126,22 +127,32 @@ def outs_kept(stage: str, outs: Sequence[Path]) -> Iterator[None]:
         raise LockedError(f"stage {stage}: another process is running it ({lock_path}); wait for it to end") from None
     except OSError as error:
         raise StoreError(f"{lock_path}: cannot be written: {error.strerror}; make the folder writable") from None
-    kept = CACHE / "last" / stage
+    room = CACHE / "kept" / stage
     try:
-        with _stoppable():
-            for out in outs:
-                for left in out.parent.glob(f".{out.name}.*.tmp"):  # half-written by a run that was killed
-                    _remove(left)
-            if all(out.exists() for out in outs):
-                _keep(kept, outs)
-            yield
-            _stop_if_told()
-        _keep(kept, outs)
-    except BaseException:
-        _put_back(kept, outs)
-        raise
+        there = keep(outs, room)
+        try:
+            with _stoppable():
+                for out in outs:
+                    for left in out.parent.glob(f".{out.name}.*.tmp"):  # half-written by a run that was killed
+                        remove(left)
+                yield
+                _stop_if_told()
+        except BaseException as error:
+            with _signals(signal.SIG_IGN):
+                if whole := there or copy_from_dvc(stage, outs, room):
+                    put_back(outs, room)
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise _stopped(stage, error, whole) from None
+            raise
     finally:
+        shutil.rmtree(room, ignore_errors=True)
         lock.release()
+
+
+def _stopped(stage: str, signalled: KeyboardInterrupt | SystemExit, whole: bool) -> StoppedError:
+    outs = "are as they were" if whole else "are incomplete, and DVC's cache does not have them: run it again"
+    code = 128 + signal.SIGINT if isinstance(signalled, KeyboardInterrupt) else signalled.code
+    return StoppedError(f"stage {stage}: interrupted; its outs {outs}", code)
 
 
 def progress(items: Iterable[T], total: int, stage: str) -> Iterator[T]:
@@ -181,19 +192,28 @@ def say(text: str) -> None:
 @contextmanager
 def _stoppable() -> Iterator[None]:
     """SIGINT and SIGTERM raise, and are remembered: one in fifty is lost in a callback of pydantic-core."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     tell = sys.unraisablehook
     sys.unraisablehook = lambda lost: None if lost.exc_value in _stops else tell(lost)
     try:
-        yield
+        with _signals(_on_signal):
+            yield
     finally:
         sys.unraisablehook = tell
-        for number, handler in before.items():
-            signal.signal(number, handler)
         _stops.clear()
+
+
+@contextmanager
+def _signals(handler: Callable[[int, Any], None] | signal.Handlers) -> Iterator[None]:
+    """SIGINT and SIGTERM go to `handler`; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
 
 
 def _on_signal(number: int, _: Any) -> None:
@@ -213,42 +233,3 @@ def _peak_rss_mb() -> float:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def _keep(kept: Path, outs: Sequence[Path]) -> None:
-    shutil.rmtree(kept, ignore_errors=True)
-    try:
-        for out in outs:
-            _link(out, kept / out)
-    except OSError as error:
-        raise StoreError(f"{kept}: cannot be written: {error.strerror}; make room, or the folder writable") from None
-
-
-def _put_back(kept: Path, outs: Sequence[Path]) -> None:
-    for out in outs:
-        if (kept / out).exists():
-            with contextlib.suppress(OSError):  # a folder that cannot be written still has what it had
-                _remove(out)
-                _link(kept / out, out)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=_link_or_copy)
-    else:
-        _link_or_copy(source, target)
-
-
-def _link_or_copy(source: Path | str, target: Path | str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

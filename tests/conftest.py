@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers.pipeline import Finished, Project, new_project
 from helpers.projects import synthagent, write_params
 from hypothesis import settings
 
@@ -32,3 +33,18 @@ def project(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copytree(generated, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    project = new_project(tmp_path_factory.mktemp("first"))
+    ran = project.repro()
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return Finished(project, ran.stdout)
+
+
+@pytest.fixture
+def small_project(finished: Finished, tmp_path: Path) -> Project:
+    """A copy of the finished project, to do anything with."""
+    shutil.copytree(finished.project.folder, tmp_path / "copy", symlinks=True)
+    return Project(tmp_path / "copy")

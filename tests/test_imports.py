@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.imports import imports_of
 from helpers.projects import ROOT
 
 PACKAGE = ROOT / "synthagent"
@@ -18,17 +19,7 @@ HEAVY = ("torch", "trl", "transformers", "datasets", "prefect", "pandas", "matpl
 
 def imported_by(path: Path) -> set[str]:
     """The top-level packages that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        match node:
-            case ast.Import():
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            case ast.ImportFrom(module=str(module), level=0):
-                names.add(module.partition(".")[0])
-            case ast.Call(args=[ast.Constant(value=str(name)), *_]):
-                if ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__"):
-                    names.add(name.partition(".")[0])
-    return names
+    return {found.name.partition(".")[0] for found in imports_of(path)}
 
 
 def importers_of(package: str) -> Iterator[Path]:

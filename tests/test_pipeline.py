@@ -1,64 +1,27 @@
-"""A whole small pipeline through the public commands, in a copy of the project: what it leaves, what it survives."""
+"""A whole small pipeline through the public commands, in a copy of the project: what it leaves, and running again."""
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import random
 import re
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from helpers.projects import ROOT, assert_one_message, figures_in, files_under, write_params
+from helpers.pipeline import SMALL, Finished, Project, new_project, processes_in, wait_for
+from helpers.projects import ROOT, files_under
 
 from synthagent.cli import STAGES
 from synthagent.records import Reward
-from synthagent.stage import PROGRESS_LINES
 from synthagent.store import read_records, write_records
 
 REAL_PERSONAS = ROOT.parent / "shared" / "data" / "personas.jsonl"
-PATIENCE = 300.0
-
-# The least training after which a student's episodes differ in reward: the formula that pays for asking, and no need
-# of an answer, are params as any other.
-SMALL = {
-    "personas.count": 20,
-    "tasks.count": 220,
-    "tasks.difficulty_mix": [1, 0, 0],
-    "tasks.blend_share": 0.0,
-    "rubrics.skill": 1.0,
-    "sft.vocab_size": 800,
-    "sft.hidden_size": 32,
-    "sft.layers": 2,
-    "sft.heads": 2,
-    "sft.demos": 300,
-    "sft.batch_size": 4,
-    "episode.max_turns": 8,
-    "episode.max_tokens": 120,
-    "episode.max_turn_tokens": 24,
-    "rollouts.tasks": 24,
-    "rollouts.samples": 3,
-    "grpo.steps": 2,
-    "grpo.tasks_per_step": 2,
-    "grpo.group_size": 4,
-    "evaluate.tasks": 6,
-    "compute.processes": 1,
-    "reward.formula": "paper",
-    "reward.require_answer": False,
-}
 
 EPISODES = (
     "id, task_id, policy, sample, messages, n_turns, n_tool_calls, n_questions, end, mapping_hits, prompt_tokens, "
@@ -82,119 +45,6 @@ METRICS = {
     "evaluate": "policies grpo_minus_sft",
 }
 POLICIES = {"noop", "never_asks", "asks_only", "base", "sft", "grpo", "expert"}
-
-
-@dataclass(frozen=True)
-class Project:
-    """A copy of the project's own files, whose code is what runs in it."""
-
-    folder: Path
-
-    @property
-    def env(self) -> dict[str, str]:
-        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-        ours = {"PATH": path, "PYTHONPATH": str(self.folder), "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
-        return os.environ | ours | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    def run(
-        self, *command: str, env: Mapping[str, str] | None = None, before: Callable[[], None] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.env | (env or {}),
-            preexec_fn=before,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
-
-    def repro(self, *args: str) -> subprocess.CompletedProcess[str]:
-        return self.run("dvc", "repro", *args)
-
-    def stage(self, name: str, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
-        return self.run("synthagent", name, before=before)
-
-    def start(self, log: Path, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Start a command as the head of a process group of its own, which writes to `log`."""
-        with log.open("wb") as out:
-            return subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=self.env | (env or {}),
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def params(self, **changes: Any) -> None:
-        """Set the params to the small ones with some changed (`section__key`)."""
-        write_params(self.folder, SMALL | {name.replace("__", "."): value for name, value in changes.items()})
-
-    def said(self, stage: str) -> dict[str, Any]:
-        """All that a stage said of its last run: metrics, details, timings."""
-        return figures_in(self.folder, stage)
-
-    def locked(self) -> dict[str, str]:
-        """The md5 of every out but the metrics, by `dvc.lock`."""
-        stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
-        outs = [out for stage in stages.values() for out in stage["outs"]]
-        return {out["path"]: out["md5"] for out in outs if not out["path"].startswith("data/metrics/")}
-
-
-def new_project(folder: Path, source: Path = ROOT) -> Project:
-    """What a clone of `source` would have, and what is not committed yet."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=source, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (source / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / name, folder / name)
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-    project = Project(folder)
-    project.params()
-    return project
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A project in which everything has run, and what that printed; not to be written to."""
-
-    project: Project
-    printed: str
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    project = new_project(tmp_path_factory.mktemp("first"))
-    ran = project.repro()
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return Finished(project, ran.stdout)
-
-
-@pytest.fixture
-def project(finished: Finished, tmp_path: Path) -> Project:
-    """A copy of the finished project, to do anything with."""
-    shutil.copytree(finished.project.folder, tmp_path / "copy", symlinks=True)
-    return Project(tmp_path / "copy")
-
-
-def wait_for(what: str, holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"in {PATIENCE} s not seen: {what}"
-        time.sleep(0.02)
-
-
-def processes_in(folder: Path) -> list[str]:
-    """What still runs in a folder."""
-    found = [p.info for p in psutil.process_iter(["cwd", "status", "cmdline"], ad_value=None)]
-    return [" ".join(p["cmdline"] or ()) for p in found if p["cwd"] == str(folder) and p["status"] != "zombie"]
 
 
 # --- what a run leaves ----------------------------------------------------------------------------------------------
@@ -284,28 +134,28 @@ def test_all_tasks_pass_validation(finished: Finished) -> None:
 # --- running again --------------------------------------------------------------------------------------------------
 
 
-def test_running_again_runs_nothing(project: Project) -> None:
-    before = files_under(project.data), (project.folder / "dvc.lock").read_bytes()
-    compiled = project.run("python", "-O", "-m", "compileall", "-q", "synthagent")
+def test_running_again_runs_nothing(small_project: Project) -> None:
+    before = files_under(small_project.data), (small_project.folder / "dvc.lock").read_bytes()
+    compiled = small_project.run("python", "-O", "-m", "compileall", "-q", "synthagent")
     assert compiled.returncode == 0
-    again = project.repro()
+    again = small_project.repro()
     assert again.returncode == 0, again.stderr
     assert "Running stage" not in again.stdout
-    assert (files_under(project.data), (project.folder / "dvc.lock").read_bytes()) == before
+    assert (files_under(small_project.data), (small_project.folder / "dvc.lock").read_bytes()) == before
 
 
-def test_only_what_depends_on_a_change_is_due(project: Project) -> None:
-    project.params(evaluate__tasks=5)
-    dry = project.repro("--dry")
+def test_only_what_depends_on_a_change_is_due(small_project: Project) -> None:
+    small_project.params(evaluate__tasks=5)
+    dry = small_project.repro("--dry")
     assert re.findall(r"Running stage '(\w+)'", dry.stdout) == ["evaluate"]
 
 
-def test_rewards_come_from_the_stored_rollouts_alone(project: Project) -> None:
-    before = (project.data / "rewards.parquet").read_bytes()
-    shutil.rmtree(project.data / "models")
-    (project.data / "rewards.parquet").unlink()
-    assert project.stage("rewards").returncode == 0
-    assert (project.data / "rewards.parquet").read_bytes() == before
+def test_rewards_come_from_the_stored_rollouts_alone(small_project: Project) -> None:
+    before = (small_project.data / "rewards.parquet").read_bytes()
+    shutil.rmtree(small_project.data / "models")
+    (small_project.data / "rewards.parquet").unlink()
+    assert small_project.stage("rewards").returncode == 0
+    assert (small_project.data / "rewards.parquet").read_bytes() == before
 
 
 def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes(
@@ -335,147 +185,30 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes(
     assert left == []
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "parts"),
-    [
-        ({"personas__count": "many"}, ("params.yaml: personas.count", "'many'")),
-        ({"personas__cuont": 5}, ("params.yaml: personas.cuont", "unknown key")),
-        ({"personas__path": "nothing.jsonl"}, ("nothing.jsonl", "No such file")),
-    ],
-)
-def test_after_a_bad_param_dvc_stops_and_the_outs_are_those_of_the_last_run(
-    changes: dict[str, Any], parts: tuple[str, ...], project: Project
-) -> None:
-    """DVC removes the outs of a stage before it runs its command."""
-    before = files_under(project.data)
-    project.params(**changes)
-    failed = project.repro()
-    assert failed.returncode != 0
-    assert "Running stage 'personas'" in failed.stdout
-    assert "Traceback" not in failed.stderr
-    (said,) = [line for line in failed.stderr.splitlines() if line.startswith("synthagent: ")]
-    for part in parts:
-        assert part in said
-    assert files_under(project.data) == before
-    project.params()
-    assert "Running stage" not in project.repro().stdout
-    assert files_under(project.data) == before
-
-
-@pytest.mark.parametrize(
-    ("stage", "changes", "parts"),
-    [
-        ("sft", {"sft__hidden_size": 30}, ("params.yaml: sft.hidden_size / sft.heads", "15")),
-        ("grpo", {"compute__processes": 3}, ("params.yaml: grpo.tasks_per_step * grpo.group_size", "(3)")),
-    ],
-)
-def test_a_size_that_cannot_be_is_told(
-    stage: str, changes: dict[str, Any], parts: tuple[str, ...], project: Project
-) -> None:
-    before = files_under(project.data)
-    project.params(**changes)
-    assert_one_message(project.stage(stage), *parts)
-    assert files_under(project.data) == before
-
-
-def with_little_disk() -> None:
-    """No file may grow beyond 8 kB: to a program, a full disk."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8_192, 8_192))
-
-
-def as_ordinary_user() -> None:
-    """Give up root's right to write what is not writable (for others there is nothing to give up)."""
-    bounding_set_drop, override = 24, 1
-    ctypes.CDLL(None).prctl(bounding_set_drop, override, 0, 0, 0)
-
-
-@pytest.mark.parametrize("stage", ["tasks", "rubrics", "sft"])
-def test_on_a_full_disk_a_stage_says_so_and_keeps_what_was_there(stage: str, project: Project) -> None:
-    before = files_under(project.data)
-    assert_told(project.stage(stage, before=with_little_disk), "cannot be written: ", "File too large")
-    assert files_under(project.data) == before
-
-
-@pytest.mark.parametrize("place", ["data", "data/metrics"])
-def test_where_nothing_may_be_written_a_stage_says_so_and_keeps_what_was_there(place: str, project: Project) -> None:
-    before = files_under(project.data)
-    folders = [path for path in (project.folder / place, *(project.folder / place).rglob("*")) if path.is_dir()]
-    for path in folders:
-        path.chmod(0o555)
-    try:
-        assert_told(project.stage("rubrics", before=as_ordinary_user), "cannot be written: ", "Permission denied")
-    finally:
-        for path in folders:
-            path.chmod(0o755)
-    assert files_under(project.data) == before
-
-
-def assert_told(finished: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """As `assert_one_message`, but the stage may have said other things before."""
-    assert finished.returncode == 1, finished
-    assert "Traceback" not in finished.stderr
-    (line,) = [line for line in finished.stderr.splitlines() if line.startswith("synthagent: ")]
-    assert finished.stderr.strip().endswith(line)
-    for part in parts:
-        assert part in line
-
-
-def test_ctrl_c_while_a_stage_still_loads_puts_back_what_dvc_removed(project: Project, tmp_path: Path) -> None:
-    before = files_under(project.data)
-    shutil.rmtree(project.data / "models" / "sft")
-    (project.data / "metrics" / "sft.json").unlink()
-    log = tmp_path / "log"
-    process = project.start(log, "synthagent", "sft")
-    wait_for("the import of torch", lambda: "libtorch" in Path(f"/proc/{process.pid}/maps").read_text())
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(PATIENCE) == 130, log.read_text()
-    assert log.read_text() == "synthagent: interrupted; the outs of the last complete run are in place\n"
-    assert files_under(project.data) == before
-
-
-def test_ctrl_c_in_a_training_of_two_processes_ends_both_with_one_line(project: Project, tmp_path: Path) -> None:
-    before = files_under(project.data)
-    project.params(compute__processes=2, sft__layers=6)
-    log = tmp_path / "log"
-    process = project.start(log, "synthagent", "sft", env={PROGRESS_LINES: "1"})
-    wait_for("a step of the training", lambda: "@progress" in log.read_text() or process.poll() is not None)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(PATIENCE) == 130, log.read_text()
-    said = [line for line in log.read_text().splitlines() if not line.startswith(("@progress", "{"))]
-    assert said[-1] == "synthagent: interrupted; the outs of the last complete run are in place"
-    assert "Traceback" not in log.read_text()
-    assert len(said) == 2, said
-    wait_for("the end of all processes", lambda: not processes_in(project.folder))
-    assert files_under(project.data) == before
-
-
 # --- other params ---------------------------------------------------------------------------------------------------
 
 
-def test_grpo_runs_on_two_processes(project: Project) -> None:
-    project.params(compute__processes=2, grpo__steps=1)
-    trained = project.stage("grpo")
+def test_grpo_runs_on_two_processes(small_project: Project) -> None:
+    small_project.params(compute__processes=2, grpo__steps=1)
+    trained = small_project.stage("grpo")
     assert trained.returncode == 0, trained.stderr
-    assert project.said("grpo")["steps"] == 1
-    lines = (project.data / "plots" / "grpo.csv").read_text().splitlines()
+    assert small_project.said("grpo")["steps"] == 1
+    lines = (small_project.data / "plots" / "grpo.csv").read_text().splitlines()
     assert len(lines) == 2
 
 
-def test_where_no_episodes_differ_grpo_says_so_and_takes_all_tasks_and_may_take_no_step(project: Project) -> None:
-    path = project.data / "rewards.parquet"
+def test_where_no_episodes_differ_grpo_says_so_and_takes_all_tasks_and_may_take_no_step(small_project: Project) -> None:
+    path = small_project.data / "rewards.parquet"
     nothing = {"reward": 0.0, "reward_paper": 0.0}
     rows = [row.model_copy(update=nothing) for row in read_records(path, Reward)]
     write_records(path, Reward, rows)
-    project.params(grpo__steps=0)
-    trained = project.stage("grpo")
+    small_project.params(grpo__steps=0)
+    trained = small_project.stage("grpo")
     assert trained.returncode == 0, trained.stderr
     assert f"no task has rollouts that differ in reward; training on all {SMALL['rollouts.tasks']}" in trained.stdout
-    metrics = project.said("grpo")
+    metrics = small_project.said("grpo")
     assert (metrics["candidates"], metrics["steps"]) == (0, 0)
-    models = project.data / "models"
+    models = small_project.data / "models"
     assert (models / "grpo" / "model.safetensors").read_bytes() == (models / "sft" / "model.safetensors").read_bytes()
 
 

@@ -12,10 +12,10 @@ from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 from synthagent.episodes import user
-from synthagent.episodes.turn import Message, Question, ToolCall, Turn, message_of
+from synthagent.episodes.turn import Question, ToolCall, Turn, message_of
 from synthagent.episodes.world import AnswerEvent, ToolEvent, UserEvent, World, fresh_world
 from synthagent.errors import BadReplyError
-from synthagent.records import End, Task, Trajectory
+from synthagent.records import End, Message, Task, Trajectory
 
 PROTOCOL = "Answer Done, Refused or Kept, then the value or reason."
 SIMULATED_PROTOCOL = (

@@ -33,13 +33,16 @@ class Setting:
 
 
 class Policy(Protocol):
-    """Whatever acts. `decoding`: how it chooses what to do."""
+    """Whatever acts. `decoding`: how it chooses what to do; `setting`: what its episodes have in common."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def decoding(self) -> Decoding: ...
+
+    @property
+    def setting(self) -> Setting: ...
 
     def run(self, starts: Iterable[Start]) -> Iterator[Trajectory]:
         """Act in fresh episodes, each until it ends."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from synthagent.episodes.episode import MAX_TURNS, Episode, Response, play
-from synthagent.episodes.turn import Message, Question, ToolCall, Turn, turn_of
+from synthagent.episodes.turn import Question, ToolCall, Turn, turn_of
 from synthagent.episodes.world import ToolEvent, answered_by
 from synthagent.errors import RecordError
-from synthagent.records import Task
+from synthagent.records import Message, Task
 
 
 class _Recorded:
@@ -56,7 +57,7 @@ def rerun(task: Task, messages: Sequence[Message], max_turns: int = MAX_TURNS) -
 def _turns(episode: Episode, environment: _Recorded, messages: Sequence[Message]) -> Iterator[Turn]:
     """The recorded turns; each time, what answered it is laid out first."""
     places = [place for place, m in enumerate(messages) if place >= len(episode.messages) and _role(m) == "assistant"]
-    for place, after in zip(places, [*places[1:], len(messages)], strict=True):
+    for place, after in pairwise([*places, len(messages)]):
         turn = turn_of(messages[place])
         if place == len(messages) - 1 and turn.answer is None:
             return  # cut off while it was being written

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthagent.errors import RecordError
+from synthagent.records import Message
 
 _TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-
-Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

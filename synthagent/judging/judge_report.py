@@ -60,7 +60,7 @@ class Case:
 
 
 @dataclass
-class Repeats:
+class JudgeRuns:
     """What one judge said, repeat by repeat."""
 
     verdicts: dict[Place, list[bool | None]] = field(default_factory=dict)
@@ -125,7 +125,7 @@ def choose(trajectories: Sequence[Trajectory], count: int, seed: int, first: Seq
     return sorted(drawn[:count], key=lambda trajectory: trajectory.id)
 
 
-def summarise(cases: Sequence[Case], found: Repeats, model: str) -> dict[str, Any]:
+def summarise(cases: Sequence[Case], found: JudgeRuns, model: str) -> dict[str, Any]:
     """The judge beside itself and beside the checks."""
     kinds = {Place(case.id, c.id): c.kind for case in cases for c in case.rubric.criteria}
     checks = {place: passed for case in cases for place, passed in case.checks.items()}
@@ -153,7 +153,7 @@ def summarise(cases: Sequence[Case], found: Repeats, model: str) -> dict[str, An
     }
 
 
-def compare_second(cases: Sequence[Case], found: Repeats, other: Repeats, model: str) -> dict[str, Any]:
+def compare_second(cases: Sequence[Case], found: JudgeRuns, other: JudgeRuns, model: str) -> dict[str, Any]:
     """The second judge beside the first, and beside the checks."""
     checks = {place: passed for case in cases for place, passed in case.checks.items()}
     once = {place: verdicts[0] for place, verdicts in other.verdicts.items() if verdicts[0] is not None}
@@ -166,7 +166,7 @@ def compare_second(cases: Sequence[Case], found: Repeats, other: Repeats, model:
     }
 
 
-def compare_labels(cases: Sequence[Case], found: Repeats, labels: Verdicts) -> dict[str, Any]:
+def compare_labels(cases: Sequence[Case], found: JudgeRuns, labels: Verdicts) -> dict[str, Any]:
     """The judge, and the checks, beside people. `unknown`: labels of nothing that was judged."""
     checks = {place: [passed] for case in cases for place, passed in case.checks.items()}
     return {
@@ -208,7 +208,7 @@ def _show(value: float | None) -> str:
     return f"{'-':>7}" if value is None else f"{value:>7.4f}"
 
 
-def _by_criterion(cases: Sequence[Case], found: Repeats) -> Iterator[dict[str, Any]]:
+def _by_criterion(cases: Sequence[Case], found: JudgeRuns) -> Iterator[dict[str, Any]]:
     """Every criterion of every rubric, the most disputed first."""
     rows = []
     for task_id, rubric in sorted({case.task.id: case.rubric for case in cases}.items()):
@@ -257,10 +257,10 @@ def _cases(params: Params, options: Options, labels: Verdicts) -> tuple[list[Cas
     return cases, len(chosen) - len(cases)
 
 
-def _ask(cases: Sequence[Case], params: Params, second: Params | None, repeats: int) -> list[Repeats]:
+def _ask(cases: Sequence[Case], params: Params, second: Params | None, repeats: int) -> list[JudgeRuns]:
     """What the judge said, and the second one (once)."""
     llms = [Llm(one) for one in (params, second) if one is not None]
-    found = [Repeats() for _ in llms]
+    found = [JudgeRuns() for _ in llms]
     items = [(0, case, repeat) for case in cases for repeat in range(repeats)]
     items += [(1, case, 0) for case in cases if second]
 

@@ -5,10 +5,8 @@ Checks decide what they can; the judge the rest, if it is a model. What has no v
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import pvariance
 
 from synthagent.episodes.episode import Episode, at_once
 from synthagent.episodes.rerun import rerun
@@ -120,15 +118,6 @@ def needs_judge(params: Params, rubrics: Iterable[Rubric]) -> bool:
 def undecided(rubric: Rubric) -> tuple[Criterion, ...]:
     """The criteria that no check decides."""
     return tuple(criterion for criterion in rubric.criteria if criterion.check is None)
-
-
-def middling(rewards: Iterable[Reward]) -> list[str]:
-    """Tasks whose rollouts did not all earn the same: only these give a group with a gradient."""
-    earned: dict[str, list[float]] = defaultdict(list)
-    for reward in rewards:
-        if reward.reward is not None:
-            earned[reward.task_id].append(reward.reward)
-    return sorted(task_id for task_id, values in earned.items() if pvariance(values) > 0)
 
 
 def read_judgeable(trajectories: Sequence[Trajectory]) -> tuple[dict[str, Task], dict[str, Rubric]]:

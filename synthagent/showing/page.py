@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from synthagent.judging.proofs import PROOFS
-from synthagent.judging.scoring import middling
+from synthagent.judging.reward import middling
 from synthagent.records import Criterion, Evaluation, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.showing import pictures
 from synthagent.showing.statistics import Cell, Difference, summarise

@@ -15,7 +15,8 @@ from statistics import fmean
 
 from synthagent.episodes.environment import needs_models
 from synthagent.errors import ParamsError, SynthAgentError
-from synthagent.judging.scoring import middling, needs_judge
+from synthagent.judging.reward import middling
+from synthagent.judging.scoring import needs_judge
 from synthagent.llm.usage import total
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Reward, Rubric, Task

@@ -63,8 +63,10 @@ def run(params: Params) -> Figures:
         "turns": round(tally.turns / max(1, tally.trajectories), 2),
         "errors": errors,
     }
-    details = {"errors_by_reason": dict(sorted(tally.errors.items())), "mapping": mappings.metrics()}
-    return Figures(metrics, details, {"llm": usage.metrics()})
+    environment = policy.setting.environment
+    models = environment.metrics() if isinstance(environment, ModelEnvironment) else {}
+    details = {"errors_by_reason": dict(sorted(tally.errors.items())), **models}
+    return Figures(metrics, details, {"llm": usage.metrics()} if models else {})
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def policy_of(params: Params, tasks: Sequence[Task], mappings: Mappings, usage: 
 
 
 @dataclass
-class Tally:
+class EpisodeCounts:
     """The trajectories in numbers: all, those that ended with an answer, their turns, their errors by reason."""
 
     trajectories: int = 0
@@ -98,9 +100,9 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
 
 
-def write(trajectories: Iterable[Trajectory]) -> Tally:
+def write(trajectories: Iterable[Trajectory]) -> EpisodeCounts:
     """Write the trajectories as they come, and count them."""
-    tally = Tally()
+    tally = EpisodeCounts()
     with records_written(Paths.rollouts, Trajectory) as write_row:
         for trajectory in trajectories:
             write_row(trajectory)

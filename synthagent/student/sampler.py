@@ -16,8 +16,9 @@ from transformers import DynamicCache
 
 from synthagent.episodes.environment import LoopThread
 from synthagent.episodes.episode import Episode
-from synthagent.episodes.turn import Message, Turn
+from synthagent.episodes.turn import Turn
 from synthagent.params import EpisodeParams
+from synthagent.records import Message
 from synthagent.student.model import Student
 
 

@@ -16,8 +16,9 @@ from helpers.tasks import played, task_of_level
 
 from synthagent.episodes.endpoint import EndpointPolicy, turn_of_reply
 from synthagent.episodes.environment import ModelEnvironment
-from synthagent.episodes.episode import Episode, opening
+from synthagent.episodes.episode import opening
 from synthagent.episodes.mapping import Mappings
+from synthagent.episodes.policy import Setting, Start
 from synthagent.episodes.rerun import rerun
 from synthagent.episodes.turn import Turn, render_turn
 from synthagent.episodes.world import ToolEvent, UserEvent
@@ -42,9 +43,9 @@ def act(
         params = params_for(folder, base_url, *(roles or ("policy",)), **changes)
         llm = Llm(params, folder / "llm")
         try:
-            environment, sample = ModelEnvironment(params, llm, Mappings()), others.pop("sample", 0)
-            episode = Episode(task, environment, max_turns=params.episode.max_turns, sample=sample)
-            return await EndpointPolicy(llm, params, **others).act(episode)
+            setting = Setting(ModelEnvironment(params, llm, Mappings()), params.episode.max_turns)
+            start = Start(task, others.pop("sample", 0))
+            return await EndpointPolicy(llm, params, setting, **others).act(start)
         finally:
             await llm.close()
 

@@ -17,6 +17,7 @@ from synthagent.episodes.endpoint import EndpointPolicy
 from synthagent.episodes.environment import ModelEnvironment
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.mapping import Mappings
+from synthagent.episodes.policy import Setting, Start
 from synthagent.episodes.simulated_tools import answer_shape
 from synthagent.episodes.turn import ToolCall
 from synthagent.episodes.world import ToolEvent
@@ -149,8 +150,8 @@ def test_64_concurrent_episodes_of_a_task_never_disagree_and_each_key_is_asked_o
     async def scene(environment: ModelEnvironment) -> list[Trajectory]:
         llm, params = environment._tools._llm, params_for(tmp_path, server.base_url, "tools", "policy")
         assert llm is not None
-        policy = EndpointPolicy(llm, params)
-        return await asyncio.gather(*(policy.act(Episode(TASK, environment, sample=n)) for n in range(64)))
+        policy = EndpointPolicy(llm, params, Setting(environment))
+        return await asyncio.gather(*(policy.act(Start(TASK, number)) for number in range(64)))
 
     with serving(reply) as server:
         trajectories = play(tmp_path, server, scene, "tools", "policy")
@@ -170,12 +171,12 @@ def test_64_concurrent_episodes_of_a_task_never_disagree_and_each_key_is_asked_o
     assert sorted(asked.values()) == [1, 1, 2]
 
 
-def test_without_a_mapping_every_episode_and_turn_is_asked_anew_with_another_seed(tmp_path: Path) -> None:
+def test_without_a_mapping_every_episode_and_call_is_asked_anew_with_another_seed(tmp_path: Path) -> None:
     async def scene(environment: ModelEnvironment) -> dict[str, Any]:
         for sample in range(3):
             episode = an_episode(sample=sample)
-            for turn in (1, 2):
-                episode.n_turns = turn
+            for number in (1, 2):
+                episode.n_tool_calls = number
                 await call(environment, episode, "look", id="A1")
         return environment.metrics()["mapping"]
 
@@ -374,4 +375,4 @@ def test_untrusted_text_cannot_pass_for_the_prompt(tmp_path: Path) -> None:
         (text,) = asked_of(server)
     assert [line for line in text.splitlines() if line == "The call to respond to:"] == ["The call to respond to:"]
     assert "Friday" not in text  # the tools do not know what only the user knows
-    assert TOOLS[0].description in text
+    assert TOOLS[0]["function"]["description"] in text

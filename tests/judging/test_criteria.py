@@ -32,7 +32,7 @@ def answered_of(task: Task) -> Answered:
 
 def test_there_is_a_criterion_for_each_constraint_and_each_step_that_the_expert_takes() -> None:
     for task in accepted_tasks()[:100]:
-        steps = [done.step for done in solve(task, fresh_world(task))]
+        steps = [done.step for done in solve(Episode(task))]
         kinds = [criterion.kind for criterion in criteria_of(task)]
         assert kinds.count("constraint") == len(task.constraints)
         assert kinds.count("interaction") == sum(isinstance(step, Ask) for step in steps)

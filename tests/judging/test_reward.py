@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.episodes.scripted import RECKLESS, SCRIPTS
-from synthagent.judging.reward import Formula, Score, score, score_world
-from synthagent.records import Criterion, Kind, Verdict
+from synthagent.judging.reward import Formula, Score, middling, score, score_world
+from synthagent.records import Criterion, Kind, Reward, Verdict
 
 FORMULAS: tuple[Formula, ...] = ("product", "paper")
 outcomes = st.lists(
@@ -128,3 +128,13 @@ def test_a_score_is_perfect_only_at_one() -> None:
     full = scored([("subgoal", True)])
     assert full.perfect
     assert not replace(full, reward=0.999).perfect
+
+
+def test_tasks_of_middling_difficulty_are_those_whose_rollouts_differ() -> None:
+    def reward(task_id: str, value: float | None) -> Reward:
+        values = dict.fromkeys(("gate", "subgoals", "interactions", "reward", "reward_paper"), value)
+        status = "error" if value is None else "ok"
+        return Reward(trajectory_id="t", task_id=task_id, verdicts=(), status=status, **values)
+
+    rows = [("same", 1.0), ("same", 1.0), ("b", 0.0), ("b", 1.0), ("a", 0.5), ("a", 0.2), ("once", 1.0), ("none", None)]
+    assert middling(reward(*row) for row in rows) == ["a", "b"]

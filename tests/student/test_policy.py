@@ -1,4 +1,4 @@
-"""Batches of episodes: seeds, order and processes."""
+"""The student as a policy: seeds, order, processes, and the device."""
 
 from __future__ import annotations
 
@@ -6,44 +6,63 @@ import copy
 
 import pytest
 import torch
+from helpers.projects import default_params
 from helpers.student import LIMITS, tasks_of_different_length
 from helpers.tasks import accepted_tasks
-from synthagent.student.rollout import batches, roll_out, run_batch
 
+from synthagent.episodes.policy import Setting, Start
+from synthagent.params import EpisodeParams, Params
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student
+from synthagent.student.policy import StudentPolicy
+from synthagent.student.processes import workers
 
 
-def test_batches_take_every_pair_once_in_order_with_a_seed_each(student: Student) -> None:
-    pairs = [(task, number) for task in accepted_tasks()[:50] for number in range(3)]
-    work = batches("sft", student, pairs, LIMITS, seed=1)
-    assert [pair for batch in work for pair in batch.pairs] == pairs
-    seeds = [batch.seed for seed in (1, 2) for batch in batches("sft", student, pairs, LIMITS, seed)]
-    assert len(work) > 1
-    assert len(set(seeds)) == len(seeds)
+def params_with(limits: EpisodeParams = LIMITS, seed: int = 0) -> Params:
+    return default_params().model_copy(update={"episode": limits, "seed": seed})
 
 
-def test_a_batch_comes_back_as_trajectories_in_its_own_order(student: Student) -> None:
-    pairs = [(task, number) for task in tasks_of_different_length(student.tokenizer, 3) for number in (4, 5)]
-    (batch,) = batches("me", student, pairs, LIMITS, seed=0)
-    rows = run_batch(batch)
-    assert [row.id for row in rows] == [f"{task.id}.me.{number}" for task, number in pairs]
-    for row, (task, number) in zip(rows, pairs, strict=True):
+def policy_of(student: Student, limits: EpisodeParams = LIMITS, seed: int = 0, **more: object) -> StudentPolicy:
+    return StudentPolicy("me", student, params_with(limits, seed), Setting(max_turns=limits.max_turns), **more)  # type: ignore[arg-type]
+
+
+def test_every_start_becomes_a_trajectory_in_its_order(student: Student) -> None:
+    starts = [Start(task, number) for task in tasks_of_different_length(student.tokenizer, 3) for number in (4, 5)]
+    policy = policy_of(student)
+    rows = list(policy.run(starts))
+    assert (policy.decoding, [row.id for row in rows]) == ("sampled", [f"{t.id}.me.{number}" for t, number in starts])
+    for row, (task, number) in zip(rows, starts, strict=True):
         assert (row.task_id, row.sample, row.policy) == (task.id, number, "me")
         assert row.prompt_tokens == len(ChatFormat.of(student.tokenizer).prompt_ids(task))
         assert 0 < row.completion_tokens <= LIMITS.max_tokens
         assert row.n_turns <= LIMITS.max_turns
-    assert rows == run_batch(batch)
+    assert rows == list(policy.run(starts))
+    assert policy_of(student, greedy=True).decoding == "greedy"
+
+
+def test_the_turns_end_where_the_setting_says(student: Student) -> None:
+    starts = [Start(task) for task in tasks_of_different_length(student.tokenizer, 4)]
+    rows = policy_of(student, LIMITS.model_copy(update={"max_turns": 1})).run(starts)
+    assert {row.n_turns for row in rows} <= {0, 1}
+
+
+def test_batches_of_one_run_and_runs_of_other_seeds_differ(student: Student) -> None:
+    limits = LIMITS.model_copy(update={"max_tokens": 30})
+    task = accepted_tasks()[0]
+    rows = list(policy_of(student, limits).run([Start(task, number) for number in range(70)]))
+    other = list(policy_of(student, limits, seed=1).run([Start(task, number) for number in range(64)]))
+    assert [row.messages for row in rows[:6]] != [row.messages for row in rows[64:]]
+    assert [row.messages for row in rows[:64]] != [row.messages for row in other]
 
 
 def test_trajectories_do_not_depend_on_the_number_of_processes(student: Student) -> None:
-    pairs = [(task, number) for task in accepted_tasks()[:35] for number in range(2)]
+    starts = [Start(task, number) for task in accepted_tasks()[:35] for number in range(2)]
     limits = LIMITS.model_copy(update={"max_tokens": 60})
-    work = batches("sft", student, pairs, limits, seed=0)
-    assert len(work) == 2
-    in_one, in_two = ([t for part in roll_out(work, n, "test") for t in part] for n in (1, 2))
+    in_one = list(policy_of(student, limits).run(starts))
+    with workers(2) as pool:
+        in_two = list(policy_of(student, limits, workers=pool).run(starts))
     assert in_one == in_two
-    assert len(in_one) == len(pairs)
+    assert len(in_one) == len(starts)
 
 
 def test_the_student_moves_to_the_device_in_the_process_that_runs_it(
@@ -51,9 +70,9 @@ def test_the_student_moves_to_the_device_in_the_process_that_runs_it(
 ) -> None:
     """Not where it is loaded: it goes to other processes, and each rank of a training has a GPU of its own."""
     moved = Student(copy.deepcopy(student.model), student.tokenizer)
-    (batch,) = batches("sft", moved, [(accepted_tasks()[0], 0)], LIMITS, seed=0)
+    rows = policy_of(moved).run([Start(accepted_tasks()[0])])
     assert moved.model.device.type == "cpu"
-    monkeypatch.setattr("synthagent.student.rollout.device", lambda: torch.device("meta"))
+    monkeypatch.setattr("synthagent.student.policy.device", lambda: torch.device("meta"))
     with pytest.raises(RuntimeError, match="META device"):  # there it ends, for want of a random generator
-        run_batch(batch)
+        list(rows)
     assert moved.model.device.type == "meta"
