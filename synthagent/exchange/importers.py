@@ -89,7 +89,7 @@ def items_in(path: Path) -> list[Item]:
 
 
 def _array(text: str) -> Iterator[Item]:
-    """Items of an array, up to the first that is not JSON: where that one ends nobody can know."""
+    """Items of an array, up to the first that is not JSON: its end cannot be found."""
     decoder, spaces = json.JSONDecoder(), re.compile(r"\s*")
     place, number = text.index("[") + 1, 0
     while True:
@@ -138,7 +138,7 @@ def _task_of(item: Item, source: str, split: Split) -> Task:
 def _unique(tasks: list[Task]) -> tuple[list[Task], list[tuple[str, str]]]:
     """The tasks with `unique` decided, and the pairs that are nearly the same.
 
-    They are kept: the authors write several tasks for one policy and toolset, which are long and much alike.
+    They are kept: the authors write several tasks for one `<policy>` and toolset, so their texts are long and similar.
     """
     index, rows, alike = Uniqueness(), list[Task](), list[tuple[str, str]]()
     for task in tasks:
@@ -152,6 +152,6 @@ def _summary(out: Path, tasks: list[Task], total: int) -> str:
     said = sum(len(task.world.said) for task in tasks)
     facts, open_ones = sum(len(task.facts) for task in tasks), sum(not task.facts for task in tasks)
     return (
-        f"{out}: {len(tasks)} of {total} items imported, and each replays its normal path; {said} known responses, "
+        f"{out}: {len(tasks)} of {total} items imported, M answers the normal path of each; {said} known responses, "
         f"{facts} facts; {open_ones} tasks tell all in the request, and have no fact"
     )

@@ -106,7 +106,7 @@ def _quoted(value: Any) -> Any:
 
 
 def _on_one_line(item: Any) -> Any:
-    """A role as `{a: b}`: in a block, the comment after it would belong to its last value, and go with it."""
+    """A role as `{a: b}`: as a block, its last value would take the comment after it along."""
     from ruamel.yaml.comments import CommentedMap
 
     if isinstance(item, dict):

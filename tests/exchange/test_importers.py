@@ -223,7 +223,7 @@ def test_facts_of_any_text_stand_in_it_under_distinct_slots(text: str, inputs: l
 # --- what the tools say ---------------------------------------------------------------------------------------------
 
 
-def test_the_normal_path_replays_without_a_model_reads_after_writes_among_it() -> None:
+def test_the_normal_path_is_answered_without_a_model_reads_after_writes_among_it() -> None:
     path = [(call["tool_name"], call["input"]) for call in NORMAL]
     expected = [{"free": True}, {"booking_id": "BK-1", "note": None}, {"free": False}]
     assert answers(task_of(item(), "x"), path) == expected
@@ -472,7 +472,7 @@ def test_the_command_tells_a_mistake_in_one_line_and_success_in_a_summary(tmp_pa
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the authors' items are not on this machine")
-def test_the_authors_items_are_imported_and_replay_what_they_expect(tmp_path: Path) -> None:
+def test_the_authors_items_are_imported_and_answered_as_they_expect(tmp_path: Path) -> None:
     out = tmp_path / "tasks.parquet"
     said = list(import_agenticqwen(REAL, out))
     assert "5 of 5 items imported" in said[-1]
@@ -480,8 +480,8 @@ def test_the_authors_items_are_imported_and_replay_what_they_expect(tmp_path: Pa
     tasks = {task.provenance["source_id"]: task for task in read_records(out, Task)}
     for raw in json.loads(REAL.read_text()):
         task, path = tasks[raw["id"]], raw["tool_return_expected"]["normal_path"]
-        replayed = answers(task, [(call["tool_name"], call["input"]) for call in path])
-        assert replayed == [call["expected_output"] for call in path]
+        answered = answers(task, [(call["tool_name"], call["input"]) for call in path])
+        assert answered == [call["expected_output"] for call in path]
         policy = re.findall(r"<policy>(.*?)</policy>", raw["prompt"][0]["content"], re.DOTALL)[-1]
         assert "\n\n".join(c.text for c in task.constraints).split() == policy.split()
         assert all(fact.value in raw["task_background"] for fact in task.facts)
