@@ -6,7 +6,7 @@
 Ideal is concurrency / delay calls a second. Every side makes the same calls, `TURNS` an episode:
 
     bare        asyncio + aiohttp: posts the same bodies, parses the answers, keeps nothing
-    ours        episodes as the stage `rollouts` runs them: `ordered`, `run_episode`, simulated tools that answer from
+    ours        episodes as the stage `rollouts` runs them: `EndpointPolicy`, simulated tools that answer from
                 the mapping M, every answer committed to the response store
     verifiers   verifiers 0.4, in its own environment (benchmarks/peers/verifiers_rollouts.py)
 
@@ -33,11 +33,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.llm_server import TURNS
-from synthagent.episodes.cast import Cast
-from synthagent.episodes.endpoint import run_episode
+from synthagent.episodes.endpoint import EndpointPolicy
+from synthagent.episodes.environment import ModelEnvironment
 from synthagent.episodes.mapping import Mappings
+from synthagent.episodes.policy import Setting, Start
 from synthagent.llm.client import Llm
-from synthagent.llm.ordered import ordered
 from synthagent.params import Params, load_params
 from synthagent.records import Fact, Said, Task, Tool, Trajectory, WorldSpec
 
@@ -99,13 +99,8 @@ def params_for(base_url: str, concurrency: int) -> Params:
 def episodes(params: Params, count: int, folder: Path) -> Iterator[Trajectory]:
     """Our side: as `stages/rollouts.py` does it."""
     llm, mappings, task = Llm(params, folder), Mappings(), the_task()
-    mappings.begin(task)
-    cast = Cast(params, llm, mappings)
-
-    async def act(sample: int) -> Trajectory:
-        return await run_episode(task, sample, cast, llm, params)
-
-    return ordered(act, range(count), params.llm.max_concurrency, llm.close)
+    setting = Setting(ModelEnvironment(params, llm, mappings), params.episode.max_turns)
+    return EndpointPolicy(llm, params, setting).run(Start(task, sample) for sample in range(count))
 
 
 def ours(base_url: str, concurrency: int, count: int) -> float:
@@ -120,25 +115,21 @@ def ours(base_url: str, concurrency: int, count: int) -> float:
 
 def bodies(base_url: str) -> list[bytes]:
     """What one of our episodes sends, taken from its store."""
+    from synthagent.llm import endpoint
+
     with tempfile.TemporaryDirectory() as folder:
         sent: list[bytes] = []
         params = params_for(base_url, 1)
-        llm, task = Llm(params, Path(folder)), the_task()
-        mappings = Mappings()
-        mappings.begin(task)
+        llm = Llm(params, Path(folder))
 
-        async def recorded(_: int) -> None:
-            from synthagent.llm import endpoint
+        class Recorder(endpoint.Endpoint):
+            async def complete(self, body: Mapping[str, Any], failed_before: bool = False) -> endpoint.Completion:
+                sent.append(json.dumps(body).encode())
+                return await super().complete(body, failed_before)
 
-            class Recorder(endpoint.Endpoint):
-                async def complete(self, body: Mapping[str, Any], failed_before: bool = False) -> endpoint.Completion:
-                    sent.append(json.dumps(body).encode())
-                    return await super().complete(body, failed_before)
-
-            llm._endpoints["policy"] = Recorder("policy", params.roles.policy, params.llm)
-            await run_episode(task, 0, Cast(params, llm, mappings), llm, params)
-
-        list(ordered(recorded, range(1), 1, llm.close))
+        llm._endpoints["policy"] = Recorder("policy", params.roles.policy, params.llm)
+        setting = Setting(ModelEnvironment(params, llm, Mappings()), params.episode.max_turns)
+        list(EndpointPolicy(llm, params, setting).run([Start(the_task())]))
         return sent
 
 

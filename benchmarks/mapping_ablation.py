@@ -14,25 +14,23 @@ import argparse
 import random
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean, pvariance
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from synthagent.episodes.cast import Cast, SyncCast
-from synthagent.episodes.episode import Episode, ToolCall
+from synthagent.episodes.environment import ModelEnvironment
+from synthagent.episodes.episode import Episode, aplay
 from synthagent.episodes.mapping import Mappings
-from synthagent.episodes.scripted import Style, play
-from synthagent.episodes.world import ToolEvent, World, compile_validators
-from synthagent.errors import BadReplyError, ParamsError, SynthAgentError
+from synthagent.episodes.scripted import Style, reference
+from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.judging.reward import score_world
 from synthagent.llm.client import Llm
+from synthagent.llm.ordered import ordered
 from synthagent.llm.store import FOLDER
 from synthagent.params import Params, load_params
 from synthagent.records import Answer as AnswerStep
@@ -87,46 +85,21 @@ def rubric_of(task: Task) -> Rubric:
     return Rubric(task_id=task.id, criteria=(*rules, *criteria), coverage=1.0)
 
 
-class LiveWorld(World):
-    """A simulated world for code that expects an executable one."""
-
-    def __init__(self, task: Task, sample: int, bridge: SyncCast) -> None:
-        super().__init__(task.world, compile_validators(task.tools))
-        self._task, self._sample, self._bridge = task, sample, bridge
-
-    def call(self, name: str, args: Any) -> ToolEvent:
-        """Have the cast answer."""
-        episode = Episode(self._task, self, sample=self._sample)
-        episode.n_turns = len(self.events) + 1
-        (answered,) = self._bridge.answer_all([(episode, ToolCall(name, args))])
-        if isinstance(answered, BadReplyError):
-            raise answered
-        assert isinstance(answered, ToolEvent)
-        return answered
-
-
-def reward_of(task: Task, sample: int, skill: float, bridge: SyncCast) -> float | None:
+async def reward_of(episode: Episode, skill: float) -> float | None:
     """The reward of one rollout; None where an answer of the model could not be used."""
-    world = LiveWorld(task, sample, bridge)
-    try:
-        play(task, world, Style(skill=skill), random.Random(f"{task.id}-{sample}"))
-    except BadReplyError:
-        return None
-    return score_world(rubric_of(task), world).reward
+    rng = random.Random(f"{episode.task.id}-{episode.sample}")
+    await aplay(episode, reference(episode, Style(skill=skill), rng))
+    return None if episode.error else score_world(rubric_of(episode.task), episode.world).reward
 
 
 def run_arm(tasks: Sequence[Task], rollouts: int, skill: float, params: Params, folder: Path, mapping: bool) -> Arm:
     """All rollouts of one policy, as many at once as params allow."""
     llm, mappings = Llm(params, folder), Mappings(mapping)
-    bridge = SyncCast(Cast(params, llm, mappings))
-    pairs = [(task, sample) for task in tasks for sample in range(rollouts)]
-    try:
-        with ThreadPoolExecutor(params.llm.max_concurrency) as pool:
-            work = pool.map(lambda pair: reward_of(pair[0], pair[1], skill, bridge), pairs)
-            name = f"skill {skill:g}, M {'on' if mapping else 'off'}"
-            earned = list(tqdm(work, name, len(pairs), disable=None, file=sys.stderr))
-    finally:
-        bridge.close(llm)
+    environment = ModelEnvironment(params, llm, mappings)
+    episodes = [Episode(task, environment, sample=sample) for task in tasks for sample in range(rollouts)]
+    work = ordered(lambda episode: reward_of(episode, skill), episodes, params.llm.max_concurrency, llm.close)
+    name = f"skill {skill:g}, M {'on' if mapping else 'off'}"
+    earned = list(tqdm(work, name, len(episodes), disable=None, file=sys.stderr))
     groups = [[r for r in earned[n * rollouts : (n + 1) * rollouts] if r is not None] for n in range(len(tasks))]
     groups = [group for group in groups if len(group) > 1]
     if not groups:

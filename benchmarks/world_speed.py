@@ -28,7 +28,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.clock import Batch, calls_per_second
-from synthagent.episodes.scripted import play
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.scripted import solve
 from synthagent.episodes.world import ToolEvent, World, compile_validators
 from synthagent.params import load_params
 from synthagent.records import Task
@@ -71,7 +72,7 @@ def case_of(task: Task) -> Case:
     """Play the reference solution and keep its calls."""
     fresh = partial(World, task.world, compile_validators(task.tools))
     world = fresh()
-    play(task, world)
+    solve(Episode(task, world=world))
     calls = tuple((e.tool, dict(e.args)) for e in world.events if isinstance(e, ToolEvent) and e.ok)
     reads = tuple(call for call in calls if all(effect.op in ("get", "find") for effect in task.world.effects[call[0]]))
     return Case(fresh, calls, reads)

@@ -12,6 +12,7 @@
     └── ReplayError          llm.replay is `only`, and the answer is not in .cache/llm
     ToolError                a tool call that the world refuses; becomes an observation, never ends a run
     BadReplyError            one answer of a model that cannot be used; becomes a row with its reason, never ends a run
+    RecordError              a stored episode that cannot be run again; becomes a row without a score, never ends a run
 
 A failed episode or a refused task is a row with its reason, not an exception. A programmer's error raises whatever
 Python raises, with its traceback.
@@ -72,6 +73,10 @@ class BadReplyError(Exception):
     def __init__(self, reason: str, detail: str, tokens: int = 0) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail, self.tokens = reason, detail, tokens
+
+
+class RecordError(Exception):
+    """A stored episode that is malformed, or does not belong to the world of its task."""
 
 
 class ToolError(Exception):

@@ -24,8 +24,10 @@ class Record(BaseModel):
 
 
 Json = Any
+Message = dict[str, Any]  # an OpenAI chat message
 Kind = Literal["constraint", "subgoal", "interaction"]
 Split = Literal["train", "heldout", "unseen_domain"]
+BENCHMARK = "synthagent"  # what our own tasks are called among other suites
 End = Literal["answer", "turn_limit", "token_limit", "error"]
 Op = Literal["eq", "ne", "in", "not_in", "lt", "le", "gt", "ge"]
 

@@ -16,12 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers.projects import assert_one_message, synthagent
-from helpers.tasks import accepted_tasks, rubric_of
+from helpers.tasks import accepted_tasks, played, rubric_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.episodes.scripted import play
-from synthagent.episodes.world import fresh_world
 from synthagent.errors import StoreError
 from synthagent.judging.reward import verdicts_by_check
 from synthagent.records import Evaluation, Persona, Record, Rejected, Reward, Rubric, Task, Trajectory
@@ -44,9 +42,9 @@ def some_of_each() -> Iterator[tuple[type[Record], list[Any]]]:
     tasks = list(accepted_tasks()[:40])
     rewards, trajectories, rubrics = [], [], []
     for task in tasks:
-        world, rubric = fresh_world(task), rubric_of(task)
-        trajectory = play(task, world).trajectory("expert", 0)
-        verdicts = verdicts_by_check(rubric, world)
+        episode, rubric = played(task), rubric_of(task)
+        trajectory = episode.trajectory("expert")
+        verdicts = verdicts_by_check(rubric, episode.world)
         values = dict.fromkeys(("gate", "subgoals", "interactions", "reward", "reward_paper"), 1.0)
         trajectories.append(trajectory)
         rubrics.append(rubric)

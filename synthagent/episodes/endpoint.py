@@ -1,4 +1,4 @@
-"""A policy behind an endpoint: (task, sample) -> trajectory, by native tool calls over the client that all roles share.
+"""A policy behind an endpoint: tasks -> trajectories, by native tool calls over the client that all roles share.
 
 A server that gives calls as text in the Hermes format is understood, too.
 """
@@ -6,63 +6,87 @@ A server that gives calls as text in the Hermes format is understood, too.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from synthagent.episodes.cast import Cast
-from synthagent.episodes.episode import Episode, Message, ToolCall, Turn, parse_arguments, parse_turn
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.policy import Decoding, Setting, Start
+from synthagent.episodes.turn import ToolCall, Turn, parse_arguments, parse_turn
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
+from synthagent.llm.ordered import ordered
 from synthagent.llm.prompts import render
 from synthagent.llm.store import Reply
 from synthagent.params import Params
-from synthagent.records import Task, Trajectory
+from synthagent.records import Message, Trajectory
 
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-async def run_episode(
-    task: Task,
-    sample: int,
-    cast: Cast,
-    llm: Llm,
-    params: Params,
-    role: str = "policy",
-    policy_name: str | None = None,
-    extra_system: str = "",
-) -> Trajectory:
-    """Let the model of `role` act in a fresh episode of `task` until it ends.
+@dataclass(frozen=True, slots=True)
+class EndpointPolicy:
+    """The model of a role as a policy. `extra`: what it is told beside the protocol and the constraints.
 
-    The model is told the protocol (`prompts/policy.md`), the lines the episode opens with and `extra_system`; the
-    record holds the opening alone, so that it looks the same whoever acted. A reply that is cut off ends the episode
-    with `token_limit`; one that cannot be had, of whatever role, with `error`.
-
-    Raises:
-        SynthAgentError: no episode can go on: endpoint, budget or replay, or a role without a model.
+    The model is told the protocol (`prompts/policy.md`), the lines the episode opens with and `extra`; the record holds
+    the opening alone, so that it looks the same whoever acted.
     """
-    episode = Episode(task, fresh_world(task), max_turns=params.episode.max_turns, sample=sample)
-    meter = _Meter()
-    while episode.end is None:
-        try:
-            reply = await llm.chat(role, _request(episode, role, params, extra_system))
-        except BadReplyError as fault:
-            episode.fail(f"{role}: {fault.reason}")
-            break
-        meter.add(reply)
-        if reply.finish == "refusal":
-            episode.fail(f"{role}: refusal")
-        elif reply.finish == "length" or meter.length > params.episode.max_tokens:
-            episode.stop("token_limit", reply.text)
-        elif (asked := episode.take(turn_of(reply))) is not None:
+
+    llm: Llm
+    params: Params
+    setting: Setting
+    name: str = "policy"
+    role: str = "policy"
+    extra: str = ""
+    decoding: Decoding = "sampled"
+
+    def run(self, starts: Iterable[Start]) -> Iterator[Trajectory]:
+        """As `Policy`, many at once; closes the client.
+
+        Raises:
+            SynthAgentError: no episode can go on: endpoint, budget or replay, or a role without a model.
+        """
+        return ordered(self.act, starts, self.params.llm.max_concurrency, self.llm.close)
+
+    async def act(self, start: Start) -> Trajectory:
+        """Act in one fresh episode until it ends.
+
+        A reply that is cut off ends it with `token_limit`; one that cannot be had, of whatever role, with `error`.
+
+        Raises:
+            SynthAgentError: as `run`.
+        """
+        episode, meter = self.setting.episode(start), _Meter()
+        while episode.end is None:
             try:
-                episode.give(await cast.answer(episode, asked))
+                reply = await self.llm.chat(self.role, self._request(episode))
             except BadReplyError as fault:
-                episode.fail(fault.reason)
-    return episode.trajectory(policy_name or role, sample, meter.prompt, meter.completion)
+                episode.fail(f"{self.role}: {fault.reason}")
+                break
+            meter.add(reply)
+            if reply.finish == "refusal":
+                episode.fail(f"{self.role}: refusal")
+            elif reply.finish == "length" or meter.length > self.params.episode.max_tokens:
+                episode.stop("token_limit", reply.text)
+            else:
+                await episode.astep(turn_of_reply(reply))
+        return episode.trajectory(self.name, meter.prompt, meter.completion)
+
+    def _request(self, episode: Episode) -> Request:
+        opening, *rest = episode.messages
+        prompt = render("policy", rules=opening["content"], extra=self.extra)
+        system: Message = {"role": "system", "content": prompt.messages[0]["content"]}
+        most = self.params.episode.max_turn_tokens
+        return Request(
+            messages=(system, *map(_well_formed, rest)),
+            version=prompt.version,
+            sample=episode.sample,
+            tools=episode.task.tools,
+            max_tokens=min(getattr(self.params.roles, self.role).max_tokens or most, most),
+        )
 
 
-def turn_of(reply: Reply) -> Turn:
+def turn_of_reply(reply: Reply) -> Turn:
     """The turn that a reply makes. Arguments that are not JSON make a call that the world refuses."""
     if not reply.tool_calls:
         return parse_turn(reply.text)
@@ -102,17 +126,3 @@ def _callable(name: str, arguments: str) -> dict[str, str]:
         "name": _NOT_IN_A_NAME.sub("_", name)[:64] or "_",
         "arguments": arguments if arguments.startswith("{") else "{}",
     }
-
-
-def _request(episode: Episode, role: str, params: Params, extra: str) -> Request:
-    opening, *rest = episode.messages
-    prompt = render("policy", rules=opening["content"], extra=extra)
-    system: Message = {"role": "system", "content": prompt.messages[0]["content"]}
-    longest = getattr(params.roles, role).max_tokens or params.episode.max_turn_tokens
-    return Request(
-        messages=(system, *map(_well_formed, rest)),
-        version=prompt.version,
-        sample=episode.sample,
-        tools=episode.task.tools,
-        max_tokens=min(longest, params.episode.max_turn_tokens),
-    )

@@ -16,8 +16,8 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from synthagent.episodes.episode import replay
-from synthagent.episodes.world import Event, ToolEvent, fresh_world
+from synthagent.episodes.rerun import rerun
+from synthagent.episodes.world import Event, ToolEvent, answered_by, is_simulated
 from synthagent.llm.store import canonical
 from synthagent.records import MappingEntry, Task, Trajectory
 
@@ -157,15 +157,15 @@ def made_entry(task: Task, key: Key, response: Mapping[str, Any], equal: bool) -
 
 
 def entries_in(task: Task, trajectory: Trajectory) -> list[MappingEntry]:
-    """The entries of M that a trajectory in a simulated world shows, in the order of its calls.
+    """The entries of M that a trajectory shows, in the order of its calls: of tools that a model answers.
 
     Raises:
-        ValueError: the trajectory cannot be replayed.
+        RecordError: the trajectory cannot be run again.
     """
-    events = replay(task, fresh_world(task), trajectory.messages, max(16, trajectory.n_turns)).world.events
+    events = rerun(task, trajectory.messages, max(1, trajectory.n_turns)).world.events
     found = []
     for number, event in enumerate(events):
-        if isinstance(event, ToolEvent) and event.valid:
+        if isinstance(event, ToolEvent) and event.valid and answered_by(task, event.tool) == "model":
             key = key_of_call(event.tool, event.args, state_of(task, events[:number]))
             found.append(_entry(task.id, key, event.result, "model"))
     return found
@@ -183,7 +183,7 @@ class HitCounter:
 
     def counted(self, task: Task, trajectory: Trajectory) -> Trajectory:
         """The trajectory with its hits. Feed the trajectories in the order of the dataset."""
-        if task.world_kind != "simulated" or not self._enabled:
+        if not self._enabled or not is_simulated(task):
             return trajectory
         known = self._known.setdefault(task.id, set())
         known |= {key_of_call(said.tool, said.args, said.state) for said in task.world.said}

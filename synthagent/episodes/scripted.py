@@ -1,4 +1,4 @@
-"""Scripted policies: they act from the task's reference program, more or less faithfully.
+"""Scripted policies: an episode -> turns, one after another. Most act from the task's reference program.
 
 The expert follows it; the lazy and reckless ones leave parts out. The proofs, the demonstrations and the baselines of
 the evaluation all come from here.
@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synthagent.episodes.episode import Episode, Message, ToolCall, Turn
+from synthagent.episodes.episode import Episode, play
+from synthagent.episodes.turn import ToolCall, Turn
 from synthagent.episodes.user import CONFIRM
-from synthagent.episodes.world import Row, ToolEvent, UserEvent, World, meets_all
-from synthagent.records import Answer, Ask, Call, Guard, Step, Task
+from synthagent.episodes.world import Row, ToolEvent, UserEvent, meets_all
+from synthagent.records import Answer, Ask, Call, Guard, Step
 
 QUESTIONS = ("What is the {slot}?", "Please tell me the {slot}.")
 CONFIRMATIONS = ("Do you confirm?", "Please confirm.")
+
+Script = Callable[[Episode], Iterator[Turn]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +38,30 @@ NEVER_ASKS = Style(asks=False)
 RECKLESS = Style(careful=False)
 
 
-def play(task: Task, world: World, style: Style = EXPERT, rng: random.Random | None = None) -> Episode:
-    """Run the reference program in `world` in the given style."""
-    return _Run(task, world, style, rng or random.Random(0)).run()
+def reference(episode: Episode, style: Style = EXPERT, rng: random.Random | None = None) -> Iterator[Turn]:
+    """Follows the task's reference program in the given style."""
+    return _Reference(episode, style, rng or random.Random(0)).turns()
 
 
-def noop(task: Task, world: World) -> Episode:
+def noop(_: Episode) -> Iterator[Turn]:
     """Answers at once."""
-    episode = Episode(task, world)
-    episode.step(_answer_turn("done", ()))
-    return episode
+    yield _answer_turn("done", ())
 
 
-def asks_only(task: Task, world: World) -> Episode:
+def asks_only(episode: Episode) -> Iterator[Turn]:
     """Asks for every fact, calls nothing, answers."""
-    episode = Episode(task, world)
-    for fact in task.facts:
-        episode.step(Turn(_question(fact.slot, random.Random(0))))
-    episode.step(_answer_turn("done", ()))
-    return episode
+    for fact in episode.task.facts:
+        yield Turn(_question(fact.slot, random.Random(0)))
+    yield _answer_turn("done", ())
 
 
-BASELINES: dict[str, Callable[[Task, World], Episode]] = {
-    "noop": noop,
-    "never_asks": lambda task, world: play(task, world, NEVER_ASKS),
-    "asks_only": asks_only,
-    "expert": play,
-}
+def never_asks(episode: Episode) -> Iterator[Turn]:
+    """Follows the reference on guesses."""
+    return reference(episode, NEVER_ASKS)
+
+
+WITHOUT_REFERENCE: dict[str, Script] = {"noop": noop, "asks_only": asks_only}
+SCRIPTS: dict[str, Script] = {**WITHOUT_REFERENCE, "never_asks": never_asks, "expert": reference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,82 +75,77 @@ class Executed:
     values: dict[str, Any]
 
 
-def solve(task: Task, world: World) -> Sequence[Executed]:
-    """The path of the reference program through this world, as the expert takes it."""
-    run = _Run(task, world, EXPERT, random.Random(0), trace=True)
-    run.run()
-    return run.executed
+def solve(episode: Episode) -> Sequence[Executed]:
+    """The path of the reference program through the episode's world, as the expert takes it."""
+    path: list[Executed] = []
+    play(episode, _Reference(episode, EXPERT, random.Random(0), path).turns())
+    return path
 
 
-class _Run:
+class _Reference:
     """The interpreter of a reference program. `known` holds what the policy has learnt, by name."""
 
-    def __init__(self, task: Task, world: World, style: Style, rng: random.Random, trace: bool = False) -> None:
-        self.style, self.rng, self.trace = style, rng, trace
-        self.steps = task.reference
-        self.episode = Episode(task, world)
+    def __init__(self, episode: Episode, style: Style, rng: random.Random, path: list[Executed] | None = None) -> None:
+        self.episode, self.style, self.rng, self.path = episode, style, rng, path
         self.known: dict[str, Any] = {}
-        self.guesses = _guesses(task.reference)
-        self.executed: list[Executed] = []
+        self.guesses = _guesses(episode.task.reference)
 
-    def run(self) -> Episode:
-        for step in self.steps:
+    def turns(self) -> Iterator[Turn]:
+        for step in self.episode.task.reference:
             match step:
                 case Ask():
-                    self._ask(step)
+                    yield from self._ask(step)
                 case Call():
-                    self._call(step)
+                    yield from self._call(step)
                 case Guard():
-                    self._guard(step)
+                    yield from self._guard(step)
                 case Answer():
-                    self._answer(step)
+                    yield from self._answer(step)
             if self.episode.end:
-                break
-        return self.episode
+                return
 
     def _keeps_habit(self) -> bool:
         return self.style.skill >= 1 or self.rng.random() < self.style.skill
 
-    def _ask(self, step: Ask) -> None:
+    def _ask(self, step: Ask) -> Iterator[Turn]:
         careless = step.slot == CONFIRM and not self.style.careful
         if step.slot in self.known or careless or not self.style.asks or not self._keeps_habit():
             return
-        self._step(step, Turn(_question(step.slot, self.rng)))
+        yield from self._take(step, Turn(_question(step.slot, self.rng)))
         event = self.episode.world.events[-1]
         if isinstance(event, UserEvent):
             self.known.update(event.told)
 
-    def _call(self, step: Call) -> None:
+    def _call(self, step: Call) -> Iterator[Turn]:
         if step.precaution and not (self.style.careful and self._keeps_habit()):
             return
         args = {arg: self.known.get(name, self.guesses.get(name)) for arg, name in step.args.items()}
-        observation = self._step(step, Turn(calls=(ToolCall(step.tool, args),)))
-        result = json.loads(observation[0]["content"]) if observation else {}
+        yield from self._take(step, Turn(calls=(ToolCall(step.tool, args),)))
+        result = {} if self.episode.end else json.loads(self.episode.messages[-1]["content"])
         self.known.update(result)
         if "error" in result and step.otherwise and self.style.careful and self._keeps_habit():
-            self._answer(step.otherwise)
+            yield from self._answer(step.otherwise)
 
-    def _guard(self, step: Guard) -> None:
+    def _guard(self, step: Guard) -> Iterator[Turn]:
         # What was not looked up cannot stop anyone.
         seen = [c for c in step.conditions if c.field in self.known]
         if self.style.careful and not meets_all(self.known, seen) and self._keeps_habit():
-            self._answer(step.otherwise)
+            yield from self._answer(step.otherwise)
 
-    def _answer(self, step: Answer) -> None:
+    def _answer(self, step: Answer) -> Iterator[Turn]:
         values = tuple(str(self.known[name]) for name in step.values if name in self.known)
         if self.style.skill < 1 and self.rng.random() > (1 + self.style.skill) / 2:
             values = ()
-        self._step(step, _answer_turn(step.outcome, values))
+        yield from self._take(step, _answer_turn(step.outcome, values))
 
-    def _step(self, step: Step, turn: Turn) -> Sequence[Message]:
-        observations = self.episode.step(turn)
-        if self.trace:
+    def _take(self, step: Step, turn: Turn) -> Iterator[Turn]:
+        yield turn
+        if self.path is not None:
             world = self.episode.world
             event = world.events[-1]
             args, ok = (dict(event.args), event.ok) if isinstance(event, ToolEvent) else ({}, True)
             values = {name: self.known[name] for name in step.values} if isinstance(step, Answer) else {}
-            self.executed.append(Executed(step, args, ok, world.state(), values))
-        return observations
+            self.path.append(Executed(step, args, ok, world.state(), values))
 
 
 def _guesses(steps: Sequence[Step]) -> dict[str, str]:

@@ -67,8 +67,8 @@ class SimulatedTools:
         decided_by: dict[str, Any] = {"world": self._digest(task), **key._asdict()}
         sample = 0
         if not self._mappings.enabled:
-            decided_by |= {"task": task.id, "turn": episode.n_turns}
-            sample = 1_000 * episode.sample + episode.n_turns  # another seed for the server, too
+            decided_by |= {"task": task.id, "call": episode.n_tool_calls}
+            sample = 1_000 * episode.sample + episode.n_tool_calls  # another seed for the server, too
         known = self._mappings.entries_of(task.id) if self._mappings.enabled else []
         equal = [e for e in known if (e.tool, e.state) == (key.tool, key.state)][:_MOST_EQUAL]
         tool = next(tool for tool in task.tools if tool.name == key.tool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jsonschema_rs
 
@@ -81,6 +81,17 @@ Validators = dict[str, Any]
 def fresh_world(task: Task) -> World:
     """A task's world at its start."""
     return World(task.world, compile_validators(task.tools))
+
+
+def answered_by(task: Task, tool: str) -> Literal["world", "model"]:
+    """Who answers calls of a tool: the world if it has an effect for it, or if there is no such tool; else a model."""
+    simulated = tool not in task.world.effects and any(known.name == tool for known in task.tools)
+    return "model" if simulated else "world"
+
+
+def is_simulated(task: Task) -> bool:
+    """Whether a model answers for some of a task's tools."""
+    return any(answered_by(task, tool.name) == "model" for tool in task.tools)
 
 
 def compile_validators(tools: Sequence[Tool]) -> Validators:

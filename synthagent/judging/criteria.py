@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from synthagent.episodes.episode import Episode
 from synthagent.episodes.scripted import Executed, solve
 from synthagent.episodes.world import World
 from synthagent.records import (
@@ -47,7 +48,7 @@ def extract(task: Task, world: World) -> Derived:
     before: Tables = world.state()
     proof: Check | None = None  # of the last call; an answer counts only for who has the ground to give it
     workflow = []
-    path = solve(task, world)
+    path = solve(Episode(task, world=world))
     for number, executed in enumerate(path, 1):
         step = executed.step
         match step:

@@ -16,19 +16,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synthagent.episodes.episode import Episode, replay
-from synthagent.episodes.world import fresh_world
-from synthagent.errors import ParamsError, SynthAgentError
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.rerun import rerun
+from synthagent.errors import ParamsError, RecordError, SynthAgentError
 from synthagent.judging.agreement import Place, Verdicts, agreement, paired, rounded, score_variance, stability
 from synthagent.judging.judge import Judged, judge
 from synthagent.judging.labels import read_labels
 from synthagent.judging.reward import score, verdicts_by_check
+from synthagent.judging.scoring import read_judgeable
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params
 from synthagent.records import Rubric, Task, Trajectory
 from synthagent.stage import Paths, progress
-from synthagent.stages.rewards import read_judgeable
 from synthagent.store import read_records, write_text
 
 _KINDS = ("constraint", "subgoal", "interaction")
@@ -50,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A trajectory that is judged: replayed, with what the checks say."""
+    """A trajectory that is judged: run again, with what the checks say."""
 
     id: str
     task: Task
@@ -60,7 +60,7 @@ class Case:
 
 
 @dataclass
-class Repeats:
+class JudgeRuns:
     """What one judge said, repeat by repeat."""
 
     verdicts: dict[Place, list[bool | None]] = field(default_factory=dict)
@@ -125,7 +125,7 @@ def choose(trajectories: Sequence[Trajectory], count: int, seed: int, first: Seq
     return sorted(drawn[:count], key=lambda trajectory: trajectory.id)
 
 
-def summarise(cases: Sequence[Case], found: Repeats, model: str) -> dict[str, Any]:
+def summarise(cases: Sequence[Case], found: JudgeRuns, model: str) -> dict[str, Any]:
     """The judge beside itself and beside the checks."""
     kinds = {Place(case.id, c.id): c.kind for case in cases for c in case.rubric.criteria}
     checks = {place: passed for case in cases for place, passed in case.checks.items()}
@@ -153,7 +153,7 @@ def summarise(cases: Sequence[Case], found: Repeats, model: str) -> dict[str, An
     }
 
 
-def compare_second(cases: Sequence[Case], found: Repeats, other: Repeats, model: str) -> dict[str, Any]:
+def compare_second(cases: Sequence[Case], found: JudgeRuns, other: JudgeRuns, model: str) -> dict[str, Any]:
     """The second judge beside the first, and beside the checks."""
     checks = {place: passed for case in cases for place, passed in case.checks.items()}
     once = {place: verdicts[0] for place, verdicts in other.verdicts.items() if verdicts[0] is not None}
@@ -166,7 +166,7 @@ def compare_second(cases: Sequence[Case], found: Repeats, other: Repeats, model:
     }
 
 
-def compare_labels(cases: Sequence[Case], found: Repeats, labels: Verdicts) -> dict[str, Any]:
+def compare_labels(cases: Sequence[Case], found: JudgeRuns, labels: Verdicts) -> dict[str, Any]:
     """The judge, and the checks, beside people. `unknown`: labels of nothing that was judged."""
     checks = {place: [passed] for case in cases for place, passed in case.checks.items()}
     return {
@@ -208,7 +208,7 @@ def _show(value: float | None) -> str:
     return f"{'-':>7}" if value is None else f"{value:>7.4f}"
 
 
-def _by_criterion(cases: Sequence[Case], found: Repeats) -> Iterator[dict[str, Any]]:
+def _by_criterion(cases: Sequence[Case], found: JudgeRuns) -> Iterator[dict[str, Any]]:
     """Every criterion of every rubric, the most disputed first."""
     rows = []
     for task_id, rubric in sorted({case.task.id: case.rubric for case in cases}.items()):
@@ -247,8 +247,8 @@ def _cases(params: Params, options: Options, labels: Verdicts) -> tuple[list[Cas
         if trajectory.error is not None:
             continue
         try:
-            episode = replay(task, fresh_world(task), trajectory.messages, params.episode.max_turns)
-        except (ValueError, KeyError, IndexError):
+            episode = rerun(task, trajectory.messages, params.episode.max_turns)
+        except RecordError:
             continue
         decided = {Place(trajectory.id, v.criterion): v.passed for v in verdicts_by_check(rubric, episode.world)}
         cases.append(Case(trajectory.id, task, rubric, episode, decided))
@@ -257,10 +257,10 @@ def _cases(params: Params, options: Options, labels: Verdicts) -> tuple[list[Cas
     return cases, len(chosen) - len(cases)
 
 
-def _ask(cases: Sequence[Case], params: Params, second: Params | None, repeats: int) -> list[Repeats]:
+def _ask(cases: Sequence[Case], params: Params, second: Params | None, repeats: int) -> list[JudgeRuns]:
     """What the judge said, and the second one (once)."""
     llms = [Llm(one) for one in (params, second) if one is not None]
-    found = [Repeats() for _ in llms]
+    found = [JudgeRuns() for _ in llms]
     items = [(0, case, repeat) for case in cases for repeat in range(repeats)]
     items += [(1, case, 0) for case in cases if second]
 

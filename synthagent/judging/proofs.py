@@ -16,7 +16,8 @@ from typing import Any
 
 from rensa import RMinHash, RMinHashLSH
 
-from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, Style, play
+from synthagent.episodes.episode import Episode, play
+from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, Style, reference
 from synthagent.episodes.world import World, compile_validators
 from synthagent.judging.criteria import Derived, extract
 from synthagent.judging.reward import Score, score_world
@@ -116,4 +117,5 @@ def _shingles(task: Task) -> set[str]:
 
 
 def _earned(task: Task, rubric: Rubric, fresh: Callable[[], World], style: Style) -> Score:
-    return score_world(rubric, play(task, fresh(), style).world)
+    episode = Episode(task, world=fresh())
+    return score_world(rubric, play(episode, reference(episode, style)).world)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import pvariance
 
 from synthagent.episodes.world import AnswerEvent, World
 from synthagent.judging.checks import decide
 from synthagent.params import Formula
-from synthagent.records import Criterion, Rubric, Verdict
+from synthagent.records import Criterion, Reward, Rubric, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,15 @@ def score_world(rubric: Rubric, world: World, formula: Formula = "product", requ
         formula=formula,
         require_answer=require_answer,
     )
+
+
+def middling(rewards: Iterable[Reward]) -> list[str]:
+    """Tasks whose rollouts did not all earn the same: only these give a group with a gradient."""
+    earned: dict[str, list[float]] = defaultdict(list)
+    for reward in rewards:
+        if reward.reward is not None:
+            earned[reward.task_id].append(reward.reward)
+    return sorted(task_id for task_id, values in earned.items() if pvariance(values) > 0)
 
 
 def _share(passed: list[bool]) -> float | None:

@@ -17,12 +17,12 @@ from pydantic import BaseModel
 from synthagent.errors import BadReplyError, ReplayError, SynthAgentError
 from synthagent.llm.commits import Commits
 from synthagent.llm.endpoint import Completion, Endpoint
-from synthagent.llm.prompts import Message, Prompt
+from synthagent.llm.prompts import Prompt
 from synthagent.llm.store import FOLDER, NewReply, Reply, ResponseStore, canonical, key_of
 from synthagent.llm.structured import complaint, json_schema_of, parse
 from synthagent.llm.usage import Budget, Usage
 from synthagent.params import Params, Role, Roles
-from synthagent.records import Tool
+from synthagent.records import Message, Tool
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -138,6 +138,11 @@ class Llm:
         identity = canonical({"model": role.model, "settled": about})
         known = self._store.get(key_of(identity))
         return (known or self._store.put(name, role.model or "", identity, None, Reply(text=text))).text
+
+    @property
+    def tokens(self) -> int:
+        """What was used of all models so far."""
+        return self._usage.tokens
 
     def metrics(self) -> dict[str, Any]:
         """Usage by role and model."""

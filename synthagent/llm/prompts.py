@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-Message = dict[str, Any]
+from synthagent.records import Message
 
 
 @dataclass(frozen=True, slots=True)

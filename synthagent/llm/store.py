@@ -80,7 +80,7 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class StoreCount:
     """What the store holds of one role and model. Tokens are those of its replies."""
 
     role: str
@@ -212,7 +212,7 @@ class ResponseStore:
         )
         return {model: Paid(prompt, completion) for model, prompt, completion in rows}
 
-    def counts(self) -> list[Count]:
+    def counts(self) -> list[StoreCount]:
         """What is here, by role and model."""
         each = "role, model, imported, prompt_tokens AS prompt, completion_tokens AS completion"
         rows = self._rows(
@@ -220,7 +220,7 @@ class ResponseStore:
             f"sum(completion) FROM (SELECT {each}, 0 AS failed FROM replies UNION ALL SELECT {each}, 1 FROM failures "
             "WHERE key NOT IN (SELECT key FROM replies)) GROUP BY role, model ORDER BY role, model"
         )
-        return [Count(*row) for row in rows]
+        return [StoreCount(*row) for row in rows]
 
     def entries(self) -> Iterator[dict[str, Json]]:
         """Everything, in the order of the keys, as `Entry` has it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,6 +46,12 @@ class Usage:
         tally.completion_tokens += reply.completion_tokens
         tally.usd += cost(self._prices.get(model), reply.prompt_tokens, reply.completion_tokens)
 
+    @property
+    def tokens(self) -> int:
+        """Of all roles: of calls made now, and of answers from the store."""
+        tallies = (tally for models in self._tallies.values() for tally in models.values())
+        return sum(tally.prompt_tokens + tally.completion_tokens for tally in tallies)
+
     def metrics(self) -> dict[str, Any]:
         """role -> model -> counts."""
         return {
@@ -55,6 +61,17 @@ class Usage:
             }
             for role, models in sorted(self._tallies.items())
         }
+
+
+def total(usages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The `metrics` of several processes, added up."""
+    summed: dict[str, Any] = {}
+    for usage in usages:
+        for role, models in usage.items():
+            for model, counts in models.items():
+                known = summed.setdefault(role, {}).setdefault(model, dict.fromkeys(counts, 0))
+                known |= {n: None if value is None else known[n] + value for n, value in counts.items()}
+    return summed
 
 
 def cost(price: Price | None, prompt: int, completion: int) -> float:

@@ -24,13 +24,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from synthagent.episodes.episode import Episode, ToolCall, Turn
-from synthagent.episodes.world import World, compile_validators
+from synthagent.episodes.episode import Episode, at_once
+from synthagent.episodes.turn import ToolCall, Turn
+from synthagent.episodes.world import fresh_world, is_simulated
 from synthagent.errors import InputError, MissingBackendError
 from synthagent.judging.criteria import extract
 from synthagent.judging.proofs import PROOFS
-from synthagent.judging.reward import score_world, verdicts_by_check
-from synthagent.params import RewardParams, load_params
+from synthagent.judging.scoring import score_episode
+from synthagent.params import Params, load_params
 from synthagent.records import Criterion, Record, Reward, Rubric, Task, Tool, Trajectory, Verdict
 from synthagent.stage import Paths
 from synthagent.store import find_record, read_keys
@@ -200,10 +201,10 @@ def play_in_terminal(task_id: str) -> None:
     task = _find(Paths.tasks, Task, task_id)
     if task is None:
         raise _no_such_id(task_id, (Paths.tasks,))
-    if task.world_kind != "executable":
+    if is_simulated(task):
         raise MissingBackendError(f"{task_id}: an LLM simulates its world; choose a task with an executable world")
     console = Console(highlight=False)
-    episode = Episode(task, World(task.world, compile_validators(task.tools)), max_turns=params.episode.max_turns)
+    episode = Episode(task, max_turns=params.episode.max_turns)
     for message in episode.messages:
         console.print(_message(message))
     console.print(_section("Tools", [_signature(tool) for tool in task.tools]), _text(_HELP, "dim"))
@@ -221,7 +222,7 @@ def play_in_terminal(task_id: str) -> None:
         episode.step(turn)
         for message in episode.messages[start:]:
             console.print(_message(message))
-    console.print(f"The episode has ended: {episode.end}.", _outcome(task, episode, params.reward))
+    console.print(f"The episode has ended: {episode.end}.", _outcome(episode, params))
 
 
 def _read_turn(line: str, task: Task) -> Turn | str:
@@ -273,11 +274,12 @@ def _read_value(value: str, schema: Any) -> Any:
         return value
 
 
-def _outcome(task: Task, episode: Episode, params: RewardParams) -> RenderableType:
+def _outcome(episode: Episode, params: Params) -> RenderableType:
+    task = episode.task
     rubric = _find(Paths.rubrics, Rubric, task.id)
     if rubric is None:
-        criteria = extract(task, World(task.world, compile_validators(task.tools))).criteria
-        rubric = Rubric(task_id=task.id, criteria=criteria, coverage=1.0)
-    scored = score_world(rubric, episode.world, params.formula, params.require_answer)
-    verdicts = verdicts_by_check(rubric, episode.world)
-    return _verdict_table(verdicts, rubric.criteria, {name: getattr(scored, name) for name in _VALUES})
+        rubric = Rubric(task_id=task.id, criteria=extract(task, fresh_world(task)).criteria, coverage=1.0)
+    reward = at_once(score_episode(episode, rubric, params)).reward
+    if reward.status == "error":
+        return _text("no reward: the rubric has criteria that only a judge can decide", "red")
+    return _verdict_table(reward.verdicts, rubric.criteria, {name: getattr(reward, name) for name in _VALUES})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthagent.records import Evaluation
+from synthagent.records import BENCHMARK, Evaluation
 
 Values = NDArray[np.float64]
 _RESAMPLES = 2_000
@@ -107,8 +107,12 @@ def interval(values: Values, seed: int) -> Interval:
     return Interval(float(values.mean()), float(low), float(high))
 
 
-def summarise(rows: Sequence[Evaluation], seed: int) -> Summary:
-    """Cells for every policy, decoding and split, over all levels and by level; and GRPO minus SFT, sampled."""
+def summarise(rows: Sequence[Evaluation], seed: int, benchmark: str = BENCHMARK) -> Summary:
+    """Cells for every policy, decoding and split, over all levels and by level; and GRPO minus SFT, sampled.
+
+    Of one benchmark's rows: what others wrote is never averaged with ours.
+    """
+    rows = [row for row in rows if row.benchmark == benchmark]
     groups: dict[tuple[str, str, str, int], list[Evaluation]] = {}
     for row in rows:
         for level in (0, row.difficulty):

@@ -11,29 +11,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from synthagent.episodes.cast import Cast, SyncCast, is_live
-from synthagent.episodes.endpoint import run_episode
+from synthagent.episodes.endpoint import EndpointPolicy
+from synthagent.episodes.environment import ModelEnvironment, live_models, needs_models
 from synthagent.episodes.mapping import Mappings
-from synthagent.episodes.scripted import BASELINES
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.policy import Decoding, Policy, ScriptedPolicy, Setting, Start
+from synthagent.episodes.scripted import SCRIPTS, WITHOUT_REFERENCE
+from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
-from synthagent.llm.ordered import ordered
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
-from synthagent.records import Evaluation, MappingEntry, Reward, Rubric, Task, Trajectory
+from synthagent.records import BENCHMARK, Evaluation, MappingEntry, Reward, Rubric, Task, Trajectory
 from synthagent.showing.statistics import plot_table, printed_tables, summarise
 from synthagent.stage import Figures, Paths, progress, say
-from synthagent.stages.rewards import score_all
 from synthagent.store import read_records, write_records, write_text
 
-BENCHMARK = "synthagent"
 SPLITS = ("heldout", "unseen_domain")
-_WITHOUT_REFERENCE = ("noop", "asks_only")
-Decoding = Literal["sampled", "greedy", "scripted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,62 +73,63 @@ def evaluation_of(acted: Acted, task: Task, scored: Reward) -> Evaluation | None
 
 
 def stored_tables(seed: int) -> Iterator[str]:
-    """The tables of the evaluation on disk, line by line."""
-    return printed_tables(summarise(list(read_records(Paths.evaluation, Evaluation)), seed))
+    """The tables of the evaluation on disk, line by line: benchmark by benchmark."""
+    rows = list(read_records(Paths.evaluation, Evaluation))
+    for benchmark in sorted({row.benchmark for row in rows}):
+        yield f"benchmark {benchmark}"
+        yield from printed_tables(summarise(rows, seed, benchmark))
 
 
-def _by_script(chosen: Sequence[Task]) -> Iterator[Acted]:
-    for name, act in BASELINES.items():
-        for task in chosen:
-            if task.world_kind == "executable" or name in _WITHOUT_REFERENCE:
-                yield Acted(act(task, fresh_world(task)).trajectory(name, 0), "scripted")
+def act(chosen: Sequence[Task], params: Params, mappings: Mappings, usage: Usage) -> list[Acted]:
+    """An episode of every policy on every task that it can act in."""
+    starts = [Start(task) for task in chosen]
+    with_reference = [start for start in starts if start.task.reference]
+    with ExitStack() as stack:
+        policies = [*_scripts(params), *_students(params, chosen, mappings, usage, stack)]
+        if params.roles.policy.backend == "openai":
+            policies.append(_endpoint(params, mappings, usage))
+        work = [
+            (policy, starts if policy.name in WITHOUT_REFERENCE or policy.decoding != "scripted" else with_reference)
+            for policy in policies
+        ]
+        running = [
+            (policy, policy.run(those)) for policy, those in work
+        ]  # all of them at once, where there are workers
+        acted = (Acted(trajectory, policy.decoding) for policy, trajectories in running for trajectory in trajectories)
+        return list(progress(acted, sum(len(those) for _, those in work), "evaluate"))
 
 
-def _by_students(chosen: Sequence[Task], params: Params, mappings: Mappings, usage: Usage) -> Iterator[Acted]:
-    """The students' episodes: spread over processes, or in this one if models answer them."""
+def _scripts(params: Params) -> Iterator[Policy]:
+    """What bounds the scale. They act in worlds that answer at once; a tool that only a model answers fails them."""
+    for name, script in SCRIPTS.items():
+        yield ScriptedPolicy(name, script, Setting(max_turns=params.episode.max_turns))
+
+
+def _students(
+    params: Params, chosen: Sequence[Task], mappings: Mappings, usage: Usage, stack: ExitStack
+) -> Iterator[Policy]:
+    """The untrained student and the trained ones: on several processes, or in this one if models answer them."""
     from synthagent.student.model import Student, build_model, load_student
-    from synthagent.student.rollout import batches, roll_out
+    from synthagent.student.policy import StudentPolicy
+    from synthagent.student.processes import workers
 
     sft = load_student(Paths.sft)
     untrained = Student(build_model(sft.tokenizer, params.sft, params.seed), sft.tokenizer)
     students = {"base": untrained, "sft": sft, "grpo": load_student(Paths.grpo)}
-    llm = Llm(params, usage=usage) if is_live(params, chosen) else None
-    bridge = SyncCast(Cast(params, llm, mappings)) if llm else None
-    work = [
-        batch
-        for name, student in students.items()
-        for greedy in (False, True)
-        if not (greedy and name == "base")
-        for batch in batches(
-            name,
-            student,
-            [(task, 0) for task in chosen],
-            params.episode,
-            params.seed,
-            greedy,
-            answer_all=bridge.answer_all if bridge else None,
-        )
-    ]
-    try:
-        parts = roll_out(work, 1 if bridge else params.compute.processes, "evaluate")
-        for batch, part in zip(work, parts, strict=True):
-            yield from (Acted(trajectory, "greedy" if batch.greedy else "sampled") for trajectory in part)
-    finally:
-        if bridge and llm:
-            bridge.close(llm)
+    models = stack.enter_context(live_models(params, mappings, usage)) if needs_models(params, chosen) else None
+    pool = None if models else stack.enter_context(workers(params.compute.processes))
+    most = params.episode.max_turns
+    setting = Setting(models.environment, most) if models else Setting(max_turns=most)
+    loop = models.loop if models else None
+    for name, student in students.items():
+        for greedy in (False, True) if name != "base" else (False,):
+            yield StudentPolicy(name, student, params, setting, greedy, pool, loop)
 
 
-def _by_endpoint(chosen: Sequence[Task], params: Params, mappings: Mappings, usage: Usage) -> Iterator[Acted]:
-    if params.roles.policy.backend != "openai":
-        return
+def _endpoint(params: Params, mappings: Mappings, usage: Usage) -> Policy:
     llm = Llm(params, usage=usage)
-    cast = Cast(params, llm, mappings)
-
-    async def act(task: Task) -> Trajectory:
-        return await run_episode(task, 0, cast, llm, params, policy_name="endpoint")
-
-    ended = ordered(act, chosen, params.llm.max_concurrency, llm.close)
-    yield from (Acted(trajectory, "sampled") for trajectory in progress(ended, len(chosen), "evaluate"))
+    setting = Setting(ModelEnvironment(params, llm, mappings), params.episode.max_turns)
+    return EndpointPolicy(llm, params, setting, name="endpoint")
 
 
 def run(params: Params) -> Figures:
@@ -144,20 +140,17 @@ def run(params: Params) -> Figures:
     tasks = {task.id: task for task in chosen}
     mappings = Mappings.load(read_records(Paths.mappings, MappingEntry), params.episode.mapping)
     usage = Usage(params.llm.prices)
-    acted = [
-        *_by_script(chosen),
-        *_by_students(chosen, params, mappings, usage),
-        *_by_endpoint(chosen, params, mappings, usage),
-    ]
+    acted = act(chosen, params, mappings, usage)
     trajectories = [each.trajectory for each in acted]
-    scored = [row.reward for row in score_all(trajectories, tasks, rubrics, params, "evaluate", usage)]
-    pairs = zip(acted, scored, strict=True)
-    found = [evaluation_of(each, tasks[each.trajectory.task_id], reward) for each, reward in pairs]
+    scored = score_all(trajectories, tasks, rubrics, params, "evaluate", usage)
+    found = [
+        evaluation_of(each, tasks[each.trajectory.task_id], row.reward) for each, row in zip(acted, scored, strict=True)
+    ]
     rows = [row for row in found if row is not None]
     rows.sort(key=lambda row: (row.policy, row.decoding, row.split, row.task_id))
     write_records(Paths.evaluation, Evaluation, rows)
     summary = summarise(rows, params.seed)
-    write_text(Path(Paths.plots / "evaluation.csv"), plot_table(summary))
+    write_text(Paths.plots / "evaluation.csv", plot_table(summary))
     for line in printed_tables(summary):
         say(line)
     calls = usage.metrics()

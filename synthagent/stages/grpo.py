@@ -8,31 +8,21 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import random
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from statistics import fmean, pvariance
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from statistics import fmean
 
+from synthagent.episodes.environment import needs_models
 from synthagent.errors import ParamsError, SynthAgentError
+from synthagent.judging.reward import middling
+from synthagent.judging.scoring import needs_judge
+from synthagent.llm.usage import total
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Reward, Rubric, Task
 from synthagent.stage import Figures, Paths, say, scratch
-from synthagent.stages.rewards import undecided
 from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
-
-if TYPE_CHECKING:
-    from synthagent.student.live import Models
-
-
-def middling(rewards: Iterable[Reward]) -> list[str]:
-    """Tasks whose rollouts did not all earn the same: only these give a group with a gradient."""
-    earned: dict[str, list[float]] = defaultdict(list)
-    for reward in rewards:
-        if reward.reward is not None:
-            earned[reward.task_id].append(reward.reward)
-    return sorted(task_id for task_id, values in earned.items() if pvariance(values) > 0)
 
 
 def schedule(task_ids: Sequence[str], count: int, seed: int) -> list[str]:
@@ -52,17 +42,6 @@ def check_params(params: Params) -> None:
             "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "
             f"({processes}), but it is {episodes}"
         )
-
-
-def models_of(params: Params, tasks: Iterable[Task], rubrics: Iterable[Rubric]) -> Models | None:
-    """What the models that take part in the training need to know; None where code answers and judges everything."""
-    from synthagent.episodes.cast import is_live
-    from synthagent.student.live import Models
-
-    judged = params.roles.judge.backend == "openai" and any(undecided(rubric) for rubric in rubrics)
-    if not judged and not is_live(params, tasks):
-        return None
-    return Models(params, tuple(read_records(Paths.mappings, MappingEntry)))
 
 
 def run(params: Params) -> Figures:
@@ -86,6 +65,7 @@ def run(params: Params) -> Figures:
         wanted = set(order)
         tasks = {t.id: t for t in read_records(Paths.tasks, Task) if t.id in wanted}
         rubrics = {r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted}
+        live = needs_judge(params, rubrics.values()) or needs_models(params, tasks.values())
         job = GrpoJob(
             start=Paths.sft,
             out=room / "out",
@@ -93,7 +73,7 @@ def run(params: Params) -> Figures:
             tasks=tasks,
             rubrics=rubrics,
             params=params,
-            models=models_of(params, tasks.values(), rubrics.values()),
+            mapping=tuple(read_records(Paths.mappings, MappingEntry)) if live else None,
         )
         train(job, params.compute.processes)
         steps = [GrpoStep(**row) for row in take_checkpoint(room / "out", Paths.grpo)]
@@ -107,7 +87,8 @@ def run(params: Params) -> Figures:
         }
         first, last = metrics["reward_first_5"], metrics["reward_last_5"]
         say(f"{len(steps)} steps on {len(set(order))} tasks: reward {first} -> {last}")
-        return Figures(metrics)
+        usage = total(json.loads(file.read_text()) for file in sorted(room.glob("usage-*.json")))
+        return Figures(metrics, usage={"llm": usage})
 
 
 def _table(rows: Sequence[object], kind: type) -> str:

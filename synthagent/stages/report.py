@@ -16,12 +16,12 @@ from statistics import fmean
 from typing import Any
 
 from synthagent.judging.proofs import PROOFS
+from synthagent.judging.reward import middling
 from synthagent.params import Params
 from synthagent.records import Criterion, Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.showing import pictures
 from synthagent.showing.statistics import Cell, Difference, summarise
 from synthagent.stage import Figures, Paths, say
-from synthagent.stages.grpo import middling
 from synthagent.store import read_keys, read_records, write_text
 from synthagent.text import visible
 

@@ -11,21 +11,21 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-from synthagent.episodes.cast import Cast, SyncCast, is_live
-from synthagent.episodes.endpoint import run_episode
+from synthagent.episodes.endpoint import EndpointPolicy
+from synthagent.episodes.environment import ModelEnvironment, live_models, needs_models
 from synthagent.episodes.mapping import HitCounter, Mappings, entries_in
-from synthagent.errors import StoreError, SynthAgentError
+from synthagent.episodes.policy import Policy, Setting, Start
+from synthagent.episodes.world import is_simulated
+from synthagent.errors import RecordError, StoreError, SynthAgentError
 from synthagent.llm.client import Llm
-from synthagent.llm.ordered import ordered
+from synthagent.llm.usage import Usage
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task, Trajectory
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, records_written, write_records
-
-Pair = tuple[Task, int]
 
 
 def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
@@ -43,18 +43,14 @@ def run(params: Params) -> Figures:
         raise SynthAgentError(
             "rollouts: there is no train task with a rubric; run `dvc repro rubrics`, or raise tasks.count"
         )
-    details, usage = dict[str, Any](), dict[str, Any]()
-    entries: Iterable[MappingEntry] = ()
-    if params.roles.policy.backend == "openai" or is_live(params, tasks):
-        llm, mappings = Llm(params), mappings_of_demos(tasks, params)
-        hits, by_id = HitCounter(mappings), {task.id: task for task in chosen}
-        cast = Cast(params, llm, mappings)
-        act = _by_endpoint if params.roles.policy.backend == "openai" else _by_student
-        tally = write(hits.counted(by_id[t.task_id], t) for t in act(params, chosen, cast, llm))
-        entries, details, usage = mappings.entries(), cast.metrics(), {"llm": llm.metrics()}
-    else:
-        tally = write(_embedded(params, chosen))
-    write_records(Paths.mappings, MappingEntry, entries)
+    mappings, usage = mappings_of_demos(tasks, params), Usage(params.llm.prices)
+    hits, by_id = HitCounter(mappings), {task.id: task for task in chosen}
+    with policy_of(params, chosen, mappings, usage) as policy:
+        starts = [Start(task, sample) for task in chosen for sample in range(params.rollouts.samples)]
+        starts.sort(key=lambda start: f"{start.task.id}.{policy.name}.{start.sample}")
+        trajectories = progress(policy.run(starts), len(starts), "rollouts")
+        tally = write(hits.counted(by_id[t.task_id], t) for t in trajectories)
+    write_records(Paths.mappings, MappingEntry, mappings.entries())
     say(f"{tally.trajectories} episodes on {len(chosen)} tasks; {tally.answered} ended with an answer")
     errors = tally.errors.total()
     if errors:
@@ -67,11 +63,35 @@ def run(params: Params) -> Figures:
         "turns": round(tally.turns / max(1, tally.trajectories), 2),
         "errors": errors,
     }
-    return Figures(metrics, {"errors_by_reason": dict(sorted(tally.errors.items())), **details}, usage)
+    environment = policy.setting.environment
+    models = environment.metrics() if isinstance(environment, ModelEnvironment) else {}
+    details = {"errors_by_reason": dict(sorted(tally.errors.items())), **models}
+    return Figures(metrics, details, {"llm": usage.metrics()} if models else {})
+
+
+@contextmanager
+def policy_of(params: Params, tasks: Sequence[Task], mappings: Mappings, usage: Usage) -> Iterator[Policy]:
+    """Who acts: the model of `roles.policy`, or the student before RL, answered by models where there is need."""
+    if params.roles.policy.backend == "openai":
+        llm = Llm(params, usage=usage)
+        yield EndpointPolicy(llm, params, Setting(ModelEnvironment(params, llm, mappings), params.episode.max_turns))
+        return
+    from synthagent.student.model import load_student
+    from synthagent.student.policy import StudentPolicy
+    from synthagent.student.processes import workers
+
+    student = load_student(Paths.sft)
+    if needs_models(params, tasks):
+        with live_models(params, mappings, usage) as models:
+            setting = Setting(models.environment, params.episode.max_turns)
+            yield StudentPolicy("sft", student, params, setting, loop=models.loop)
+        return
+    with workers(params.compute.processes) as pool:
+        yield StudentPolicy("sft", student, params, Setting(max_turns=params.episode.max_turns), workers=pool)
 
 
 @dataclass
-class Tally:
+class EpisodeCounts:
     """The trajectories in numbers: all, those that ended with an answer, their turns, their errors by reason."""
 
     trajectories: int = 0
@@ -80,9 +100,9 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
 
 
-def write(trajectories: Iterable[Trajectory]) -> Tally:
+def write(trajectories: Iterable[Trajectory]) -> EpisodeCounts:
     """Write the trajectories as they come, and count them."""
-    tally = Tally()
+    tally = EpisodeCounts()
     with records_written(Paths.rollouts, Trajectory) as write_row:
         for trajectory in trajectories:
             write_row(trajectory)
@@ -93,61 +113,22 @@ def write(trajectories: Iterable[Trajectory]) -> Tally:
     return tally
 
 
-def _pairs(params: Params, chosen: Sequence[Task]) -> list[Pair]:
-    return [(task, sample) for task in chosen for sample in range(params.rollouts.samples)]
-
-
-def _embedded(params: Params, chosen: Sequence[Task]) -> list[Trajectory]:
-    """The student's episodes in worlds that answer for themselves, spread over processes."""
-    from synthagent.student.model import load_student
-    from synthagent.student.rollout import batches, roll_out
-
-    work = batches("sft", load_student(Paths.sft), _pairs(params, chosen), params.episode, params.seed)
-    trajectories = [t for part in roll_out(work, params.compute.processes, "rollouts") for t in part]
-    return sorted(trajectories, key=lambda t: t.id)
-
-
 def mappings_of_demos(tasks: Iterable[Task], params: Params) -> Mappings:
-    """M as the tasks begin with it, and as the demonstrations left it.
+    """M as the tasks begin with it, and as the demonstrations left it; empty where no model answers for a tool.
 
     Raises:
         StoreError: a demonstration does not fit its task.
     """
     mappings = Mappings(params.episode.mapping)
-    simulated = {task.id: task for task in tasks if task.world_kind == "simulated"}
+    simulated = {task.id: task for task in tasks if is_simulated(task)}
     for task in simulated.values():
         mappings.begin(task)
-    for demo in read_records(Paths.demos, Trajectory):
+    for demo in read_records(Paths.demos, Trajectory) if simulated else ():
         if demo.task_id in simulated:
             try:
                 entries = entries_in(simulated[demo.task_id], demo)
-            except (ValueError, KeyError, IndexError) as error:
-                raise StoreError(f"{Paths.demos}: {demo.id}: cannot be replayed: {error}; run `dvc repro`") from None
+            except RecordError as error:
+                raise StoreError(f"{Paths.demos}: {demo.id}: cannot be run again: {error}; run `dvc repro`") from None
             for entry in entries:
                 mappings.add(entry)
     return mappings
-
-
-def _by_endpoint(params: Params, chosen: Sequence[Task], cast: Cast, llm: Llm) -> Iterator[Trajectory]:
-    """The episodes of a model behind an endpoint, in the order of their ids."""
-
-    async def act(pair: Pair) -> Trajectory:
-        return await run_episode(*pair, cast, llm, params)
-
-    pairs = sorted(_pairs(params, chosen), key=lambda pair: f"{pair[0].id}.policy.{pair[1]}")
-    yield from progress(ordered(act, pairs, params.llm.max_concurrency, llm.close), len(pairs), "rollouts")
-
-
-def _by_student(params: Params, chosen: Sequence[Task], cast: Cast, llm: Llm) -> Iterator[Trajectory]:
-    """The student's episodes, in this process, which holds M and the connections."""
-    from synthagent.student.model import load_student
-    from synthagent.student.rollout import batches, roll_out
-
-    bridge = SyncCast(cast)
-    try:
-        pairs, student = _pairs(params, chosen), load_student(Paths.sft)
-        work = batches("sft", student, pairs, params.episode, params.seed, answer_all=bridge.answer_all)
-        trajectories = [t for part in roll_out(work, 1, "rollouts") for t in part]
-    finally:
-        bridge.close(llm)
-    yield from sorted(trajectories, key=lambda t: t.id)

@@ -15,16 +15,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-from synthagent.episodes.scripted import Style, play
+from synthagent.episodes.episode import Episode, play
+from synthagent.episodes.scripted import Style, reference
 from synthagent.episodes.world import World, compile_validators
 from synthagent.errors import MissingBackendError
 from synthagent.judging.criteria import extract
 from synthagent.judging.reward import verdicts_by_check
-from synthagent.params import Params, RubricsParams
+from synthagent.params import Params
 from synthagent.records import Rejected, Rubric, Task, Trajectory
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, records_written, write_records
+
+if TYPE_CHECKING:
+    from synthagent.episodes.mapping import HitCounter
+    from synthagent.teacher.llm.demonstrate import LiveDemos
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Demonstrated:
     kept: bool
 
 
-def demonstrate(task: Task, params: RubricsParams, seed: int) -> Demonstrated:
+def demonstrate(task: Task, params: Params) -> Demonstrated:
     """Roll out the teacher's demonstrations of a task (train tasks only) and build its rubric."""
     validators = compile_validators(task.tools)
     criteria = extract(task, World(task.world, validators)).criteria
@@ -44,15 +50,17 @@ def demonstrate(task: Task, params: RubricsParams, seed: int) -> Demonstrated:
     if task.split != "train":
         return Demonstrated(rubric, (), kept=True)
     demos, reached = [], set[str]()
-    for sample in range(params.demos_per_task):
-        rng = random.Random(f"demos-{seed}-{task.id}-{sample}")
-        episode = play(task, World(task.world, validators), Style(skill=params.skill), rng)
-        demos.append(episode.trajectory("teacher", sample))
+    for sample in range(params.rubrics.demos_per_task):
+        rng = random.Random(f"demos-{params.seed}-{task.id}-{sample}")
+        world = World(task.world, validators)
+        episode = Episode(task, max_turns=params.episode.max_turns, sample=sample, world=world)
+        play(episode, reference(episode, Style(skill=params.rubrics.skill), rng))
+        demos.append(episode.trajectory("teacher"))
         reached |= {v.criterion for v in verdicts_by_check(rubric, episode.world) if v.passed}
     work = [c.id for c in criteria if c.kind != "constraint"]
     coverage = len(reached.intersection(work)) / len(work)
     rubric = rubric.model_copy(update={"coverage": coverage})
-    return Demonstrated(rubric, tuple(demos), kept=coverage >= params.min_coverage)
+    return Demonstrated(rubric, tuple(demos), kept=coverage >= params.rubrics.min_coverage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,7 @@ def run(params: Params) -> Figures:
         return _by_model(tasks, params)
     _check_worlds(tasks)
     shown = progress(tasks, len(tasks), "rubrics")
-    return write(demonstrate(task, params.rubrics, params.seed) for task in shown).figures()
+    return write(demonstrate(task, params) for task in shown).figures()
 
 
 def _check_worlds(tasks: Sequence[Task]) -> None:
@@ -128,51 +136,54 @@ def _check_worlds(tasks: Sequence[Task]) -> None:
 
 def _by_model(tasks: Sequence[Task], params: Params) -> Figures:
     """As `demonstrate`, by a language model; the demonstrations of held-out tasks serve their rubrics only."""
-    from synthagent.episodes.cast import Cast
+    from synthagent.episodes.environment import ModelEnvironment
     from synthagent.episodes.mapping import HitCounter, Mappings
     from synthagent.llm.client import Llm
     from synthagent.llm.ordered import ordered
-    from synthagent.teacher.llm.demonstrate import LiveDemos, demonstrate_live
+    from synthagent.teacher.llm.demonstrate import demonstrate_live
 
-    llm = Llm(params)
-    mappings = Mappings(params.episode.mapping)
-    cast = Cast(params, llm, mappings)
-    hits = HitCounter(mappings)
-    counts, coverages, rows = Counter[str](), list[float](), list[Demonstrated | Rejected]()
+    llm, mappings = Llm(params), Mappings(params.episode.mapping)
+    environment, hits = ModelEnvironment(params, llm, mappings), HitCounter(mappings)
 
     async def work(task: Task) -> LiveDemos:
-        return await demonstrate_live(task, cast, llm, params)
+        return await demonstrate_live(task, environment, llm, params)
 
     live = ordered(work, tasks, params.llm.max_concurrency, llm.close)
-    for task, row in zip(tasks, progress(live, len(tasks), "rubrics"), strict=True):
-        counts["demonstrated"] += len(row.demos)
-        counts["demo_errors"] += sum(demo.error is not None for demo in row.demos)
-        counts["demo_answers"] += sum(demo.error is None and demo.end == "answer" for demo in row.demos)
-        if row.extracted:
-            counts["compiled_checks"] += row.extracted.compiled
-            counts["verified_checks"] += row.extracted.verified
-            counts["unreached_criteria"] += row.extracted.unreached
-            coverages.append(row.extracted.rubric.coverage)
-        if row.dropped or row.extracted is None:
-            assert row.dropped is not None
-            rows.append(row.dropped)
-        else:
-            demos = [hits.counted(task, demo) for demo in row.demos] if task.split == "train" else []
-            rows.append(Demonstrated(row.extracted.rubric, tuple(demos), kept=True))
-    written = write(rows)
-    usage = llm.metrics()
-    tokens = sum(t["prompt_tokens"] + t["completion_tokens"] for models in usage.values() for t in models.values())
-    names = ("demonstrated", "demo_errors", "demo_answers", "compiled_checks", "verified_checks", "unreached_criteria")
-    if tasks and not counts["demo_answers"]:
+    made = list(progress(live, len(tasks), "rubrics"))
+    written = write(_kept(task, row, hits) for task, row in zip(tasks, made, strict=True))
+    figures, usage = written.figures(), llm.metrics()
+    metrics = {
+        **figures.metrics,
+        **_demonstrations(made),
+        "tokens_per_rubric": round(llm.tokens / written.rubrics) if written.rubrics else None,
+    }
+    if tasks and not metrics["demo_answers"]:
         say(
             "no demonstration ended with an answer; see data/dropped.parquet, and whether episode.max_turns, "
             "max_tokens and max_turn_tokens leave the teacher room"
         )
-    figures = written.figures()
-    metrics = {
-        **figures.metrics,
-        **{name: counts[name] for name in names},
-        "coverage": round(fmean(coverages), 4) if coverages else None,
-        "tokens_per_rubric": round(tokens / written.rubrics) if written.rubrics else None,
+    return Figures(metrics, {**(figures.details or {}), **environment.metrics()}, {"llm": usage})
+
+
+def _kept(task: Task, made: LiveDemos, hits: HitCounter) -> Demonstrated | Rejected:
+    """What becomes of a task that a model demonstrated."""
+    if made.dropped:
+        return made.dropped
+    assert made.extracted
+    demos = [hits.counted(task, demo) for demo in made.demos] if task.split == "train" else []
+    return Demonstrated(made.extracted.rubric, tuple(demos), kept=True)
+
+
+def _demonstrations(made: Sequence[LiveDemos]) -> dict[str, float | None]:
+    """The demonstrations of a model, and what was read off them, in numbers."""
+    demos = [demo for row in made for demo in row.demos]
+    extracted = [row.extracted for row in made if row.extracted]
+    return {
+        "demonstrated": len(demos),
+        "demo_errors": sum(demo.error is not None for demo in demos),
+        "demo_answers": sum(demo.error is None and demo.end == "answer" for demo in demos),
+        "compiled_checks": sum(one.compiled for one in extracted),
+        "verified_checks": sum(one.verified for one in extracted),
+        "unreached_criteria": sum(one.unreached for one in extracted),
+        "coverage": round(fmean(one.rubric.coverage for one in extracted), 4) if extracted else None,
     }
-    return Figures(metrics, {**(figures.details or {}), **cast.metrics()}, {"llm": usage})

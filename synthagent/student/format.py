@@ -14,9 +14,10 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from synthagent.episodes.episode import Message, ToolCall, Turn, opening, parse_turn
+from synthagent.episodes.episode import opening
+from synthagent.episodes.turn import ToolCall, Turn, parse_turn
 from synthagent.errors import InputError
-from synthagent.records import Task, Tool
+from synthagent.records import Message, Task, Tool
 
 IGNORED = -100  # the label of a token that is not the student's own
 
@@ -119,7 +120,7 @@ class ChatFormat:
         if self.arguments_as_text:
             return list(messages)
         return [
-            {**m, "tool_calls": [*map(_with_object, m["tool_calls"])]} if "tool_calls" in m else m for m in messages
+            {**m, "tool_calls": [*map(_with_object, m["tool_calls"])]} if m.get("tool_calls") else m for m in messages
         ]
 
 

@@ -5,7 +5,8 @@ The job is a picklable value, so that it can run on several processes (`synthage
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,14 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from synthagent.episodes.episode import Episode
-from synthagent.episodes.world import fresh_world
 from synthagent.judging.reward import Score
 from synthagent.params import Params
-from synthagent.records import Rubric, Task
-from synthagent.student.live import Company, Models, company
+from synthagent.records import MappingEntry, Rubric, Task
+from synthagent.store import write_text
+from synthagent.student.live import TrainingEpisodes, training_episodes
 from synthagent.student.model import Student, load_student
 from synthagent.student.optimizer import MuonAdamW
+from synthagent.student.processes import rank
 from synthagent.student.sampler import run_episodes
 from synthagent.student.training import QUIET, Monitor, finish
 
@@ -46,7 +48,8 @@ class GrpoStep:
 class GrpoJob:
     """GRPO on live episodes (paper section 6: clip 0.2 / 0.28, no KL, group-normalised); leaves `GrpoStep`s in `LOG`.
 
-    `order` names the tasks, `tasks_per_step` a step; an episode starts in a fresh world each time.
+    `order` names the tasks, `tasks_per_step` a step. `mapping`: M at the start, None where no model takes part; what
+    models are used for is left beside `out`, a file for each process.
     """
 
     start: Path
@@ -55,18 +58,19 @@ class GrpoJob:
     tasks: dict[str, Task]
     rubrics: dict[str, Rubric]
     params: Params
-    models: Models | None
+    mapping: Sequence[MappingEntry] | None
 
     def __call__(self) -> None:
         student = load_student(self.start)
         if self.params.grpo.steps == 0:
             finish(student, self.out, [])
             return
-        with company(self.params, self.rubrics, self.models) as others:
-            log = self._train(student, others)
+        with training_episodes(self.params, self.rubrics, self.mapping) as episodes:
+            log = self._train(student, episodes)
+            write_text(self.out.with_name(f"usage-{rank()}.json"), json.dumps(episodes.usage()))
         finish(student, self.out, log)
 
-    def _train(self, student: Student, others: Company) -> list[dict[str, Any]]:
+    def _train(self, student: Student, episodes: TrainingEpisodes) -> list[dict[str, Any]]:
         params = self.params.grpo
         config = GRPOConfig(
             output_dir=str(self.out),
@@ -98,8 +102,8 @@ class GrpoJob:
             train_dataset=Dataset.from_list(prompts),
             processing_class=student.tokenizer,
             reward_funcs=[perfect, violations, questions],
-            environment_factory=lambda: LiveEpisode(self, others),
-            rollout_func=partial(self._rollout, others),
+            environment_factory=lambda: LiveEpisode(self.tasks, episodes),
+            rollout_func=partial(self._rollout, episodes),
             callbacks=[monitor],
             optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
         )
@@ -107,13 +111,13 @@ class GrpoJob:
         trainer.train()
         return [asdict(_summary(log)) for log in monitor.logs if "reward" in log]
 
-    def _rollout(self, others: Company, _: Any, trainer: Any) -> dict[str, Any]:
+    def _rollout(self, made: TrainingEpisodes, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own."""
         current = Student(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
         episodes = [environment._episode for environment in trainer.environments]
-        limits, temperature = self.params.episode, trainer.temperature
-        sampled = run_episodes(current, episodes, limits, temperature=temperature, answer_all=others.answer_all)
-        for environment, score in zip(trainer.environments, others.scores(episodes), strict=True):
+        loop = made.models.loop if made.models else None
+        sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature, loop=loop)
+        for environment, score in zip(trainer.environments, made.scores(episodes), strict=True):
             environment._score = score
         return {
             "prompt_ids": [row.prompt for row in sampled],
@@ -126,15 +130,14 @@ class GrpoJob:
 class LiveEpisode:
     """What GRPOTrainer wants of an environment. Its other names are private, lest TRL take them for tools."""
 
-    def __init__(self, job: GrpoJob, others: Company) -> None:
-        self._job, self._others = job, others
+    def __init__(self, tasks: Mapping[str, Task], episodes: TrainingEpisodes) -> None:
+        self._tasks, self._episodes = tasks, episodes
         self._episode: Episode
         self._score: Score
 
     def reset(self, task_id: str, **_: Any) -> None:
         """Begin a fresh episode of a task."""
-        task, most = self._job.tasks[task_id], self._job.params.episode.max_turns
-        self._episode = Episode(task, fresh_world(task), max_turns=most)
+        self._episode = self._episodes.new(self._tasks[task_id])
 
     def get_reward(self) -> float:
         """The reward of the episode that has just ended."""

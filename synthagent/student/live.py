@@ -1,4 +1,4 @@
-"""Who answers and who judges in the episodes of a training: the world and its checks, or models behind endpoints.
+"""The episodes of a training: how they are made, answered and scored, in each of its processes.
 
 A training runs on several processes; what the tools of simulated worlds say is kept the same in all of them by the
 response store, in which the first answer to a call stands.
@@ -11,31 +11,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from synthagent.episodes.cast import Cast, SyncCast
-from synthagent.episodes.episode import Episode
+from synthagent.episodes.environment import LiveModels, live_models
+from synthagent.episodes.episode import EMBEDDED, Episode, at_once
 from synthagent.episodes.mapping import Mappings
-from synthagent.judging.reward import Score, score_world
-from synthagent.llm.client import Llm
+from synthagent.episodes.policy import Setting, Start
+from synthagent.judging.reward import Score
+from synthagent.judging.scoring import score_episode
 from synthagent.params import Params
-from synthagent.records import MappingEntry, Reward, Rubric
-from synthagent.stages.rewards import score_trajectory
-from synthagent.student.sampler import AnswerAll
+from synthagent.records import MappingEntry, Rubric, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
-    """What the models that take part need to know. Picklable: it goes to every process."""
+class TrainingEpisodes:
+    """Makes and scores episodes. `models` is None where code answers and judges everything."""
 
     params: Params
-    mapping: Sequence[MappingEntry]
+    rubrics: Mapping[str, Rubric]
+    models: LiveModels | None
 
-
-class Company:
-    """Answers and scores the episodes of one process. `answer_all` is None where worlds answer for themselves."""
-
-    def __init__(self, params: Params, rubrics: Mapping[str, Rubric], llm: Llm | None, bridge: SyncCast | None) -> None:
-        self._params, self._rubrics, self._llm, self._bridge = params, rubrics, llm, bridge
-        self.answer_all: AnswerAll | None = bridge.answer_all if bridge else None
+    def new(self, task: Task) -> Episode:
+        """A fresh episode."""
+        environment = self.models.environment if self.models else EMBEDDED
+        return Setting(environment, self.params.episode.max_turns).episode(Start(task))
 
     def scores(self, episodes: Sequence[Episode]) -> list[Score]:
         """The scores of episodes that have just ended.
@@ -43,39 +40,30 @@ class Company:
         One that cannot be scored, for a fault of a model other than the policy, gets the mean of its task's others:
         its advantage is then nothing, and nothing is learnt from it.
         """
-        if self._bridge is None:
-            rule = self._params.reward
-            return [score_world(self._rubrics[e.task.id], e.world, rule.formula, rule.require_answer) for e in episodes]
-        rewards = self._bridge.gather(self._score(episode) for episode in episodes)
-        known = [_score_of(reward) for reward in rewards]
+        llm = self.models.llm if self.models else None
+        work = [score_episode(e, self.rubrics[e.task.id], self.params, llm) for e in episodes]
+        known = [scored.score for scored in (self.models.loop.gather(work) if self.models else map(at_once, work))]
         names = [episode.task.id for episode in episodes]
         return [
             score or _mean([other for other, its in zip(known, names, strict=True) if other and its == name])
             for score, name in zip(known, names, strict=True)
         ]
 
-    async def _score(self, episode: Episode) -> Reward:
-        return await score_trajectory(episode, episode.task, self._rubrics[episode.task.id], self._params, self._llm)
+    def usage(self) -> dict[str, Any]:
+        """What models were used for, by role and model."""
+        return self.models.llm.metrics() if self.models else {}
 
 
 @contextmanager
-def company(params: Params, rubrics: Mapping[str, Rubric], models: Models | None) -> Iterator[Company]:
-    """The company of a training; its connections are closed at the end."""
-    if models is None:
-        yield Company(params, rubrics, None, None)
+def training_episodes(
+    params: Params, rubrics: Mapping[str, Rubric], mapping: Sequence[MappingEntry] | None
+) -> Iterator[TrainingEpisodes]:
+    """The episodes of one process; `mapping` is M at the start, None where no model takes part."""
+    if mapping is None:
+        yield TrainingEpisodes(params, rubrics, None)
         return
-    llm = Llm(params)
-    bridge = SyncCast(Cast(params, llm, Mappings.load(models.mapping, params.episode.mapping)))
-    try:
-        yield Company(params, rubrics, llm, bridge)
-    finally:
-        bridge.close(llm)
-
-
-def _score_of(reward: Reward) -> Score | None:
-    if reward.reward is None or reward.reward_paper is None or reward.gate is None:
-        return None
-    return Score(reward.gate, reward.subgoals or 0.0, reward.interactions or 0.0, reward.reward, reward.reward_paper)
+    with live_models(params, Mappings.load(mapping, params.episode.mapping)) as models:
+        yield TrainingEpisodes(params, rubrics, models)
 
 
 def _mean(scores: Sequence[Score]) -> Score:

@@ -1,4 +1,4 @@
-"""Runs training on several processes of this machine, and spreads independent batches over them.
+"""Runs training on several processes of this machine, and shares independent work among processes.
 
 A million-parameter student does not gain from threads, but two processes nearly halve the time. Children die with
 their parent, however it ends.
@@ -10,18 +10,15 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
-from typing import TypeVar
 
 from synthagent.errors import SynthAgentError
 from synthagent.student.model import single_threaded
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def train(job: Callable[[], None], processes: int) -> None:
@@ -37,32 +34,43 @@ def train(job: Callable[[], None], processes: int) -> None:
         port = probe.getsockname()[1]
     told: SimpleQueue[SynthAgentError] = get_context("spawn").SimpleQueue()
     try:
-        spawn(_rank, (processes, port, job, told), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
+        spawn(_run_rank, (processes, port, job, told), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
     except ProcessRaisedException:
         if told.empty():
             raise
         raise told.get() from None
 
 
-def spread(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
-    """`map(function, items)` in order, over `processes` single-threaded processes."""
-    if processes == 1 or len(items) <= 1:
+@contextmanager
+def workers(processes: int) -> Iterator[Executor | None]:
+    """Single-threaded processes that share work; None where there is to be one, which is then this one."""
+    if processes == 1:
         single_threaded()
-        yield from map(function, items)
+        yield None
         return
-    with ProcessPoolExecutor(min(processes, len(items)), get_context("spawn"), initializer=_become_child) as pool:
-        yield from pool.map(function, items)
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_become_child) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def rank() -> int:
+    """The number of this process among those of a training."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def is_first() -> bool:
     """Whether this process is the one that reports and saves."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank() == 0
 
 
-def _rank(rank: int, processes: int, port: int, job: Callable[[], None], told: SimpleQueue[SynthAgentError]) -> None:
+def _run_rank(
+    number: int, processes: int, port: int, job: Callable[[], None], told: SimpleQueue[SynthAgentError]
+) -> None:
     os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
+        "RANK": str(number),
+        "LOCAL_RANK": str(number),
         "WORLD_SIZE": str(processes),
         "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",

@@ -7,19 +7,19 @@ waits (it is fed tokens that nothing attends to) until all rows wait, and all of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from synthagent.episodes.episode import Asked, Episode, Message, Response
-from synthagent.errors import BadReplyError
+from synthagent.episodes.environment import LoopThread
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.turn import Turn
 from synthagent.params import EpisodeParams
+from synthagent.records import Message
 from synthagent.student.model import Student
-
-AnswerAll = Callable[[Sequence[tuple[Episode, Asked]]], Sequence[Response | BadReplyError]]
 
 
 @dataclass(slots=True)
@@ -41,16 +41,16 @@ def run_episodes(
     temperature: float = 1.0,
     greedy: bool = False,
     seed: int | None = None,
-    answer_all: AnswerAll | None = None,
+    loop: LoopThread | None = None,
 ) -> list[Sampled]:
     """Let the student act in all episodes until each has ended; return the tokens, in the episodes' order.
 
     Without a `seed`, torch's own generator draws.
-    `answer_all` answers in place of the worlds and the embedded user; an error ends the episode that it answers.
+    `loop`: where models answer the episodes; None where nothing has to be waited for.
     """
     was_training = student.model.training
     student.model.eval()
-    batch = _Batch(student, episodes, limits, answer_all)
+    batch = _Batch(student, episodes, limits, loop)
     generator = None if seed is None else torch.Generator(batch.device).manual_seed(seed)
     while batch.live:
         logprobs = torch.log_softmax(batch.forward() / temperature, -1)
@@ -67,9 +67,9 @@ class _Batch:
     """Rows of a lockstep batch, left-padded to one length. `live` lists the rows whose episodes go on."""
 
     def __init__(
-        self, student: Student, episodes: Sequence[Episode], limits: EpisodeParams, answer_all: AnswerAll | None
+        self, student: Student, episodes: Sequence[Episode], limits: EpisodeParams, loop: LoopThread | None
     ) -> None:
-        self.answer_all, self.waiting = answer_all, dict[int, Asked]()
+        self.loop, self.waiting = loop, dict[int, Turn]()
         self.model, self.format, self.limits, self.episodes = student.model, student.format, limits, episodes
         self.device, self.pad = student.model.device, student.tokenizer.pad_token_id
         memo: dict[str, list[int]] = {}
@@ -141,19 +141,16 @@ class _Batch:
     def _end_turn(self, row: int) -> None:
         episode, turn = self.episodes[row], self.format.turn(self._written(row))
         self.turn[row] = 0
-        if self.answer_all is None:
+        if self.loop is None or turn.answer is not None:
             self._observe(row, episode.step(turn))
-        elif (asked := episode.take(turn)) is not None:
-            self.waiting[row] = asked
+        else:
+            self.waiting[row] = turn
 
     def _answer_waiting(self) -> None:
-        assert self.answer_all is not None
-        answers = self.answer_all([(self.episodes[row], asked) for row, asked in self.waiting.items()])
-        for row, answered in zip(self.waiting, answers, strict=True):
-            if isinstance(answered, BadReplyError):
-                self.episodes[row].fail(answered.reason)
-            else:
-                self._observe(row, self.episodes[row].give(answered))
+        assert self.loop is not None
+        answers = self.loop.gather(self.episodes[row].astep(turn) for row, turn in self.waiting.items())
+        for row, observations in zip(self.waiting, answers, strict=True):
+            self._observe(row, observations)
         self.waiting = {}
 
     def _observe(self, row: int, observations: Sequence[Message]) -> None:

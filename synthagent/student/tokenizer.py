@@ -12,6 +12,8 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from synthagent.records import Message
+
 END_OF_TURN = "<|im_end|>"
 _PAD = "<|endoftext|>"
 _START = "<|im_start|>"
@@ -64,8 +66,6 @@ RESPONSE_TEMPLATE: dict[str, Any] = {
         "content": {"close_pattern": r"<\|im_end\|>\s*", "content": "text"},
     },
 }
-
-Message = dict[str, Any]
 
 
 def train_tokenizer(texts: Iterable[str], lexicon: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:

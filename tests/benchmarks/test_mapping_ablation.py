@@ -12,10 +12,12 @@ from helpers.simulated import params_for
 from helpers.tasks import accepted_tasks
 
 from benchmarks import mapping_ablation
-from benchmarks.mapping_ablation import LiveWorld, run_arm, simulated
-from synthagent.episodes.episode import replay
-from synthagent.episodes.scripted import play
-from synthagent.episodes.world import fresh_world
+from benchmarks.mapping_ablation import run_arm, simulated
+from synthagent.episodes.environment import live_models
+from synthagent.episodes.episode import Episode, aplay
+from synthagent.episodes.mapping import Mappings
+from synthagent.episodes.rerun import rerun
+from synthagent.episodes.scripted import reference
 from synthagent.records import Task
 
 
@@ -57,20 +59,15 @@ def test_a_task_made_simulated_keeps_its_face_and_hides_its_rows() -> None:
             assert all(str(row[table.key]) in other.world.background for row in table.rows)
 
 
-def test_an_episode_in_such_a_world_can_be_replayed(tmp_path: Path) -> None:
-    from synthagent.episodes.cast import Cast, SyncCast
-    from synthagent.episodes.mapping import Mappings
-    from synthagent.llm.client import Llm
-
+def test_an_episode_in_such_a_world_can_be_run_again(tmp_path: Path) -> None:
     task = simulated(accepted_tasks()[0])
     with serving(a_world_of_chance) as server:
         params = params_for(tmp_path, server.base_url, "tools")
-        llm = Llm(params, tmp_path / "llm")
-        bridge = SyncCast(Cast(params, llm, Mappings()))
-        episode = play(task, LiveWorld(task, 0, bridge))
-        bridge.close(llm)
+        with live_models(params, Mappings()) as models:
+            episode = Episode(task, models.environment)
+            models.loop.gather([aplay(episode, reference(episode))])
     assert server.requests
-    assert replay(task, fresh_world(task), episode.messages).world.events == episode.world.events
+    assert rerun(task, episode.messages).world.events == episode.world.events
 
 
 def test_the_command_prints_a_table_and_says_what_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 from helpers.fake_openai import Answer, FakeServer, serving
 from helpers.simulated import native, params_for, response, role_asked, simulated_task
-from helpers.tasks import task_of_level
+from helpers.tasks import played, task_of_level
 
-from synthagent.episodes.cast import Cast
-from synthagent.episodes.endpoint import run_episode, turn_of
-from synthagent.episodes.episode import Turn, opening, render_turn, replay
+from synthagent.episodes.endpoint import EndpointPolicy, turn_of_reply
+from synthagent.episodes.environment import ModelEnvironment
+from synthagent.episodes.episode import opening
 from synthagent.episodes.mapping import Mappings
-from synthagent.episodes.scripted import play
-from synthagent.episodes.world import ToolEvent, UserEvent, fresh_world
-from synthagent.errors import EndpointError, SynthAgentError
+from synthagent.episodes.policy import Setting, Start
+from synthagent.episodes.rerun import rerun
+from synthagent.episodes.turn import Turn, render_turn
+from synthagent.episodes.world import ToolEvent, UserEvent
+from synthagent.errors import EndpointError, RecordError, SynthAgentError
 from synthagent.llm.client import Llm
 from synthagent.llm.store import Reply
 from synthagent.records import Task, Trajectory
@@ -32,7 +34,7 @@ SIMULATED = simulated_task()
 def act(
     folder: Path, reply: Callable[[dict[str, Any]], Answer], task: Task = TASK, *roles: str, **settings: Any
 ) -> tuple[Trajectory, FakeServer]:
-    """One episode of a policy that answers `reply`; settings with `__` are params, others go to `run_episode`."""
+    """One episode of a policy that answers `reply`; settings with `__` are params, others are the policy's."""
     folder.mkdir(exist_ok=True)
     changes = {name: value for name, value in settings.items() if "__" in name}
     others = {name: value for name, value in settings.items() if "__" not in name}
@@ -41,8 +43,9 @@ def act(
         params = params_for(folder, base_url, *(roles or ("policy",)), **changes)
         llm = Llm(params, folder / "llm")
         try:
-            cast = Cast(params, llm, Mappings())
-            return await run_episode(task, others.pop("sample", 0), cast, llm, params, **others)
+            setting = Setting(ModelEnvironment(params, llm, Mappings()), params.episode.max_turns)
+            start = Start(task, others.pop("sample", 0))
+            return await EndpointPolicy(llm, params, setting, **others).act(start)
         finally:
             await llm.close()
 
@@ -52,7 +55,7 @@ def act(
 
 def following(task: Task, hermes: bool = False) -> Callable[[dict[str, Any]], Answer]:
     """A policy that does what the task's expert does, natively or as text."""
-    turns = [message for message in play(task, fresh_world(task)).messages if message["role"] == "assistant"]
+    turns = [message for message in played(task).messages if message["role"] == "assistant"]
 
     def reply(body: dict[str, Any]) -> Answer:
         turn = turns[sum(message["role"] == "assistant" for message in body["messages"])]
@@ -72,17 +75,17 @@ def following(task: Task, hermes: bool = False) -> Callable[[dict[str, Any]], An
 def test_a_model_that_follows_the_expert_does_what_it_does(tmp_path: Path, level: int, hermes: bool) -> None:
     task = task_of_level(level)
     trajectory, server = act(tmp_path, following(task, hermes), task)
-    expert = play(task, fresh_world(task))
+    expert = played(task)
     assert (trajectory.end, trajectory.error, trajectory.id) == ("answer", None, f"{task.id}.policy.0")
     assert trajectory.n_turns == expert.n_turns == len(server.requests)
-    assert replay(task, fresh_world(task), trajectory.messages).world.events == expert.world.events
+    assert rerun(task, trajectory.messages).world.events == expert.world.events
     assert (trajectory.prompt_tokens, trajectory.completion_tokens) == (10 * expert.n_turns, 5 * expert.n_turns)
     thoughts = {m["content"] for m in trajectory.messages if m.get("tool_calls")}
     assert thoughts == {"I look."}  # brief reasoning beside a call is kept
 
 
 def test_the_model_is_told_the_protocol_and_the_record_is_not(tmp_path: Path) -> None:
-    told = {"role": "teacher", "policy_name": "expert", "extra_system": "Do it well."}
+    told = {"role": "teacher", "name": "expert", "extra": "Do it well."}
     trajectory, server = act(tmp_path, lambda body: "<answer>x</answer>", TASK, "teacher", **told)
     (body,) = server.requests
     system = body["messages"][0]["content"]
@@ -114,19 +117,19 @@ def test_arguments_that_are_no_object_are_an_observation_and_cost_a_turn(tmp_pat
     assert isinstance(json.loads(sent["arguments"]), dict)  # else a server would refuse the episode from here on
     (observed,) = [m["content"] for m in trajectory.messages if m["role"] == "tool"]
     assert set(json.loads(observed)) == {"error"}
-    assert replay(TASK, fresh_world(TASK), trajectory.messages).end == "answer"
+    assert rerun(TASK, trajectory.messages).end == "answer"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 200, "<|im_end|>", "日本"])
 def test_a_name_that_no_server_would_take_is_kept_in_the_record_only(tmp_path: Path, name: str) -> None:
     trajectory, server = act(tmp_path, lambda body: "<answer>x</answer>" if len(body["messages"]) > 2 else native(name))
     (sent,) = server.requests[1]["messages"][2]["tool_calls"]
-    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", sent.name)
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", sent["function"]["name"])
     assert trajectory.messages[2]["tool_calls"][0]["function"]["name"] == name
     assert json.loads(trajectory.messages[3]["content"]) == {"error": "no such tool"}
 
 
-def test_of_several_native_calls_only_the_first_is_made(tmp_path: Path) -> None:
+def test_several_native_calls_run_in_order_and_each_has_its_answer(tmp_path: Path) -> None:
     def reply(body: dict[str, Any]) -> Answer:
         if len(body["messages"]) > 2:
             return "<answer>x</answer>"
@@ -135,10 +138,10 @@ def test_of_several_native_calls_only_the_first_is_made(tmp_path: Path) -> None:
     trajectory, server = act(tmp_path, reply)
     results = [message for message in server.requests[1]["messages"] if message["role"] == "tool"]
     errors = [json.loads(message["content"])["error"] for message in results]
-    assert errors == ["no such tool", "one call a turn", "one call a turn"]
+    assert errors == ["no such tool"] * 3
     calls = server.requests[1]["messages"][2]["tool_calls"]
     assert [call["id"] for call in calls] == [m["tool_call_id"] for m in results]
-    assert trajectory.n_tool_calls == 1
+    assert trajectory.n_tool_calls == 3
 
 
 # --- ends -----------------------------------------------------------------------------------------------------------
@@ -148,7 +151,7 @@ def test_a_reply_that_is_cut_off_ends_the_episode_and_is_no_answer(tmp_path: Pat
     cut = {"content": "<answer>done</answer> and", "finish_reason": "length"}
     trajectory, _ = act(tmp_path, lambda body: cut)
     assert (trajectory.end, trajectory.error, trajectory.n_turns) == ("token_limit", None, 0)
-    assert replay(TASK, fresh_world(TASK), trajectory.messages).end is None
+    assert rerun(TASK, trajectory.messages).end is None
 
 
 def test_turns_and_tokens_have_limits(tmp_path: Path) -> None:
@@ -170,7 +173,7 @@ def test_what_fails_for_one_role_ends_the_episode_and_says_which(tmp_path: Path)
     trajectory, _ = act(tmp_path, reply, SIMULATED, "policy", "tools")
     assert (trajectory.end, trajectory.error) == ("error", "tools: no_json")
     assert trajectory.messages[-1]["role"] == "assistant"
-    assert replay(SIMULATED, fresh_world(SIMULATED), trajectory.messages).world.events == []
+    assert rerun(SIMULATED, trajectory.messages).world.events == []
 
 
 def test_an_endpoint_that_fails_is_no_episode(tmp_path: Path) -> None:
@@ -187,7 +190,7 @@ def test_a_simulated_world_needs_a_model_for_its_tools(tmp_path: Path) -> None:
 # --- simulated worlds -----------------------------------------------------------------------------------------------
 
 
-def test_an_episode_in_a_simulated_world_is_replayed_without_a_model(tmp_path: Path) -> None:
+def test_an_episode_in_a_simulated_world_runs_again_without_a_model(tmp_path: Path) -> None:
     look, refused_look, move = native("look", id="A1"), native("look", id=1), native("move", id="A1", day="Mon")
     script = [look, refused_look, move, "Which day?", "<answer>Mon</answer>"]
 
@@ -200,7 +203,7 @@ def test_an_episode_in_a_simulated_world_is_replayed_without_a_model(tmp_path: P
     trajectory, _ = act(tmp_path, reply, SIMULATED, "policy", "tools")
     assert trajectory.end == "answer"
     stored = json.loads(json.dumps(trajectory.messages))
-    events = replay(SIMULATED, fresh_world(SIMULATED), stored).world.events
+    events = rerun(SIMULATED, stored).world.events
     outcomes = [(e.tool, e.ok, e.valid) for e in events if isinstance(e, ToolEvent)]
     assert outcomes == [("look", True, True), ("look", False, False), ("move", False, True)]
     assert [type(e).__name__ for e in events[3:]] == ["UserEvent", "AnswerEvent"]
@@ -209,16 +212,16 @@ def test_an_episode_in_a_simulated_world_is_replayed_without_a_model(tmp_path: P
     place = next(n for n, m in enumerate(stored) if m["role"] == "tool")
     for content in ("[]", "not json", '"x"'):
         forged[place]["content"] = content
-        with pytest.raises(ValueError, match=r"no result|Expecting|on replay"):
-            replay(SIMULATED, fresh_world(SIMULATED), forged)
+        with pytest.raises(RecordError, match="no result"):
+            rerun(SIMULATED, forged)
     refused = [n for n, m in enumerate(stored) if m["role"] == "tool"][1]
     stored[refused]["content"] = '{"status": "open"}'
-    with pytest.raises(ValueError, match="on replay"):
-        replay(SIMULATED, fresh_world(SIMULATED), stored)
+    with pytest.raises(RecordError, match="the world now answers"):
+        rerun(SIMULATED, stored)
 
 
 def test_a_turn_is_read_from_text_where_there_is_no_native_call() -> None:
     call = native("look", "I look.", id="A1")
-    turn = turn_of(Reply(text=" I look. ", tool_calls=tuple(call["tool_calls"])))
-    assert turn_of(Reply(text=render_turn(turn))) == turn
-    assert turn_of(Reply(text="<answer>x</answer>")) == Turn("<answer>x</answer>")
+    turn = turn_of_reply(Reply(text=" I look. ", tool_calls=tuple(call["tool_calls"])))
+    assert turn_of_reply(Reply(text=render_turn(turn))) == turn
+    assert turn_of_reply(Reply(text="<answer>x</answer>")) == Turn("<answer>x</answer>")

@@ -10,7 +10,7 @@ from helpers.simulated import simulated_task
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.episodes.episode import Episode, ToolCall, Turn
+from synthagent.episodes.episode import Episode
 from synthagent.episodes.mapping import (
     HitCounter,
     Key,
@@ -21,7 +21,8 @@ from synthagent.episodes.mapping import (
     made_entry,
     state_of,
 )
-from synthagent.episodes.world import ToolEvent, UserEvent, fresh_world
+from synthagent.episodes.turn import ToolCall, Turn
+from synthagent.episodes.world import ToolEvent, UserEvent
 from synthagent.errors import BadReplyError
 from synthagent.records import MappingEntry, Said
 from synthagent.store import read_records, write_records
@@ -219,14 +220,15 @@ def an_episode() -> Episode:
     """Looks, is refused, moves, looks again; the world says something else then."""
     answers = [{"status": "open"}, None, {"error": "too late <b>"}, {"status": "moved"}, {"status": "moved"}]
 
-    def answer(episode: Episode, asked: Any) -> Any:
-        result = answers.pop(0)
-        refused = episode.world.refusal(asked.name, asked.arguments)
-        event = refused or ToolEvent(asked.name, asked.arguments, "error" not in (result or {}), result or {})
-        episode.world.events.append(event)
-        return event
+    class Scripted:
+        async def answer(self, episode: Episode, asked: Any) -> Any:
+            result = answers.pop(0)
+            refused = episode.world.refusal(asked.name, asked.arguments)
+            event = refused or ToolEvent(asked.name, asked.arguments, "error" not in (result or {}), result or {})
+            episode.world.events.append(event)
+            return event
 
-    episode = Episode(TASK, fresh_world(TASK), answer=answer)
+    episode = Episode(TASK, Scripted())
     look, move = ToolCall("look", {"id": "A1"}), ToolCall("move", {"id": "A1", "day": "Mon"})
     for call in (look, ToolCall("look", {"id": 3}), move, move, look):
         episode.step(Turn(calls=(call,)))
@@ -235,7 +237,7 @@ def an_episode() -> Episode:
 
 
 def test_the_mapping_is_read_off_the_messages_of_an_episode() -> None:
-    found = entries_in(TASK, an_episode().trajectory("teacher", 0))
+    found = entries_in(TASK, an_episode().trajectory("teacher"))
     moved = state_of(TASK, [ToolEvent("move", {"id": "A1", "day": "Mon"}, True, {"status": "moved"})])
     assert [(e.tool, e.state, e.response) for e in found] == [
         ("look", "", {"status": "open"}),
@@ -247,7 +249,7 @@ def test_the_mapping_is_read_off_the_messages_of_an_episode() -> None:
 
 def test_hits_are_counted_as_if_the_episodes_had_run_one_after_another() -> None:
     counter = HitCounter(Mappings())
-    trajectory = an_episode().trajectory("teacher", 0)
+    trajectory = an_episode().trajectory("teacher")
     assert [counter.counted(TASK, trajectory).mapping_hits for _ in range(2)] == [1, 4]  # move was tried twice
     assert HitCounter(Mappings(enabled=False)).counted(TASK, trajectory).mapping_hits == 0
     known = Mappings.load(entries_in(TASK, trajectory))

@@ -14,13 +14,14 @@ from helpers.tasks import accepted_tasks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.episodes.cast import Cast, SyncCast
-from synthagent.episodes.episode import Episode, Question, Turn
+from synthagent.episodes.environment import ModelEnvironment
+from synthagent.episodes.episode import Episode, aplay
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.scripted import CONFIRMATIONS, QUESTIONS
 from synthagent.episodes.simulated_user import faults_of
+from synthagent.episodes.turn import Question, Turn
 from synthagent.episodes.user import CONFIRM, reply
-from synthagent.episodes.world import UserEvent, fresh_world
+from synthagent.episodes.world import UserEvent
 from synthagent.llm.client import Llm
 from synthagent.records import Fact
 
@@ -111,27 +112,20 @@ def test_no_text_whatsoever_breaks_the_measurement(question: str, said: str) -> 
 
 
 def ask(folder: Path, answer: Any, *questions: str) -> tuple[Episode, list[dict[str, Any]], dict[str, Any]]:
-    """Put questions to a model that answers `answer`, in one episode, through the bridge for synchronous code."""
+    """Put questions to a model that answers `answer`, in one episode."""
     with serving(lambda body: answer) as server:
         params = params_for(folder, server.base_url, "user")
         llm = Llm(params, folder / "llm")
-        cast = Cast(params, llm, Mappings())
-        bridge = SyncCast(cast)
+        environment = ModelEnvironment(params, llm, Mappings())
 
-        def live(episode: Episode, asked: Any) -> Any:
-            (answered,) = bridge.answer_all([(episode, asked)])
-            if isinstance(answered, Exception):
-                raise answered
-            return answered
+        async def whole() -> Episode:
+            try:
+                return await aplay(Episode(TASK, environment), map(Turn, questions))
+            finally:
+                await llm.close()
 
-        episode = Episode(TASK, fresh_world(TASK), answer=live)
-        try:
-            for question in questions:
-                if episode.end is None:
-                    episode.step(Turn(question))
-        finally:
-            bridge.close(llm)
-        return episode, server.requests, cast.metrics()["user_faults"]
+        episode = asyncio.run(whole())
+        return episode, server.requests, environment.metrics()["user_faults"]
 
 
 def test_a_reply_is_recorded_with_what_it_told(tmp_path: Path) -> None:
@@ -152,7 +146,7 @@ def test_the_model_sees_the_conversation_so_far(tmp_path: Path) -> None:
 
 def test_a_faulty_reply_ends_the_episode_which_says_so(tmp_path: Path) -> None:
     episode, requests, metrics = ask(tmp_path, '{"reply": "It is B99."}', "Which order is it?", "Really?")
-    trajectory = episode.trajectory("me", 0)
+    trajectory = episode.trajectory("me")
     assert (trajectory.end, trajectory.error) == ("error", "user_fault")
     assert trajectory.messages[-1] == {"role": "user", "content": "It is B99."}
     assert len(requests) == 1
@@ -176,9 +170,9 @@ def test_where_no_model_plays_the_user_the_embedded_one_answers(tmp_path: Path) 
         with serving(lambda body: "no") as server:
             params = params_for(tmp_path, server.base_url, "tools")
             llm = Llm(params, tmp_path / "llm")
-            cast = Cast(params, llm, Mappings())
-            said = await cast.answer(Episode(TASK, fresh_world(TASK)), Question("What is the order_id?"))
+            environment = ModelEnvironment(params, llm, Mappings())
+            said = await environment.answer(Episode(TASK), Question("What is the order_id?"))
             await llm.close()
-            return said, server.requests, cast.metrics()["user_faults"]
+            return said, server.requests, environment.metrics()["user_faults"]
 
     assert asyncio.run(scene()) == ("The order is A17.", [], None)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers.projects import assert_one_message, synthagent
 
-from synthagent.episodes.episode import parse_turn
+from synthagent.episodes.turn import parse_turn
 from synthagent.errors import InputError, StoreError
 from synthagent.exchange.hf import export_hf
 from synthagent.exchange.messages import export_messages

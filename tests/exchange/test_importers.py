@@ -16,10 +16,11 @@ from helpers.projects import ROOT, assert_one_message, synthagent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.episodes.episode import Episode, ToolCall
+from synthagent.episodes.episode import Episode
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.simulated_tools import SimulatedTools
-from synthagent.episodes.world import ToolEvent, fresh_world
+from synthagent.episodes.turn import ToolCall
+from synthagent.episodes.world import ToolEvent
 from synthagent.errors import InputError, SynthAgentError
 from synthagent.exchange.agenticqwen import task_of
 from synthagent.exchange.background import facts_of
@@ -111,7 +112,7 @@ def answers(task: Task, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[
     """What the simulated tools of an episode answer, with no model behind them."""
 
     async def play() -> list[Mapping[str, Any]]:
-        episode, tools = Episode(task, fresh_world(task)), SimulatedTools(None, Mappings())
+        episode, tools = Episode(task), SimulatedTools(None, Mappings())
         results = []
         for name, args in calls:
             event = await tools.call(episode, name, ToolCall(name, args).arguments)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from helpers.projects import write_params
-from synthagent.episodes.episode import Episode, Question, ToolCall, Turn
-from synthagent.episodes.world import ToolEvent, fresh_world
+from synthagent.episodes.episode import Episode, Response
+from synthagent.episodes.turn import Question, ToolCall, Turn
+from synthagent.episodes.world import ToolEvent
 from synthagent.records import Constraint, Fact, Never, Said, Task, Told, WorldSpec
 from synthagent.stage import Paths
 from synthagent.store import write_records
@@ -71,22 +72,24 @@ def task(name: str = "task-1", **changes: Any) -> Task:
     return Task.model_validate(fields | changes)
 
 
-def _answered(episode: Episode, asked: ToolCall | Question) -> ToolEvent | str:
-    if isinstance(asked, Question):
-        return f"It is for {DATE}." if "date" in asked.text else "I don't know that."
-    event = episode.world.refusal(asked.name, asked.arguments)
-    if event is None:
-        args, said = _RESPONSES.get(asked.name, (None, {}))
-        result = said if args == asked.arguments else {"error": "no such thing"}
-        event = ToolEvent(asked.name, asked.arguments, "error" not in result, result)
-    episode.world.events.append(event)
-    return event
+class _Restaurant:
+    """The environment of the task, without a model."""
+
+    async def answer(self, episode: Episode, asked: ToolCall | Question) -> Response:
+        if isinstance(asked, Question):
+            return f"It is for {DATE}." if "date" in asked.text else "I don't know that."
+        event = episode.world.refusal(asked.name, asked.arguments)
+        if event is None:
+            args, said = _RESPONSES.get(asked.name, (None, {}))
+            result = said if args == asked.arguments else {"error": "no such thing"}
+            event = ToolEvent(asked.name, asked.arguments, "error" not in result, result)
+        episode.world.events.append(event)
+        return event
 
 
 def episode(turns: tuple[Turn, ...] = GOOD, of: Task | None = None, sample: int = 0) -> Episode:
     """An episode of these turns."""
-    of = of or task()
-    run = Episode(of, fresh_world(of), answer=_answered, sample=sample)
+    run = Episode(of or task(), _Restaurant(), sample=sample)
     for turn in turns:
         run.step(turn)
     return run

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from helpers.projects import default_params, write_params
-from helpers.tasks import rubric_of
-from synthagent.episodes.scripted import BASELINES, RECKLESS, Style, play
-from synthagent.episodes.world import fresh_world
+from helpers.projects import write_params
+from helpers.tasks import played, scored, scripted
+from synthagent.episodes.policy import Decoding
+from synthagent.episodes.scripted import RECKLESS, SCRIPTS, Style
 from synthagent.params import load_params
 from synthagent.records import Evaluation, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import personas, rewards, rubrics, tasks
-from synthagent.stages.evaluate import Acted, Decoding, evaluation_of
-from synthagent.stages.rewards import reward_of
+from synthagent.stages.evaluate import Acted, evaluation_of
 from synthagent.store import read_records, write_records, write_text
 
 STUDENTS = {"base": 0.1, "sft": 0.5, "grpo": 0.95}
@@ -37,7 +36,7 @@ def build_dataset(folder: Path) -> None:
         accepted = list(read_records(Paths.tasks, Task))
         rolled = [task for task in accepted if task.split == "train" and task.id in judged][:30]
         rollouts = [
-            played(task, "sft", sample, RECKLESS if sample == 2 else Style(skill=0.7))
+            acted(task, "sft", sample, RECKLESS if sample == 2 else Style(skill=0.7))
             for task in rolled
             for sample in range(3)
         ]
@@ -48,22 +47,18 @@ def build_dataset(folder: Path) -> None:
         write_text(Paths.plots / "grpo.csv", "\n".join(CURVE) + "\n")
 
 
-def played(task: Task, policy: str, sample: int, style: Style) -> Trajectory:
+def acted(task: Task, policy: str, sample: int, style: Style) -> Trajectory:
     rng = random.Random(f"{task.id}-{policy}-{sample}")
-    return play(task, fresh_world(task), style, rng).trajectory(policy, sample)
+    return played(task, style, rng, sample=sample).trajectory(policy)
 
 
 def evaluated(task: Task) -> Iterator[Evaluation]:
-    runs: list[tuple[Trajectory, Decoding]] = [
-        (baseline(task, fresh_world(task)).trajectory(name, 0), "scripted") for name, baseline in BASELINES.items()
-    ]
+    runs: list[tuple[Trajectory, Decoding]] = [(scripted(name, task).trajectory(name), "scripted") for name in SCRIPTS]
     for name, skill in STUDENTS.items():
-        runs.append((played(task, name, 0, Style(skill=skill)), "sampled"))
+        runs.append((acted(task, name, 0, Style(skill=skill)), "sampled"))
         if name != "base":
-            runs.append((played(task, name, 1, Style(skill=skill)), "greedy"))
+            runs.append((acted(task, name, 1, Style(skill=skill)), "greedy"))
     for trajectory, decoding in runs:
-        params = default_params()
-        reward = reward_of(trajectory, task, rubric_of(task), params.reward, params.episode.max_turns)
-        row = evaluation_of(Acted(trajectory, decoding), task, reward)
+        row = evaluation_of(Acted(trajectory, decoding), task, scored(trajectory, task))
         assert row is not None
         yield row

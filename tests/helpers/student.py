@@ -11,8 +11,7 @@ import torch
 
 from helpers.projects import default_params
 from helpers.tasks import accepted_tasks
-from synthagent.episodes.episode import Episode
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.episode import EMBEDDED, Environment, Episode
 from synthagent.params import EpisodeParams
 from synthagent.records import Task, Trajectory
 from synthagent.student.format import IGNORED, ChatFormat
@@ -57,7 +56,7 @@ def tasks_of_different_length(tokenizer: Any, count: int) -> list[Task]:
 
 
 def new_episodes(tasks: Sequence[Task], max_turns: int = LIMITS.max_turns) -> list[Episode]:
-    return [Episode(task, fresh_world(task), max_turns=max_turns) for task in tasks]
+    return [Episode(task, max_turns=max_turns) for task in tasks]
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,15 @@ class Run:
 
 
 def sample(
-    student: Student, tasks: Sequence[Task], limits: EpisodeParams = LIMITS, seed: int | None = 0, **options: Any
+    student: Student,
+    tasks: Sequence[Task],
+    limits: EpisodeParams = LIMITS,
+    seed: int | None = 0,
+    environment: Environment = EMBEDDED,
+    **options: Any,
 ) -> Run:
     """Run an episode of each task."""
-    episodes = new_episodes(tasks, limits.max_turns)
+    episodes = [Episode(task, environment, max_turns=limits.max_turns) for task in tasks]
     return Run(episodes, run_episodes(student, episodes, limits, seed=seed, **options))
 
 

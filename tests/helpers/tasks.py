@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import lru_cache
 
 from helpers.projects import default_params
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.episode import Episode, at_once, play
+from synthagent.episodes.scripted import EXPERT, SCRIPTS, Style, reference
+from synthagent.episodes.world import World, fresh_world
 from synthagent.judging.criteria import extract
-from synthagent.records import Rubric, Task
+from synthagent.judging.scoring import score_trajectory
+from synthagent.params import RewardParams
+from synthagent.records import Reward, Rubric, Task, Trajectory
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
 from synthagent.teacher.domains import load_vocabulary
@@ -30,3 +35,26 @@ def task_of_level(level: int, where: Callable[[Task], bool] = lambda task: True)
 def rubric_of(task: Task) -> Rubric:
     """The rubric that the reference's path gives."""
     return Rubric(task_id=task.id, criteria=extract(task, fresh_world(task)).criteria, coverage=1.0)
+
+
+def played(
+    task: Task, style: Style = EXPERT, rng: random.Random | None = None, *, sample: int = 0, world: World | None = None
+) -> Episode:
+    """The task's reference, followed in a style."""
+    episode = Episode(task, sample=sample, world=world)
+    return play(episode, reference(episode, style, rng))
+
+
+def scripted(name: str, task: Task, world: World | None = None) -> Episode:
+    """An episode of one of the scripted policies."""
+    episode = Episode(task, world=world)
+    return play(episode, SCRIPTS[name](episode))
+
+
+def scored(
+    trajectory: Trajectory, task: Task, rubric: Rubric | None = None, rule: RewardParams | None = None
+) -> Reward:
+    """What a stored trajectory earns, by checks alone."""
+    params = default_params()
+    params = params.model_copy(update={"reward": rule or params.reward})
+    return at_once(score_trajectory(trajectory, task, rubric or rubric_of(task), params)).reward

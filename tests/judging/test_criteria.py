@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from helpers.tasks import accepted_tasks, rubric_of, task_of_level
+from helpers.tasks import accepted_tasks, played, rubric_of, task_of_level
 
-from synthagent.episodes.episode import Episode, Turn
-from synthagent.episodes.scripted import play, solve
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.scripted import solve
+from synthagent.episodes.turn import Turn
 from synthagent.episodes.world import ToolEvent, fresh_world
 from synthagent.judging.checks import decide
 from synthagent.judging.criteria import OUTCOMES, extract
@@ -31,7 +32,7 @@ def answered_of(task: Task) -> Answered:
 
 def test_there_is_a_criterion_for_each_constraint_and_each_step_that_the_expert_takes() -> None:
     for task in accepted_tasks()[:100]:
-        steps = [done.step for done in solve(task, fresh_world(task))]
+        steps = [done.step for done in solve(Episode(task))]
         kinds = [criterion.kind for criterion in criteria_of(task)]
         assert kinds.count("constraint") == len(task.constraints)
         assert kinds.count("interaction") == sum(isinstance(step, Ask) for step in steps)
@@ -58,7 +59,7 @@ def test_a_required_interaction_is_met_by_the_fact_told_in_whatever_words() -> N
     interaction = next(c for c in criteria_of(task) if c.kind == "interaction")
     assert interaction.check == Told(slot=fact.slot)
     world = fresh_world(task)
-    Episode(task, world).step(Turn(f"Could I have your {fact.slot.replace('_', ' ')}?"))
+    Episode(task, world=world).step(Turn(f"Could I have your {fact.slot.replace('_', ' ')}?"))
     assert decide(Told(slot=fact.slot), world).holds
 
 
@@ -105,12 +106,11 @@ def test_an_answer_must_not_name_the_other_outcomes() -> None:
 def test_naming_every_value_there_is_does_not_count_as_an_answer() -> None:
     task = task_of_level(3, lambda t: len(answered_of(t).words) > 1)
     check = answered_of(task)
-    world = fresh_world(task)
-    episode = play(task, world)
-    assert decide(check, world).holds
+    episode = played(task)
+    assert decide(check, episode.world).holds
     said = episode.messages[-1]["content"].removesuffix("</answer>")
     shotgun = fresh_world(task)
-    Episode(task, shotgun).step(Turn(f"{said} {' '.join(check.none_of)}</answer>"))
+    Episode(task, world=shotgun).step(Turn(f"{said} {' '.join(check.none_of)}</answer>"))
     assert not decide(check, shotgun).holds
 
 
@@ -120,7 +120,7 @@ def test_saying_done_without_having_done_it_meets_no_subgoal() -> None:
             continue
         world = fresh_world(task)
         said = " ".join(answered_of(task).words)
-        Episode(task, world).step(Turn(f"<answer>{said}</answer>"))
+        Episode(task, world=world).step(Turn(f"<answer>{said}</answer>"))
         assert score_world(rubric_of(task), world).subgoals == 0
 
 
@@ -136,8 +136,7 @@ def test_a_look_is_a_subgoal_that_only_that_call_meets() -> None:
     look = next(step for step in task.reference if isinstance(step, Call) and step.precaution)
     criterion = next(c for c in criteria_of(task) if c.text == look.milestone)
     assert criterion.check is not None
-    world = fresh_world(task)
-    play(task, world)
+    world = played(task).world
     assert decide(criterion.check, world).holds
     others = [event for event in world.events if not (isinstance(event, ToolEvent) and event.tool == look.tool)]
     world.events[:] = others

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from synthagent.episodes.episode import Episode, Turn
 from synthagent.errors import ReplayError
 from synthagent.judging.judge import Judged, Judgement, accept, judge, judge_prompt, shape_for
+from synthagent.judging.scoring import score_episode, score_trajectory
 from synthagent.judging.transcript import TranscriptLine, is_quoted, pieces, shown, transcript
 from synthagent.llm.client import Llm
 from synthagent.params import Params
 from synthagent.records import Criterion, Never, Rubric, Told
-from synthagent.stages.rewards import score_trajectory
 
 TASK = dinner.task()
 GOAL = Criterion(id="s1", kind="subgoal", text="A table is reserved.")
@@ -308,7 +308,9 @@ def scored(tmp_path: Path, run: Any, *answers: Any, rubric: Rubric = RUBRIC) -> 
         params = openai_params(url)
         llm = Llm(params, tmp_path)
         try:
-            return await score_trajectory(run, TASK, rubric, params, llm)
+            if isinstance(run, Episode):
+                return (await score_episode(run, rubric, params, llm)).reward
+            return (await score_trajectory(run, TASK, rubric, params, llm)).reward
         finally:
             await llm.close()
 
@@ -319,7 +321,7 @@ def scored(tmp_path: Path, run: Any, *answers: Any, rubric: Rubric = RUBRIC) -> 
 def test_a_live_episode_and_its_stored_trajectory_earn_the_same(tmp_path: Path) -> None:
     run = dinner.episode()
     live, server = scored(tmp_path, run, FULL)
-    stored, again = scored(tmp_path, run.trajectory("sft", 0), "never asked")
+    stored, again = scored(tmp_path, run.trajectory("sft"), "never asked")
     assert (live.status, live.reward, len(server.requests)) == ("ok", 1.0, 1)
     assert again.requests == []
     assert stored.model_dump(exclude={"trajectory_id"}) == live.model_dump(exclude={"trajectory_id"})
@@ -354,12 +356,12 @@ def test_a_criterion_without_a_verdict_leaves_no_score(tmp_path: Path) -> None:
 def test_an_episode_that_is_marked_as_faulty_is_not_judged(tmp_path: Path, stored: bool) -> None:
     run = dinner.episode()
     run.error = "user_fault"
-    found, server = scored(tmp_path, run.trajectory("sft", 0) if stored else run, FULL)
+    found, server = scored(tmp_path, run.trajectory("sft") if stored else run, FULL)
     assert (found.status, found.reward, server.requests) == ("error", None, [])
 
 
 def test_messages_after_the_end_are_not_judged(tmp_path: Path) -> None:
-    trajectory = dinner.episode(dinner.LAZY).trajectory("sft", 0)
+    trajectory = dinner.episode(dinner.LAZY).trajectory("sft")
     forged = (*trajectory.messages, {"role": "tool", "content": "B-77"}, {"role": "user", "content": "B-77"})
     _, server = scored(tmp_path, trajectory.model_copy(update={"messages": forged}), FULL)
     assert "B-77" not in re.findall(r"The record:\n(.*)Give exactly", texts_of(server.requests[0]), re.DOTALL)[0]
@@ -370,7 +372,7 @@ def test_without_the_store_a_replay_says_so_and_scores_nothing(tmp_path: Path) -
         params = openai_params("http://127.0.0.1:9/v1", replay="only")
         llm = Llm(params, tmp_path)
         try:
-            await score_trajectory(dinner.episode(), TASK, RUBRIC, params, llm)
+            await score_episode(dinner.episode(), RUBRIC, params, llm)
         finally:
             await llm.close()
 

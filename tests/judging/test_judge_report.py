@@ -85,7 +85,7 @@ def test_only_places_that_both_know_are_compared_and_each_repeat_counts() -> Non
 
 
 def test_the_sample_depends_on_the_seed_and_has_what_is_labelled_first() -> None:
-    run = dinner.episode().trajectory("sft", 0)
+    run = dinner.episode().trajectory("sft")
     many = [run.model_copy(update={"id": f"t{n:02}"}) for n in range(40)]
     first, again, other = (choose(many, 10, seed) for seed in (0, 0, 1))
     assert first == again != other
@@ -188,8 +188,8 @@ def with_rollouts(project: Path) -> list[str]:
     finished = synthagent("rubrics", cwd=project)
     assert finished.returncode == 0, finished.stderr
     task = TASKS[0]
-    runs = [dinner.episode(turns, task).trajectory("sft", n) for n, turns in enumerate((dinner.GOOD, dinner.CARELESS))]
-    faulty = dinner.episode(dinner.GOOD, task).trajectory("sft", 2).model_copy(update={"error": "user_fault"})
+    runs = [dinner.episode(turns, task, n).trajectory("sft") for n, turns in enumerate((dinner.GOOD, dinner.CARELESS))]
+    faulty = dinner.episode(dinner.GOOD, task, 2).trajectory("sft").model_copy(update={"error": "user_fault"})
     write_records(project / Paths.rollouts, Trajectory, [*runs, faulty])
     return [run.id for run in (*runs, faulty)]
 

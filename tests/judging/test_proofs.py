@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers.tasks import accepted_tasks, task_of_level
 
-from synthagent.judging.criteria import Extracted
+from synthagent.judging.criteria import Derived
 from synthagent.judging.proofs import PROOFS, Uniqueness, leaked, prove
 from synthagent.records import Answer, Ask, Call, Fact, Guard, Never, Task, Tool
 
@@ -33,7 +33,7 @@ def test_a_sound_task_holds_every_proof_that_running_it_can_give() -> None:
     assert failures(SOUND) == set()
     assert set(proved.holds) == set(PROOFS) - {"unique"}
     assert set(proved.detail) == set(proved.holds)
-    assert isinstance(proved.extracted, Extracted)
+    assert isinstance(proved.extracted, Derived)
 
 
 def test_a_reference_that_breaks_its_own_policy_does_not_solve() -> None:
@@ -108,7 +108,7 @@ def test_a_value_of_any_script_can_leak(value: str) -> None:
     facts = (Fact(slot="where", value=value, phrase=f"it is {value}"),)
     assert leaked(broken(facts=facts)) == []
     assert leaked(broken(facts=facts, instruction=f"Go to {value}!")) == ["where"]
-    assert leaked(broken(facts=facts, tools=({"enum": [value]},))) == ["where"]
+    assert leaked(broken(facts=facts, tools=(Tool(name="look", parameters={"enum": [value]}),))) == ["where"]
 
 
 def test_the_same_task_under_another_id_is_not_unique() -> None:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from helpers.tasks import accepted_tasks, rubric_of
+from helpers.tasks import accepted_tasks, played, rubric_of, scripted
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.episodes.scripted import BASELINES, RECKLESS, play
-from synthagent.episodes.world import fresh_world
-from synthagent.judging.reward import Formula, Score, score, score_world
-from synthagent.records import Criterion, Kind, Verdict
+from synthagent.episodes.scripted import RECKLESS, SCRIPTS
+from synthagent.judging.reward import Formula, Score, middling, score, score_world
+from synthagent.records import Criterion, Kind, Reward, Verdict
 
 FORMULAS: tuple[Formula, ...] = ("product", "paper")
 outcomes = st.lists(
@@ -108,8 +107,7 @@ def test_an_undecidable_criterion_cannot_be_scored_by_checks_alone() -> None:
     task = accepted_tasks()[0]
     rubric = rubric_of(task)
     polite = Criterion(id="polite", kind="subgoal", text="The agent is polite.")
-    world = fresh_world(task)
-    play(task, world)
+    world = played(task).world
     with pytest.raises(ValueError, match="polite"):
         score_world(rubric.model_copy(update={"criteria": (*rubric.criteria, polite)}), world)
 
@@ -117,13 +115,8 @@ def test_an_undecidable_criterion_cannot_be_scored_by_checks_alone() -> None:
 def test_the_expert_earns_one_the_reckless_nothing_and_the_idle_little() -> None:
     for task in accepted_tasks()[:60]:
         rubric = rubric_of(task)
-        earned = {}
-        for name, policy in BASELINES.items():
-            world = fresh_world(task)
-            policy(task, world)
-            earned[name] = score_world(rubric, world).reward
-        world = fresh_world(task)
-        play(task, world, RECKLESS)
+        earned = {name: score_world(rubric, scripted(name, task).world).reward for name in SCRIPTS}
+        world = played(task, RECKLESS).world
         assert earned["expert"] == 1
         assert earned["noop"] <= 0.25
         assert earned["asks_only"] <= 0.25
@@ -135,3 +128,13 @@ def test_a_score_is_perfect_only_at_one() -> None:
     full = scored([("subgoal", True)])
     assert full.perfect
     assert not replace(full, reward=0.999).perfect
+
+
+def test_tasks_of_middling_difficulty_are_those_whose_rollouts_differ() -> None:
+    def reward(task_id: str, value: float | None) -> Reward:
+        values = dict.fromkeys(("gate", "subgoals", "interactions", "reward", "reward_paper"), value)
+        status = "error" if value is None else "ok"
+        return Reward(trajectory_id="t", task_id=task_id, verdicts=(), status=status, **values)
+
+    rows = [("same", 1.0), ("same", 1.0), ("b", 0.0), ("b", 1.0), ("a", 0.5), ("a", 0.2), ("once", 1.0), ("none", None)]
+    assert middling(reward(*row) for row in rows) == ["a", "b"]

@@ -11,7 +11,7 @@ from helpers.projects import assert_one_message, synthagent
 from helpers.tasks import accepted_tasks, task_of_level
 
 from synthagent.judging.validate import validate_file
-from synthagent.records import Ask, Call, Task, WorldSpec
+from synthagent.records import Ask, Call, Task, Tool, WorldSpec
 from synthagent.stage import Paths
 from synthagent.store import write_records
 
@@ -76,11 +76,11 @@ def test_an_id_that_occurs_twice_is_told(tmp_path: Path) -> None:
     [
         {"world": WorldSpec(tables={}, effects={})},
         {"world": TASK.world.model_copy(update={"tables": {}})},
-        {"tools": ({"type": "function"},)},
-        {"tools": ({"function": {"name": "x", "parameters": {"type": "nonsense"}}},)},
+        {"tools": ()},
+        {"tools": (Tool(name="x", parameters={"type": "nonsense"}),)},
         {"reference": (TASK.reference[-1].model_copy(update={"values": ("unknown",)}),)},
     ],
-    ids=["no effects", "no tables", "no function", "bad schema", "unknown value"],
+    ids=["no effects", "no tables", "no tools", "bad schema", "unknown value"],
 )
 def test_a_task_broken_in_any_way_is_a_line_and_the_next_is_still_proved(tmp_path: Path, changes: Any) -> None:
     bad = broken(id="a", **changes)

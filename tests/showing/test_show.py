@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 from helpers.projects import assert_one_message, synthagent
+from helpers.tasks import played as by_script
 
-from synthagent.episodes.scripted import RECKLESS, play
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.scripted import RECKLESS
 from synthagent.params import load_params
 from synthagent.records import Persona, Rubric, Task, Trajectory
 from synthagent.stage import Paths
@@ -60,7 +60,7 @@ def test_a_trajectory_is_shown_as_a_chat(generated: Path) -> None:
 
 def test_a_judged_rollout_is_shown_with_its_verdicts(project: Path) -> None:
     task = first_demonstrated(project)
-    trajectory = play(task, fresh_world(task), RECKLESS).trajectory("sft", 0)
+    trajectory = by_script(task, RECKLESS).trajectory("sft")
     write_records(Paths.rollouts, Trajectory, [trajectory])
     rewards.run(load_params())
     text = shown(trajectory.id, project)
@@ -106,7 +106,7 @@ def test_text_of_a_dataset_cannot_steer_the_terminal(project: Path) -> None:
 def as_a_person_would(task: Task) -> list[str]:
     """The expert's turns, as lines typed in a terminal, in turn in both forms of a call."""
     lines = []
-    for number, message in enumerate(play(task, fresh_world(task)).messages[2:]):
+    for number, message in enumerate(by_script(task).messages[2:]):
         if message["role"] != "assistant":
             continue
         if "tool_calls" in message:
@@ -180,7 +180,8 @@ def test_the_turn_limit_of_the_params_holds_for_people(project: Path) -> None:
 def test_what_cannot_be_played_is_told(project: Path) -> None:
     assert_one_message(synthagent("play", "nothing", cwd=project), "nothing: no such id", "task-0000000")
     task = first_demonstrated(project)
-    write_records(Paths.tasks, Task, [task.model_copy(update={"world_kind": "simulated"})])
+    world = task.world.model_copy(update={"effects": {}})
+    write_records(Paths.tasks, Task, [task.model_copy(update={"world_kind": "simulated", "world": world})])
     assert_one_message(synthagent("play", task.id, cwd=project), task.id, "simulates")
     shutil.move("params.yaml", "elsewhere.yaml")
     assert_one_message(synthagent("play", task.id, cwd=project), "params.yaml", "No such file")

@@ -6,14 +6,12 @@ from statistics import fmean
 
 import pytest
 from helpers.projects import default_params
-from helpers.tasks import accepted_tasks, rubric_of, task_of_level
+from helpers.tasks import accepted_tasks, scored, scripted, task_of_level
 
-from synthagent.episodes.scripted import BASELINES
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.scripted import SCRIPTS
 from synthagent.params import Params
-from synthagent.records import Evaluation, Task
-from synthagent.stages.evaluate import BENCHMARK, SPLITS, Acted, choose_tasks, evaluation_of
-from synthagent.stages.rewards import reward_of
+from synthagent.records import BENCHMARK, Evaluation, Task
+from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of
 
 PARAMS = default_params()
 HELD_OUT = [task for task in accepted_tasks() if task.split != "train"]
@@ -21,8 +19,8 @@ HELD_OUT = [task for task in accepted_tasks() if task.split != "train"]
 
 def evaluated(policy: str, task: Task, params: Params = PARAMS) -> Evaluation:
     """What a scripted policy's episode of a task earns."""
-    trajectory = BASELINES[policy](task, fresh_world(task)).trajectory(policy, 0)
-    reward = reward_of(trajectory, task, rubric_of(task), params.reward, params.episode.max_turns)
+    trajectory = scripted(policy, task).trajectory(policy)
+    reward = scored(trajectory, task, rule=params.reward)
     row = evaluation_of(Acted(trajectory, "scripted"), task, reward)
     assert row is not None
     return row
@@ -78,13 +76,13 @@ def test_asking_only_earns_under_the_papers_formula_what_ours_denies_it() -> Non
     assert evaluated("asks_only", task, paper).reward == evaluated("asks_only", task).reward_paper
 
 
-@pytest.mark.parametrize("policy", BASELINES)
+@pytest.mark.parametrize("policy", SCRIPTS)
 def test_a_scripted_policy_does_the_same_every_time(policy: str) -> None:
     assert all(evaluated(policy, task) == evaluated(policy, task) for task in HELD_OUT[:10])
 
 
 def test_a_trajectory_of_another_task_is_not_made_into_a_score() -> None:
     one, other = (task_of_level(1, lambda task, split=split: task.split == split) for split in SPLITS)
-    trajectory = BASELINES["expert"](one, fresh_world(one)).trajectory("expert", 0)
-    reward = reward_of(trajectory, other, rubric_of(other), PARAMS.reward, PARAMS.episode.max_turns)
+    trajectory = scripted("expert", one).trajectory("expert")
+    reward = scored(trajectory, other)
     assert evaluation_of(Acted(trajectory, "scripted"), other, reward) is None

@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 from helpers.projects import default_params, said_by
-from helpers.tasks import accepted_tasks, rubric_of, task_of_level
+from helpers.tasks import accepted_tasks, played, rubric_of, scored, scripted, task_of_level
 
-from synthagent.episodes.episode import Episode, Turn
-from synthagent.episodes.scripted import BASELINES, RECKLESS, Style, play
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.scripted import RECKLESS, SCRIPTS, Style
+from synthagent.episodes.turn import Turn
 from synthagent.judging.reward import score_world
 from synthagent.records import Criterion, Reward, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rewards as stage
-from synthagent.stages.rewards import reward_of
 from synthagent.store import read_records, write_records
 
 RULE = default_params().reward
@@ -26,24 +25,22 @@ TASK = task_of_level(1, lambda task: task.split == "train")
 
 
 def judged(trajectory: Trajectory, task: Task = TASK, **changes: Any) -> Reward:
-    rule = RULE.model_copy(update=changes)
-    return reward_of(trajectory, task, rubric_of(task), rule, max_turns=16)
+    return scored(trajectory, task, rule=RULE.model_copy(update=changes))
 
 
-def played(task: Task = TASK) -> Trajectory:
-    return play(task, fresh_world(task)).trajectory("expert", 0)
+def by_expert(task: Task = TASK) -> Trajectory:
+    return played(task).trajectory("expert")
 
 
 @pytest.mark.parametrize("formula", ["product", "paper"])
 @pytest.mark.parametrize("require", [True, False])
 def test_the_stored_messages_alone_give_the_score_that_the_live_episode_had(formula: Any, require: bool) -> None:
     for task in accepted_tasks()[:40]:
-        policies = [*BASELINES.values(), lambda t, w: play(t, w, RECKLESS)]
-        policies += [lambda t, w, n=n: play(t, w, Style(skill=0.6), random.Random(n)) for n in range(3)]
-        for policy in policies:
-            world = fresh_world(task)
-            trajectory = policy(task, world).trajectory("p", 0)
-            live = score_world(rubric_of(task), world, formula, require)
+        episodes = [*(scripted(name, task) for name in SCRIPTS), played(task, RECKLESS)]
+        episodes += [played(task, Style(skill=0.6), random.Random(n)) for n in range(3)]
+        for episode in episodes:
+            trajectory = episode.trajectory("p")
+            live = score_world(rubric_of(task), episode.world, formula, require)
             only_messages = trajectory.model_copy(update={"end": "error", "n_turns": 0, "n_questions": 0})
             found = judged(only_messages, task, formula=formula, require_answer=require)
             assert found.status == "ok"
@@ -52,16 +49,16 @@ def test_the_stored_messages_alone_give_the_score_that_the_live_episode_had(form
 
 
 def test_claiming_an_end_does_not_make_an_answer() -> None:
-    episode = Episode(TASK, fresh_world(TASK))
+    episode = Episode(TASK)
     episode.step(Turn("What?"))
     episode.stop("token_limit", "<answer>Done</answer> and more")
-    claimed = episode.trajectory("p", 0).model_copy(update={"end": "answer"})
+    claimed = episode.trajectory("p").model_copy(update={"end": "answer"})
     assert judged(claimed).reward == 0
 
 
 @pytest.mark.parametrize("how", ["altered", "missing", "not text", "cut"])
 def test_a_record_that_its_world_contradicts_earns_no_score(how: str) -> None:
-    messages = json.loads(json.dumps(played().messages))
+    messages = json.loads(json.dumps(by_expert().messages))
     place = next(n for n, message in enumerate(messages) if message["role"] == "tool")
     match how:
         case "altered":
@@ -73,7 +70,7 @@ def test_a_record_that_its_world_contradicts_earns_no_score(how: str) -> None:
         case "cut":
             del messages[place:]
             messages.append({"role": "assistant", "content": "<answer>Done</answer>"})
-    found = judged(played().model_copy(update={"messages": tuple(messages)}))
+    found = judged(by_expert().model_copy(update={"messages": tuple(messages)}))
     assert (found.status, found.reward, found.gate, found.verdicts) == ("error", None, None, ())
 
 
@@ -90,22 +87,22 @@ def test_a_record_that_its_world_contradicts_earns_no_score(how: str) -> None:
     ids=repr,
 )
 def test_a_message_that_makes_no_sense_earns_no_score(message: dict[str, Any]) -> None:
-    opening = played().messages[:2]
-    trajectory = played().model_copy(update={"messages": (*opening, message, {"role": "user", "content": "?"})})
+    opening = by_expert().messages[:2]
+    trajectory = by_expert().model_copy(update={"messages": (*opening, message, {"role": "user", "content": "?"})})
     assert judged(trajectory).status == "error"
 
 
 def test_null_content_and_null_tool_calls_which_other_tools_write_are_read_as_none() -> None:
-    messages = [message | {"content": message["content"] or None} for message in played().messages]
+    messages = [message | {"content": message["content"] or None} for message in by_expert().messages]
     messages = [m if m["role"] != "assistant" or "tool_calls" in m else m | {"tool_calls": None} for m in messages]
-    assert judged(played().model_copy(update={"messages": tuple(messages)})) == judged(played())
+    assert judged(by_expert().model_copy(update={"messages": tuple(messages)})) == judged(by_expert())
 
 
 def test_a_rewritten_user_reply_is_taken_as_what_the_user_said() -> None:
-    messages = json.loads(json.dumps(played().messages))
+    messages = json.loads(json.dumps(by_expert().messages))
     place = next(n for n in range(2, len(messages)) if messages[n]["role"] == "user")
     messages[place]["content"] = "I don't know that."
-    found = judged(played().model_copy(update={"messages": tuple(messages)}))
+    found = judged(by_expert().model_copy(update={"messages": tuple(messages)}))
     assert found.status == "ok"
     assert found.interactions is not None
     assert found.interactions < 1
@@ -115,12 +112,12 @@ def test_a_criterion_that_no_check_decides_leaves_the_trajectory_without_a_score
     rubric = rubric_of(TASK)
     undecidable = Criterion(id="polite", kind="subgoal", text="The agent is polite.")
     rubric = rubric.model_copy(update={"criteria": (*rubric.criteria, undecidable)})
-    found = reward_of(played(), TASK, rubric, RULE, max_turns=16)
+    found = scored(by_expert(), TASK, rubric)
     assert (found.status, found.reward) == ("error", None)
 
 
 def test_there_is_a_verdict_with_evidence_on_every_criterion() -> None:
-    found = judged(played())
+    found = judged(by_expert())
     assert [verdict.criterion for verdict in found.verdicts] == [c.id for c in rubric_of(TASK).criteria]
     assert all(verdict.by == "check" and verdict.evidence for verdict in found.verdicts)
 
@@ -130,9 +127,7 @@ def test_the_stage_writes_one_row_a_trajectory_and_counts_what_it_wrote(project:
     judged_ids = {row.task_id for row in read_records(Paths.rubrics, type(rubric_of(TASK)))}
     tasks = [task for task in tasks if task.id in judged_ids]
     styles = {"a_expert": Style(), "b_reckless": RECKLESS}
-    trajectories = [
-        play(task, fresh_world(task), style).trajectory(name, 0) for task in tasks for name, style in styles.items()
-    ]
+    trajectories = [played(task, style).trajectory(name) for task in tasks for name, style in styles.items()]
     broken = trajectories[0].model_copy(update={"messages": (*trajectories[0].messages[:2], {"role": "assistant"}, {})})
     write_records(Paths.rollouts, Trajectory, [broken, *trajectories[1:]])
     metrics = said_by(stage.run(default_params()))

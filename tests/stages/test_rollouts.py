@@ -15,8 +15,9 @@ from helpers.projects import said_by
 from helpers.simulated import native, params_for, response, role_asked, simulated_task
 from helpers.tasks import accepted_tasks, rubric_of
 
-from synthagent.episodes.episode import Episode, ToolCall, Turn
-from synthagent.episodes.world import ToolEvent, fresh_world
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.turn import ToolCall, Turn
+from synthagent.episodes.world import ToolEvent
 from synthagent.errors import BudgetError, ReplayError, StoreError
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task, Trajectory
@@ -31,15 +32,16 @@ ROLES = ("policy", "tools", "user")
 def a_demo(task: Task, **response: Any) -> Trajectory:
     """A demonstration that looks at A1 and answers."""
 
-    def answer(episode: Episode, asked: Any) -> Any:
-        event = ToolEvent(asked.name, asked.arguments, True, response)
-        episode.world.events.append(event)
-        return event
+    class Scripted:
+        async def answer(self, episode: Episode, asked: Any) -> Any:
+            event = ToolEvent(asked.name, asked.arguments, True, response)
+            episode.world.events.append(event)
+            return event
 
-    episode = Episode(task, fresh_world(task), answer=answer)
+    episode = Episode(task, Scripted())
     episode.step(Turn(calls=(ToolCall("look", {"id": "A1"}),)))
     episode.step(Turn("<answer>looked</answer>"))
-    return episode.trajectory("teacher", 0)
+    return episode.trajectory("teacher")
 
 
 @pytest.fixture
@@ -209,7 +211,7 @@ def test_a_demonstration_of_another_world_is_named(folder: Path) -> None:
     demo = a_demo(TASKS[0], status="open")
     broken = [m if m["role"] != "tool" else {**m, "content": "[]"} for m in demo.messages]
     write_records(Paths.demos, Trajectory, [demo.model_copy(update={"messages": tuple(broken)})])
-    with serving(world_and_policy) as server, pytest.raises(StoreError, match=f"{demo.id}: cannot be replayed"):
+    with serving(world_and_policy) as server, pytest.raises(StoreError, match=f"{demo.id}: cannot be run again"):
         run(folder, server)
 
 

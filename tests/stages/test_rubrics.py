@@ -9,21 +9,20 @@ import pytest
 from helpers.projects import default_params, figures_in, write_params
 from helpers.tasks import accepted_tasks, rubric_of, task_of_level
 
-from synthagent.episodes.episode import replay
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.rerun import rerun
 from synthagent.judging.reward import score_world, verdicts_by_check
-from synthagent.params import RubricsParams, load_params
+from synthagent.params import Params, load_params
 from synthagent.records import Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rubrics as stage
 from synthagent.stages.rubrics import demonstrate, write
 from synthagent.store import read_records
 
-PARAMS = default_params().rubrics
+PARAMS = default_params()
 
 
-def params_with(**changes: float) -> RubricsParams:
-    return PARAMS.model_copy(update=changes)
+def params_with(**changes: float) -> Params:
+    return PARAMS.model_copy(update={"rubrics": PARAMS.rubrics.model_copy(update=changes)})
 
 
 def is_train(task: Task) -> bool:
@@ -34,16 +33,16 @@ TASK = task_of_level(1, is_train)
 
 
 def test_a_rubric_has_the_criteria_of_the_reference() -> None:
-    assert demonstrate(TASK, PARAMS, seed=0).rubric.criteria == rubric_of(TASK).criteria
+    assert demonstrate(TASK, PARAMS).rubric.criteria == rubric_of(TASK).criteria
 
 
 def test_demonstrations_of_full_skill_are_perfect_and_cover_everything() -> None:
     for task in accepted_tasks()[:50]:
-        done = demonstrate(task, params_with(skill=1.0, min_coverage=1.0), seed=0)
+        done = demonstrate(task, params_with(skill=1.0, min_coverage=1.0))
         assert done.kept
         assert done.rubric.coverage == 1
         for demo in done.demos:
-            world = replay(task, fresh_world(task), demo.messages).world
+            world = rerun(task, demo.messages).world
             assert score_world(done.rubric, world).perfect
 
 
@@ -51,8 +50,8 @@ def test_demonstrations_of_less_skill_are_worse_and_vary() -> None:
     tasks = [task for task in accepted_tasks()[:60] if is_train(task)]
     scores, texts = [], set()
     for task in tasks:
-        for demo in demonstrate(task, params_with(skill=0.5, demos_per_task=2), seed=0).demos:
-            scores.append(score_world(rubric_of(task), replay(task, fresh_world(task), demo.messages).world).reward)
+        for demo in demonstrate(task, params_with(skill=0.5, demos_per_task=2)).demos:
+            scores.append(score_world(rubric_of(task), rerun(task, demo.messages).world).reward)
             texts.add(json.dumps(demo.messages))
     assert 0 < sum(scores) / len(scores) < 0.9
     assert len(texts) > len(tasks) * 1.3
@@ -60,24 +59,25 @@ def test_demonstrations_of_less_skill_are_worse_and_vary() -> None:
 
 def test_coverage_is_the_share_of_the_workflow_that_any_demonstration_executed() -> None:
     for task in [task for task in accepted_tasks()[:60] if is_train(task)]:
-        done = demonstrate(task, params_with(skill=0.5), seed=0)
+        done = demonstrate(task, params_with(skill=0.5))
         reached = set()
         for demo in done.demos:
-            world = replay(task, fresh_world(task), demo.messages).world
+            world = rerun(task, demo.messages).world
             reached |= {v.criterion for v in verdicts_by_check(done.rubric, world) if v.passed}
         work = {c.id for c in done.rubric.criteria if c.kind != "constraint"}
         assert done.rubric.coverage == len(reached & work) / len(work)
-        assert done.kept == (done.rubric.coverage >= PARAMS.min_coverage)
+        assert done.kept == (done.rubric.coverage >= PARAMS.rubrics.min_coverage)
 
 
 def test_a_task_outside_training_is_not_demonstrated_and_keeps_its_rubric() -> None:
     task = task_of_level(1, lambda t: t.split == "heldout")
-    done = demonstrate(task, params_with(skill=0.0, min_coverage=1.0), seed=0)
+    done = demonstrate(task, params_with(skill=0.0, min_coverage=1.0))
     assert (done.demos, done.kept, done.rubric.coverage) == ((), True, 1.0)
 
 
 def test_demonstrations_depend_on_the_seed_and_nothing_else() -> None:
-    first, again, other = (demonstrate(TASK, params_with(demos_per_task=8, skill=0.5), seed=s) for s in (0, 0, 1))
+    params = params_with(demos_per_task=8, skill=0.5)
+    first, again, other = (demonstrate(TASK, params.model_copy(update={"seed": seed})) for seed in (0, 0, 1))
     assert first == again
     assert [d.messages for d in first.demos] != [d.messages for d in other.demos]
 
@@ -86,8 +86,8 @@ def test_a_dropped_task_leaves_neither_rubric_nor_demonstrations_but_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    kept = demonstrate(TASK, params_with(skill=1.0), seed=0)
-    lost = demonstrate(TASK, params_with(skill=0.0, min_coverage=1.0), seed=0)
+    kept = demonstrate(TASK, params_with(skill=1.0))
+    lost = demonstrate(TASK, params_with(skill=0.0, min_coverage=1.0))
     written = write([kept, lost])
     assert list(read_records(Paths.rubrics, Rubric)) == [kept.rubric]
     assert list(read_records(Paths.demos, Trajectory)) == list(kept.demos)
@@ -112,3 +112,10 @@ def test_more_than_ten_demonstrations_a_task_are_written_in_order(project: Path)
     ids = [demo.id for demo in read_records(Paths.demos, Trajectory)]
     assert ids == sorted(ids)
     assert len(ids) == 12 * len({id.rpartition(".")[0] for id in ids})
+
+
+def test_a_demonstration_ends_at_the_turn_limit_of_params() -> None:
+    limits = PARAMS.episode.model_copy(update={"max_turns": 2})
+    short = demonstrate(TASK, PARAMS.model_copy(update={"episode": limits}))
+    assert {(demo.n_turns, demo.end) for demo in short.demos} <= {(2, "turn_limit"), (1, "answer"), (2, "answer")}
+    assert any(demo.end == "turn_limit" for demo in short.demos)

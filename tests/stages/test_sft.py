@@ -27,8 +27,8 @@ TASKS = {task.id: task for task in accepted_tasks()[:60] if task.split == "train
 @lru_cache
 def demos() -> list[Trajectory]:
     """Three demonstrations of each task."""
-    params = default_params().rubrics.model_copy(update={"demos_per_task": 3})
-    return [demo for task in TASKS.values() for demo in demonstrate(task, params, seed=0).demos]
+    params = changed(rubrics={"demos_per_task": 3})
+    return [demo for task in TASKS.values() for demo in demonstrate(task, params).demos]
 
 
 def tasks_of(examples: list[Example]) -> list[Task]:

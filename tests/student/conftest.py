@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 from helpers.student import PARAMS, Demo, train_on
-from helpers.tasks import accepted_tasks
+from helpers.tasks import accepted_tasks, played
 
-from synthagent.episodes.scripted import Style, play
-from synthagent.episodes.world import fresh_world
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student, build_model, single_threaded
 from synthagent.student.optimizer import MuonAdamW
@@ -21,7 +19,7 @@ from synthagent.teacher.domains import load_vocabulary
 def demos() -> list[Demo]:
     """The expert's episodes on some tasks of each level."""
     tasks = [task for level in (1, 2, 3) for task in accepted_tasks() if task.difficulty == level][:120]
-    return [Demo(task, play(task, fresh_world(task), Style()).trajectory("teacher", 0)) for task in tasks]
+    return [Demo(task, played(task).trajectory("teacher")) for task in tasks]
 
 
 @pytest.fixture(scope="session")

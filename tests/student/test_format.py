@@ -13,9 +13,10 @@ from helpers.tasks import accepted_tasks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.episodes.episode import Episode, Message, opening, parse_turn
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.episode import Episode, opening
+from synthagent.episodes.turn import parse_turn
 from synthagent.errors import InputError
+from synthagent.records import Message
 from synthagent.student.format import IGNORED, ChatFormat
 from synthagent.student.tokenizer import END_OF_TURN
 
@@ -36,7 +37,7 @@ def test_what_the_assistant_said_is_read_back_from_its_tokens(tokenizer: Any, de
             parse_turn(tokenizer.decode(run, skip_special_tokens=True))
             for run in own_runs(row["input_ids"], [label != IGNORED for label in row["labels"]])
         ]
-        episode = Episode(demo.task, fresh_world(demo.task))
+        episode = Episode(demo.task)
         for turn in turns:
             episode.step(turn)
         assert episode.messages == demo.messages
@@ -58,7 +59,7 @@ def test_training_sees_the_tokens_that_sampling_produces(tokenizer: Any, demos: 
     for demo in demos:
         row = ChatFormat.of(tokenizer).tokenise(demo.messages, demo.task.tools)
         runs = own_runs(row["input_ids"], [label != IGNORED for label in row["labels"]])
-        episode = Episode(demo.task, fresh_world(demo.task))
+        episode = Episode(demo.task)
         ids = ChatFormat.of(tokenizer).prompt_ids(demo.task)
         for run in runs:
             ids += run
@@ -216,7 +217,7 @@ def test_an_episode_put_together_from_its_parts_is_what_another_template_writes_
     assert (chat.end_id, chat.end) == (tokenizer.convert_tokens_to_ids(end), end)
     for demo in demos[::8]:
         row = chat.tokenise(demo.messages, demo.task.tools)
-        ids, episode = chat.prompt_ids(demo.task), Episode(demo.task, fresh_world(demo.task))
+        ids, episode = chat.prompt_ids(demo.task), Episode(demo.task)
         for run in own_runs(row["input_ids"], [label != IGNORED for label in row["labels"]]):
             assert run[-1] == chat.end_id
             ids += run
@@ -263,7 +264,7 @@ FORGETS_THOUGHTS = "(m.content.split('</think>')[-1].lstrip('\\n') if not loop.l
         ),
         pytest.param(
             LLAMA.replace("{{- bos_token }}", "{{- bos_token + strftime_now('%H:%M:%S.%f') }}"),
-            r"in two ways: '_text\|>\d\d:.*' and, in a longer conversation, '_text\|>\d\d:.*'",
+            r"in two ways: '.*\|>\d.*' and, in a longer conversation, '.*\|>\d.*'",
             id="tells the time",
         ),
         pytest.param(

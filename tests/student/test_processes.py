@@ -1,4 +1,4 @@
-"""Training on several processes, and work spread over them."""
+"""Training on several processes, and work shared among them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from synthagent.errors import StoreError
-from synthagent.student.processes import is_first, spread, train
+from synthagent.student.processes import is_first, train, workers
 
 
 def square(number: int) -> tuple[int, int]:
@@ -25,15 +25,20 @@ def square(number: int) -> tuple[int, int]:
     return number * number, torch.get_num_threads()
 
 
-def test_spreading_work_keeps_its_order_and_passes_errors_on() -> None:
-    results = spread(square, [3, 1, 2, -1], 1)
-    assert [next(results) for _ in range(3)] == [(9, 1), (1, 1), (4, 1)]
-    with pytest.raises(StoreError, match="-1: cannot be squared"):
-        next(results)
+def test_workers_have_one_thread_and_pass_errors_on() -> None:
+    with workers(2) as pool:
+        assert pool is not None
+        results = pool.map(square, [3, 1, 2, -1])
+        assert [next(results) for _ in range(3)] == [(9, 1), (1, 1), (4, 1)]
+        with pytest.raises(StoreError, match="-1: cannot be squared"):
+            next(results)
 
 
-def test_there_may_be_nothing_to_spread() -> None:
-    assert list(spread(square, [], 2)) == []
+def test_one_process_is_this_one_with_one_thread() -> None:
+    torch.set_num_threads(2)
+    with workers(1) as pool:
+        assert pool is None
+        assert torch.get_num_threads() == 1
 
 
 def sum_of_ranks(folder: Path) -> None:
@@ -65,7 +70,7 @@ ENDLESS = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from synthagent.student.processes import spread, train
+from synthagent.student.processes import train, workers
 
 def wait(folder, *_):
     import os
@@ -77,11 +82,12 @@ if __name__ == "__main__":
     if sys.argv[1] == "train":
         train(job, 2)
     else:
-        list(spread(job, [1, 2, 3], 2))
+        with workers(2) as pool:
+            list(pool.map(job, [1, 2, 3]))
 """
 
 
-@pytest.mark.parametrize("way", ["train", "spread"])
+@pytest.mark.parametrize("way", ["train", "workers"])
 def test_children_die_with_their_parent_even_if_it_is_killed(way: str, tmp_path: Path) -> None:
     script, folder = tmp_path / "endless.py", tmp_path / "pids"
     script.write_text(ENDLESS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +14,14 @@ import torch
 from helpers.student import LIMITS, PARAMS, Run, own_runs, sample, tasks_of_different_length
 from helpers.tasks import accepted_tasks, rubric_of
 
-from synthagent.episodes.episode import Asked, Episode, Question, Response, parse_turn, replay
-from synthagent.episodes.user import reply
-from synthagent.episodes.world import fresh_world
+from synthagent.episodes.environment import LoopThread
+from synthagent.episodes.episode import EMBEDDED, Episode, Response
+from synthagent.episodes.rerun import rerun
+from synthagent.episodes.turn import Question, ToolCall, Turn, parse_turn
 from synthagent.errors import BadReplyError
 from synthagent.judging.reward import score_world
 from synthagent.params import EpisodeParams
+from synthagent.records import Task
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student, build_model
 from synthagent.student.sampler import Sampled
@@ -184,7 +188,7 @@ def test_an_episode_scored_live_and_its_record_scored_later_earn_the_same(
 ) -> None:
     live = sample(student, tasks_of_different_length(student.tokenizer, 24), limits, seed=5)
     for episode in live.episodes:
-        again = replay(episode.task, fresh_world(episode.task), episode.messages, limits.max_turns)
+        again = rerun(episode.task, episode.messages, limits.max_turns)
         rubric = rubric_of(episode.task)
         assert score_world(rubric, again.world) == score_world(rubric, episode.world)
         assert score_world(rubric, again.world, "paper", False) == score_world(rubric, episode.world, "paper", False)
@@ -192,17 +196,34 @@ def test_an_episode_scored_live_and_its_record_scored_later_earn_the_same(
             assert (again.end, again.messages) == (episode.end, episode.messages)
 
 
-def answer_all(asked: Sequence[tuple[Episode, Asked]]) -> list[Response]:
-    """What the worlds and the embedded user answer, all at once."""
-    return [
-        reply(episode.task.facts, it.text) if isinstance(it, Question) else episode.world.call(it.name, it.arguments)
-        for episode, it in asked
-    ]
+class Slow:
+    """Answers as the worlds and the embedded user do, after a while. `faulty`: a task for which it cannot."""
+
+    def __init__(self, faulty: Task | None = None) -> None:
+        self.faulty, self.together, self.most, self.asked = faulty, 0, 0, 0
+
+    async def answer(self, episode: Episode, asked: ToolCall | Question) -> Response:
+        self.together += 1
+        self.asked += 1
+        self.most = max(self.most, self.together)
+        await asyncio.sleep(0.01)
+        self.together -= 1
+        if episode.task is self.faulty:
+            raise BadReplyError("tools: refusal", "no")
+        return await EMBEDDED.answer(episode, asked)
 
 
-def test_a_row_that_waits_for_its_answer_writes_what_it_would_have_written(student: Student) -> None:
+@pytest.fixture
+def loop() -> Iterator[LoopThread]:
+    thread = LoopThread()
+    yield thread
+    thread.close(partial(asyncio.sleep, 0))
+
+
+def test_a_row_that_waits_for_its_answer_writes_what_it_would_have_written(student: Student, loop: LoopThread) -> None:
     tasks = tasks_of_different_length(student.tokenizer, 12)
-    at_once, waiting = (sample(student, tasks, greedy=True, answer_all=given) for given in (None, answer_all))
+    at_once = sample(student, tasks, greedy=True)
+    waiting = sample(student, tasks, greedy=True, environment=Slow(), loop=loop)
     assert any(episode.n_turns > 1 for episode in at_once.episodes)
     assert [e.messages for e in waiting.episodes] == [e.messages for e in at_once.episodes]
     assert [e.end for e in waiting.episodes] == [e.end for e in at_once.episodes]
@@ -211,32 +232,36 @@ def test_a_row_that_waits_for_its_answer_writes_what_it_would_have_written(stude
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
-def test_rows_are_answered_together(student: Student) -> None:
-    sizes: list[int] = []
-
-    def counted(asked: Sequence[tuple[Episode, Asked]]) -> list[Response]:
-        sizes.append(len(asked))
-        return answer_all(asked)
-
-    tasks = tasks_of_different_length(student.tokenizer, 12)
-    run = sample(student, tasks, greedy=True, answer_all=counted)
-    questions = sum(episode.n_turns - (episode.end == "answer") for episode in run.episodes)
-    assert len(sizes) <= LIMITS.max_turns < sum(sizes) <= questions
+def test_rows_are_answered_together(student: Student, loop: LoopThread) -> None:
+    environment, tasks = Slow(), tasks_of_different_length(student.tokenizer, 12)
+    run = sample(student, tasks, greedy=True, environment=environment, loop=loop)
+    assert environment.asked == sum(episode.n_tool_calls + episode.n_questions for episode in run.episodes)
+    assert environment.most > 1
 
 
-def test_an_answer_that_cannot_be_had_ends_its_own_episode_only(student: Student) -> None:
+def test_an_answer_that_cannot_be_had_ends_its_own_episode_only(student: Student, loop: LoopThread) -> None:
     tasks = tasks_of_different_length(student.tokenizer, 6)
-
-    def faulty(asked: Sequence[tuple[Episode, Asked]]) -> list[Response | BadReplyError]:
-        fault = BadReplyError("tools: refusal", "no")
-        return [
-            fault if pair[0].task is tasks[0] else given for pair, given in zip(asked, answer_all(asked), strict=True)
-        ]
-
-    run = sample(student, tasks, greedy=True, answer_all=faulty)
+    run = sample(student, tasks, greedy=True, environment=Slow(tasks[0]), loop=loop)
     assert (run.episodes[0].end, run.episodes[0].error) == ("error", "tools: refusal")
     rest = sample(student, tasks[1:], greedy=True)
     assert [e.messages for e in run.episodes[1:]] == [e.messages for e in rest.episodes]
+
+
+def test_the_loop_of_models_is_needed_only_where_something_waits(student: Student) -> None:
+    with pytest.raises(RuntimeError, match="event loop"):
+        sample(student, tasks_of_different_length(student.tokenizer, 6), greedy=True, environment=Slow())
+
+
+def test_all_calls_of_a_turn_are_read_back_in_their_order(student: Student) -> None:
+    """A student may call several tools in a turn; what it reads is what the template makes of all their results."""
+    task = tasks_of_different_length(student.tokenizer, 3)[0]
+    calls = tuple(ToolCall(tool.name, {}) for tool in task.tools)
+    observations = Episode(task).step(Turn(calls=calls))
+    text = student.format.observation_text(observations)
+    places = [text.index(observation["content"].split('"')[1]) for observation in observations]
+    assert len(observations) == len(task.tools) > 1
+    assert places == sorted(places)
+    assert text.count("<tool_response>") == len(observations)
 
 
 def test_sampling_leaves_the_model_in_the_mode_it_was_in(student: Student) -> None:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synthagent.episodes.cast import Cast
-from synthagent.episodes.endpoint import run_episode
-from synthagent.episodes.episode import replay
+from synthagent.episodes.endpoint import EndpointPolicy
+from synthagent.episodes.environment import ModelEnvironment
+from synthagent.episodes.policy import Setting, Start
+from synthagent.episodes.rerun import rerun
 from synthagent.episodes.world import World, fresh_world
-from synthagent.errors import BadReplyError
+from synthagent.errors import BadReplyError, RecordError
 from synthagent.judging.criteria import extract
 from synthagent.judging.reward import verdicts_by_check
 from synthagent.judging.transcript import one_line
@@ -30,7 +31,7 @@ class LiveDemos:
     dropped: Rejected | None
 
 
-async def demonstrate_live(task: Task, cast: Cast, llm: Llm, params: Params) -> LiveDemos:
+async def demonstrate_live(task: Task, environment: ModelEnvironment, llm: Llm, params: Params) -> LiveDemos:
     """Let the teacher act, `rubrics.trajectories` times, one after another so that they share what M has learned.
 
     An executable task keeps the criteria that its proofs were run with; those of a simulated one are extracted.
@@ -40,13 +41,12 @@ async def demonstrate_live(task: Task, cast: Cast, llm: Llm, params: Params) -> 
     """
     plan = "\n".join(f"{n}. {one_line(text, 500)}" for n, text in enumerate(task.workflow, 1))
     told = render("demonstrate", plan=fenced(plan)).messages[0]["content"]
-    demos = [
-        await run_episode(task, sample, cast, llm, params, role="teacher", policy_name="teacher", extra_system=told)
-        for sample in range(params.rubrics.trajectories)
-    ]
-    good, worlds = _replayed(task, demos, params.episode.max_turns)
+    setting = Setting(environment, params.episode.max_turns)
+    teacher = EndpointPolicy(llm, params, setting, name="teacher", role="teacher", extra=told)
+    demos = [await teacher.act(Start(task, sample)) for sample in range(params.rubrics.trajectories)]
+    good, worlds = _run_again(task, demos, params.episode.max_turns)
     if not good:
-        faults = sorted({demo.error or "cannot be replayed" for demo in demos})
+        faults = sorted({demo.error or "cannot be run again" for demo in demos})
         return LiveDemos(tuple(demos), None, _dropped(task, demos, "no_demonstration", "; ".join(faults)))
     try:
         extracted = (
@@ -65,16 +65,16 @@ async def demonstrate_live(task: Task, cast: Cast, llm: Llm, params: Params) -> 
     return LiveDemos(tuple(demos), extracted, dropped)
 
 
-def _replayed(task: Task, demos: Sequence[Trajectory], max_turns: int) -> tuple[list[Trajectory], list[World]]:
+def _run_again(task: Task, demos: Sequence[Trajectory], max_turns: int) -> tuple[list[Trajectory], list[World]]:
     """The demonstrations without a fault, and their worlds."""
     good, worlds = [], []
     for demo in demos:
         if demo.error is not None:
             continue
         try:
-            worlds.append(replay(task, fresh_world(task), demo.messages, max_turns).world)
+            worlds.append(rerun(task, demo.messages, max_turns).world)
             good.append(demo)
-        except (ValueError, KeyError, IndexError):
+        except RecordError:
             continue
     return good, worlds
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from synthagent.episodes.episode import Episode
 from synthagent.episodes.scripted import solve
 from synthagent.episodes.user import CONFIRM
-from synthagent.episodes.world import fresh_world
 from synthagent.judging.proofs import PROOFS, prove
 from synthagent.records import (
     Answer,
@@ -72,7 +72,7 @@ def executable(task: Task, form: WorldForm) -> Task:
 def _proved(task: Task) -> Task:
     try:
         proved = prove(task)
-        path = solve(task, fresh_world(task))
+        path = solve(Episode(task))
     except Exception as error:  # a world of unknown origin may break in any way
         told = " ".join(str(error).split())[:200]
         raise RefusedError("world_error", f"{type(error).__name__}: {told}") from None

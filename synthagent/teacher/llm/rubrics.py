@@ -84,7 +84,7 @@ class ExtractedRubric:
 
 
 async def extract_rubric(task: Task, worlds: Sequence[World], demos: Sequence[Any], llm: Llm) -> ExtractedRubric:
-    """Ask the teacher for the rubric of a task. `worlds`: the demonstrations replayed; `demos`: their messages.
+    """Ask the teacher for the rubric of a task. `worlds`: the demonstrations run again; `demos`: their messages.
 
     Raises:
         BadReplyError: no usable answer.

@@ -33,7 +33,7 @@ Sentence = Annotated[str, Field(min_length=12, max_length=240), AfterValidator(_
 Passage = Annotated[str, Field(min_length=40, max_length=1200), AfterValidator(_tidied)]
 Whole = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Real = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
-Cell = Annotated[str, Field(max_length=60)] | bool | Whole | Real
+CellValue = Annotated[str, Field(max_length=60)] | bool | Whole | Real
 Some = Annotated[str, Field(max_length=60)]
 
 
@@ -126,12 +126,17 @@ class ConstraintForm(Record):
 # --- executable world -----------------------------------------------------------------------------------------------
 
 
+RowForm = Annotated[tuple[CellValue, ...], Field(min_length=1, max_length=8)]
+
+
 class TableForm(Record):
     """The first column is the key."""
 
     name: Name
     columns: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
-    rows: Annotated[tuple[Annotated[tuple[Cell, ...], Field(min_length=1, max_length=8)], ...], Field(max_length=10)]
+    rows: Annotated[
+        tuple[Annotated[tuple[CellValue, ...], Field(min_length=1, max_length=8)], ...], Field(max_length=10)
+    ]
 
 
 class ColumnArgument(Record):
@@ -141,12 +146,12 @@ class ColumnArgument(Record):
     argument: Name
 
 
-class Written(Record):
+class WriteForm(Record):
     """A column, and where its value comes from: an argument or, if that is empty, `value`."""
 
     column: Name
     argument: NoName
-    value: Cell
+    value: CellValue
 
 
 class Returned(Record):
@@ -161,7 +166,7 @@ class ConditionForm(Record):
 
     field: Name
     op: Op
-    value: Cell | Annotated[tuple[Cell, ...], Field(max_length=8)]
+    value: CellValue | Annotated[tuple[CellValue, ...], Field(max_length=8)]
 
 
 class RequirementForm(ConditionForm):
@@ -179,7 +184,7 @@ class EffectForm(Record):
     table: Name
     key: NoName
     where: Annotated[tuple[ColumnArgument, ...], Field(max_length=3)]
-    write: Annotated[tuple[Written, ...], Field(max_length=8)]
+    write: Annotated[tuple[WriteForm, ...], Field(max_length=8)]
     require: Annotated[tuple[RequirementForm, ...], Field(max_length=3)]
     returns: Annotated[tuple[Returned, ...], Field(max_length=2)]
 

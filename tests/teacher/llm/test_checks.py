@@ -11,7 +11,7 @@ import pytest
 from helpers.scripted_teacher import Form
 
 from synthagent.judging.proofs import leaked
-from synthagent.records import Constraint, Fact, Task, WorldSpec
+from synthagent.records import Constraint, Fact, Task, Tool, WorldSpec
 from synthagent.teacher.llm.checks import RefusedError, checked_tools, rule_of, text_outputs, tool_of
 from synthagent.teacher.llm.executable import executable
 from synthagent.teacher.llm.shapes import (
@@ -151,11 +151,11 @@ def test_the_example_world_in_the_prompt_holds_its_proofs() -> None:
         "read_fees": ("reader", "fees"),
     }
     tools = tuple(
-        {
-            "type": "function",
-            "function": {"name": name, "description": "", "parameters": {"type": "object", "properties": {arg: text}}},
-            "outputs": {output: {"type": "string"}},
-        }
+        Tool(
+            name=name,
+            parameters={"type": "object", "properties": {arg: text}},
+            outputs={output: {"type": "string"}},
+        )
         for name, (arg, output) in shapes.items()
     )
     rule = rule_of(

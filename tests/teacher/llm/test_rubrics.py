@@ -12,12 +12,11 @@ from helpers import dinner
 from helpers.dinner import TASKS, call, extraction, goal, make_project, teacher
 from helpers.fake_openai import serving
 from helpers.projects import assert_one_message, figures_in, files_under, synthagent, write_params
-from helpers.tasks import accepted_tasks
+from helpers.tasks import accepted_tasks, played
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.episodes.episode import Turn
-from synthagent.episodes.scripted import play
+from synthagent.episodes.turn import Turn
 from synthagent.episodes.world import fresh_world
 from synthagent.judging.checks import decide
 from synthagent.records import Answered, AnyOf, Called, Never, Rejected, Rubric, Task, Told, Trajectory
@@ -251,7 +250,7 @@ def test_an_executable_task_keeps_the_criteria_that_its_proofs_were_run_with(tmp
     from synthagent.judging.criteria import extract
 
     task = next(task for task in accepted_tasks() if task.split == "train")
-    expert = play(task, fresh_world(task)).messages
+    expert = played(task).messages
     turns = tuple(message for message in expert if message["role"] == "assistant")
 
     def reply(body: dict[str, Any]) -> Any:
