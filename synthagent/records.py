@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
+FORMAT = 2  # of the datasets, as in their Parquet metadata; 1, which has none, knew one tool call a turn
+
 
 class JsonText:
     """Marks a field that Parquet stores as JSON text."""

@@ -235,7 +235,7 @@ def test_the_card_describes_every_column_and_names_json(tmp_path: Path) -> None:
 
 def test_rows_with_columns_of_another_version_are_told(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["x"], "split": ["train"]}), Paths.tasks)
-    with pytest.raises(StoreError, match="written by another version"):
+    with pytest.raises(StoreError, match="format 1"):
         export_hf(tmp_path / "hf")
 
 
