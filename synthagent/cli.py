@@ -102,7 +102,7 @@ def show(
 @app.command(rich_help_panel="Looking at tasks")
 def play(task_id: Annotated[str, typer.Argument(help="A task's id.")]) -> None:
     """Be the agent of a task in the terminal."""
-    from synthagent.showing.show import play_in_terminal
+    from synthagent.showing.play import play_in_terminal
 
     play_in_terminal(task_id)
 

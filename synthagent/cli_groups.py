@@ -30,8 +30,8 @@ def agenticqwen(
 ) -> None:
     """Import tasks in the AgenticQwen format, with simulated worlds.
 
-    What the tools are expected to return becomes what M starts with, so that the normal path of every task replays
-    without a model; the policy becomes constraints, the background facts. An item that cannot be used costs a line;
+    What the tools are expected to return becomes what M starts with, so that the normal path of every task is answered
+    without a model; the rules become constraints, the background facts. An item that cannot be used costs a line;
     exit code 1 only if none can. Next: `synthagent validate TASKS.parquet`, or copy it to data/tasks.parquet.
     """
     from synthagent.exchange.importers import import_agenticqwen
@@ -42,7 +42,7 @@ def agenticqwen(
 
 @exporting.command()
 def messages(
-    file: Annotated[Path, typer.Argument(help="The JSON lines file to write.")],
+    file: Annotated[Path, typer.Argument(help="The JSON lines file to write; new, empty, or an earlier export.")],
     source: Annotated[Literal["demos", "rollouts"], typer.Option(help="Of the teacher, or of the policy.")] = "demos",
     min_reward: Annotated[float | None, typer.Option(help="Rollouts that earned less are left out.")] = None,
     data: DataFolder = Path("data"),
@@ -58,7 +58,7 @@ def messages(
 
 @exporting.command()
 def verl(
-    folder: Annotated[Path, typer.Argument(help="The folder to write; new, empty, or of an earlier export.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to write; new, empty, or an earlier export of this kind.")],
     data: DataFolder = Path("data"),
 ) -> None:
     """Tasks with their rubrics in verl's RL dataset format: FOLDER/train.parquet, heldout.parquet ..
@@ -72,7 +72,7 @@ def verl(
 
 @exporting.command()
 def hf(
-    folder: Annotated[Path, typer.Argument(help="The folder to write; new, empty, or of an earlier export.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to write; new, empty, or an earlier export of this kind.")],
     data: DataFolder = Path("data"),
 ) -> None:
     """All tables, a file for each split, with a dataset card: for `datasets.load_dataset(FOLDER, "tasks")`, or the hub.

@@ -1,8 +1,10 @@
-"""What the exports share: datasets that name the stage that lacks, a file for each split, folders to be replaced."""
+"""What the exports share: reading datasets, a file for each split, and what an export may replace."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +12,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synthagent import __version__
 from synthagent.errors import InputError, StoreError
 from synthagent.records import Record, Reward, Rubric, Task, Trajectory
 from synthagent.store import read_keys, read_records
@@ -17,7 +20,9 @@ from synthagent.store import read_keys, read_records
 R = TypeVar("R", bound=Record)
 SPLITS = ("train", "heldout", "unseen_domain")
 BATCH = 2_000
-MARK = "<!-- written by `synthagent export` -->"
+CARD = "README.md"
+_MARK = re.compile(r"<!-- written by `synthagent export (\w+)`")
+_LONGEST_LINE = 100_000_000
 TABLES: dict[str, type[Record]] = {  # in the order of the card
     "tasks": Task,
     "rubrics": Rubric,
@@ -86,8 +91,16 @@ def has(data: Path, name: str) -> bool:
     return (data / f"{name}.parquet").exists()
 
 
-def replaceable(out: Path) -> Path:
-    """The folder that `out` really names (`new/../data` is not new), unless an export did not write what is in it.
+def mark(kind: str) -> str:
+    """The line of a card by which a later export of the same kind knows that it may replace the folder."""
+    return f"<!-- written by `synthagent export {kind}`, synthagent {__version__} -->"
+
+
+def replaceable_folder(out: Path, kind: str, files: Collection[str]) -> Path:
+    """The folder that `out` really names (`new/../data` is not new), if nothing but an export of this kind is in it.
+
+    Args:
+        files: all that an export of this kind may write, beside its card.
 
     Raises:
         InputError: what is there would be lost.
@@ -97,11 +110,40 @@ def replaceable(out: Path) -> Path:
         return out
     if not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder to write to")
-    there = {path.name for path in out.iterdir()}
-    ours = {"README.md", "data", *(f"{split}.parquet" for split in SPLITS)}
-    card = out / "README.md"
-    if there and (there - ours or not card.is_file() or MARK not in card.read_text(encoding="utf-8", errors="replace")):
-        raise InputError(f"{out}: holds other things, such as {min(there - ours or there)}; give a new or empty folder")
+    ours = {Path(CARD)} | {part for name in files for part in (Path(name), *Path(name).parents)}
+    there = {path.relative_to(out) for path in out.iterdir()}
+    foreign = min(there - ours, default=None) or next(
+        (inner for path in out.rglob("*") if (inner := path.relative_to(out)) not in ours), None
+    )
+    card = out / CARD
+    found = _MARK.search(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
+    if foreign is None and there and found is None:
+        foreign = min(there)
+    if foreign is not None:
+        raise InputError(f"{out}: holds other things, such as {foreign}; give a new or empty folder")
+    if found is not None and found.group(1) != kind:
+        raise InputError(f"{out}: holds an export of another kind, {found.group(1)}; give a new or empty folder")
+    return out
+
+
+def replaceable_lines(out: Path, required: Collection[str], optional: Collection[str] = ()) -> Path:
+    """The file `out`, if it is new, empty, or JSON lines whose first has exactly our keys.
+
+    Raises:
+        InputError: what is there would be lost.
+    """
+    if not out.exists():
+        return out
+    if not out.is_file():
+        raise InputError(f"{out}: is no file; give a file to write to")
+    with out.open("rb") as file:
+        first = file.readline(_LONGEST_LINE)
+    try:
+        found = json.loads(first) if first else dict.fromkeys(required)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not set(required) <= found.keys() <= {*required, *optional}:
+        raise InputError(f"{out}: was not written by this export; give a new or empty file")
     return out
 
 

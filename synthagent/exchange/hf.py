@@ -13,8 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from synthagent import __version__
 from synthagent.errors import InputError
-from synthagent.exchange.files import BATCH, MARK, SPLITS, TABLES, Writers, dataset, has, replaceable, told
+from synthagent.exchange.files import (
+    BATCH,
+    CARD,
+    SPLITS,
+    TABLES,
+    Writers,
+    dataset,
+    has,
+    mark,
+    replaceable_folder,
+    told,
+)
 from synthagent.records import JsonText, Record
 from synthagent.stage import Paths, progress
 from synthagent.store import arrow_schema, directory_written_atomically
@@ -27,7 +39,8 @@ def export_hf(out: Path, data: Path = Paths.data) -> str:
         InputError: `out` holds something else, or there are no tasks.
         StoreError: a dataset is missing, or `out` cannot be written.
     """
-    target = replaceable(out)
+    files = [f"data/{name}/{split}.parquet" for name in TABLES for split in SPLITS]
+    target = replaceable_folder(out, "hf", files)
     split_of = _splits(dataset(data, "tasks"))
     present = [name for name in TABLES if has(data, name)]
     counts: dict[str, Counter[str]] = {}
@@ -36,7 +49,7 @@ def export_hf(out: Path, data: Path = Paths.data) -> str:
             counts[name] = _copy_table(dataset(data, name), name, folder / "data" / name, split_of)
         if not counts["tasks"]:
             raise InputError(f"{data / 'tasks.parquet'}: no task in it; run `dvc repro tasks`")
-        (folder / "README.md").write_text(_card(counts), encoding="utf-8")
+        (folder / CARD).write_text(_card(counts), encoding="utf-8")
     return "\n".join(f"{out}: {name}: {told(counted)}" for name, counted in counts.items())
 
 
@@ -71,7 +84,7 @@ def _card(counts: Mapping[str, Mapping[str, int]]) -> str:
             default = "  default: true\n" if name == "tasks" else ""
             configs.append(f"- config_name: {name}\n{default}  data_files:\n{''.join(files)}")
     tables = "\n\n".join(f"## {name}\n\n{told(counts[name])}\n\n{_columns(TABLES[name])}" for name in counts)
-    return _CARD.format(configs="".join(configs), mark=MARK, tables=tables)
+    return _CARD.format(configs="".join(configs), mark=mark("hf"), version=__version__, tables=tables)
 
 
 _CARD = """\
@@ -91,7 +104,7 @@ configs:
 {mark}
 # SynthAgent tasks
 
-Tool-use tasks with a hidden part: what only the user knows, the agent must ask for. Made by SynthAgent
+Tool-use tasks with a hidden part: what only the user knows, the agent must ask for. Made by SynthAgent {version}
 (after arXiv 2601.22511).
 
 ```python

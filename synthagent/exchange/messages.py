@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from synthagent.errors import InputError, StoreError
-from synthagent.exchange.files import dataset, has, openai_tools, read
+from synthagent.exchange.files import dataset, has, openai_tools, read, replaceable_lines
 from synthagent.records import Reward, Task, Trajectory
 from synthagent.stage import Paths, progress
 from synthagent.store import read_keys, read_records, write_lines
 
 Source = Literal["demos", "rollouts"]
+_KEYS = ("messages", "tools", "id", "task_id", "policy")
 
 
 def export_messages(out: Path, source: Source, min_reward: float | None = None, data: Path = Paths.data) -> str:
@@ -27,11 +28,12 @@ def export_messages(out: Path, source: Source, min_reward: float | None = None, 
         min_reward: rollouts only: the least reward that a trajectory must have earned.
 
     Raises:
-        InputError: demonstrations have no rewards, or no trajectory is left.
+        InputError: `out` holds something else, demonstrations have no rewards, or no trajectory is left.
         StoreError: a dataset is missing, or of another run; names the stage that writes it.
     """
     if min_reward is not None and source == "demos":
         raise InputError("export messages: demonstrations have no rewards; use --source rollouts, or no --min-reward")
+    replaceable_lines(out, _KEYS, ("reward",))
     trajectories = dataset(data, source)
     tools = {task.id: openai_tools(task) for task in read(data, "tasks", Task)}
     rewards = _rewards(data) if source == "rollouts" and (min_reward is not None or has(data, "rewards")) else {}
@@ -57,7 +59,7 @@ def export_messages(out: Path, source: Source, min_reward: float | None = None, 
 
 
 def _line(row: Trajectory, tools: Sequence[Mapping[str, Any]], reward: float | None) -> str:
-    line = {"messages": row.messages, "tools": tools, "id": row.id, "task_id": row.task_id, "policy": row.policy}
+    line = dict(zip(_KEYS, (row.messages, tools, row.id, row.task_id, row.policy), strict=True))
     return json.dumps(line if reward is None else {**line, "reward": reward}, ensure_ascii=False)
 
 

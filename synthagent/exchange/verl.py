@@ -12,9 +12,20 @@ from typing import Any
 
 import pyarrow as pa
 
+from synthagent import __version__
 from synthagent.episodes.episode import opening
 from synthagent.errors import InputError
-from synthagent.exchange.files import MARK, Writers, dataset, openai_tools, read, replaceable, told
+from synthagent.exchange.files import (
+    CARD,
+    SPLITS,
+    Writers,
+    dataset,
+    mark,
+    openai_tools,
+    read,
+    replaceable_folder,
+    told,
+)
 from synthagent.records import Rubric, Task
 from synthagent.stage import Paths, progress
 from synthagent.store import directory_written_atomically, read_keys
@@ -50,13 +61,15 @@ _VERL_CARD = """\
 
 {counts}
 
-One file a split, for `data.train_files` and `data.val_files`. `prompt` holds the policy with the tools, and the
+One file a split, for `data.train_files` and `data.val_files`. `prompt` holds the constraints with the tools, and the
 request; verl has no tools of a row's own, so they stand in the system message, to be called as Qwen does.
 `reward_model.ground_truth` is the rubric as JSON: `{{"task_id": .., "criteria": [..]}}`; `style` is `rule` if code
 decides every criterion, else `model`. `extra_info.task` is the whole task as JSON, world and facts included, and
-`extra_info.tools` its tools: what an agent loop or a reward function of yours needs to run and judge an episode
-(`synthagent.records.Task.model_validate_json`, `synthagent.episodes.world.fresh_world`,
-`synthagent.judging.reward.score_world`).
+`extra_info.tools` its tools: what an agent loop or a reward function of yours needs to run and judge an episode.
+
+Written by synthagent {version}. There, `synthagent.records.Task.model_validate_json` reads a task,
+`synthagent.episodes.episode.Episode` runs it turn by turn, and `synthagent.judging.scoring.score_episode` judges it by
+a `synthagent.records.Rubric`. Install that version to use these names; another may have moved them.
 """
 
 
@@ -69,7 +82,7 @@ def export_verl(out: Path, data: Path = Paths.data) -> str:
         InputError: `out` holds something else, or no task has a rubric.
         StoreError: a dataset is missing, or `out` cannot be written.
     """
-    target = replaceable(out)
+    target = replaceable_folder(out, "verl", [f"{split}.parquet" for split in SPLITS])
     judged = {row.task_id: _reward_model(row) for row in read(data, "rubrics", Rubric)}
     total = len(read_keys(dataset(data, "tasks"), Task))
     counts: Counter[str] = Counter()
@@ -82,7 +95,8 @@ def export_verl(out: Path, data: Path = Paths.data) -> str:
                 counts[task.split] += 1
         if not counts:
             raise InputError(f"{data / 'rubrics.parquet'}: no rubric of any task; run `dvc repro rubrics`")
-        (folder / "README.md").write_text(_VERL_CARD.format(mark=MARK, counts=told(counts)), encoding="utf-8")
+        card = _VERL_CARD.format(mark=mark("verl"), counts=told(counts), version=__version__)
+        (folder / CARD).write_text(card, encoding="utf-8")
     return f"{out}: {told(counts)}; {total - sum(counts.values())} tasks without a rubric left out"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 from helpers.projects import default_params
 from synthagent.episodes.episode import Episode, at_once, play
@@ -14,8 +15,10 @@ from synthagent.judging.criteria import extract
 from synthagent.judging.scoring import score_trajectory
 from synthagent.params import RewardParams
 from synthagent.records import Reward, Rubric, Task, Trajectory
+from synthagent.stage import Paths
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
+from synthagent.store import read_records
 from synthagent.teacher.domains import load_vocabulary
 
 
@@ -58,3 +61,9 @@ def scored(
     params = default_params()
     params = params.model_copy(update={"reward": rule or params.reward})
     return at_once(score_trajectory(trajectory, task, rubric or rubric_of(task), params)).reward
+
+
+def first_demonstrated(folder: Path) -> Task:
+    """The first task that has a rubric and demonstrations."""
+    demos = {demo.task_id for demo in read_records(folder / Paths.demos, Trajectory)}
+    return next(task for task in read_records(folder / Paths.tasks, Task) if task.id in demos)

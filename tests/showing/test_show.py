@@ -1,34 +1,24 @@
-"""`synthagent show` and `synthagent play`, through the command."""
+"""`synthagent show`, through the command."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from helpers.projects import assert_one_message, synthagent
-from helpers.tasks import played as by_script
+from helpers.tasks import first_demonstrated, played
 
 from synthagent.episodes.scripted import RECKLESS
 from synthagent.params import load_params
-from synthagent.records import Persona, Rubric, Task, Trajectory
+from synthagent.records import Rejected, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rewards
 from synthagent.store import read_records, write_records
-
-
-def first_demonstrated(folder: Path) -> Task:
-    """The first task that has a rubric and demonstrations."""
-    demos = {demo.task_id for demo in read_records(folder / Paths.demos, Trajectory)}
-    return next(task for task in read_records(folder / Paths.tasks, Task) if task.id in demos)
 
 
 def shown(id: str, folder: Path) -> str:
     finished = synthagent("show", id, cwd=folder)
     assert (finished.returncode, finished.stderr) == (0, ""), finished
     return finished.stdout
-
-
-# --- show -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_task_is_shown_with_all_that_belongs_to_it(generated: Path) -> None:
@@ -60,7 +50,7 @@ def test_a_trajectory_is_shown_as_a_chat(generated: Path) -> None:
 
 def test_a_judged_rollout_is_shown_with_its_verdicts(project: Path) -> None:
     task = first_demonstrated(project)
-    trajectory = by_script(task, RECKLESS).trajectory("sft")
+    trajectory = played(task, RECKLESS).trajectory("sft")
     write_records(Paths.rollouts, Trajectory, [trajectory])
     rewards.run(load_params())
     text = shown(trajectory.id, project)
@@ -100,96 +90,25 @@ def test_text_of_a_dataset_cannot_steer_the_terminal(project: Path) -> None:
         assert "[bold red]x[/]" in text
 
 
-# --- play -----------------------------------------------------------------------------------------------------------
+def with_left_out(name: str, stage: str, path: Path, detail: str) -> None:
+    row = Rejected(id=name, stage=stage, reason="coverage", detail=detail, payload="{}")
+    write_records(path, Rejected, [row])
 
 
-def as_a_person_would(task: Task) -> list[str]:
-    """The expert's turns, as lines typed in a terminal, in turn in both forms of a call."""
-    lines = []
-    for number, message in enumerate(by_script(task).messages[2:]):
-        if message["role"] != "assistant":
-            continue
-        if "tool_calls" in message:
-            function = message["tool_calls"][0]["function"]
-            if number % 4 == 0:
-                lines.append(f"{function['name']} {function['arguments']}")
-            else:
-                pairs = eval(function["arguments"], {})  # a dict of texts, written by us
-                lines.append(f"{function['name']}({', '.join(f'{name}={value}' for name, value in pairs.items())})")
-        elif "<answer>" in message["content"]:
-            lines.append(f"answer: {message['content'].removeprefix('<answer>').removesuffix('</answer>')}")
-        else:
-            lines.append(message["content"])
-    return lines
-
-
-def played(task: Task, lines: list[str], folder: Path) -> str:
-    finished = synthagent("play", task.id, cwd=folder, stdin="\n".join(lines) + "\n")
-    assert (finished.returncode, finished.stderr) == (0, ""), finished
-    return finished.stdout
-
-
-def test_a_person_who_does_what_the_expert_does_earns_one(generated: Path) -> None:
-    for task in list(read_records(generated / Paths.tasks, Task))[:2]:
-        text = played(task, as_a_person_would(task), generated)
-        assert task.instruction in " ".join(text.split())
-        assert "ended: answer" in text
-        assert "reward 1.000" in text
-        assert "failed" not in text
-
-
-def test_a_person_is_told_the_tools_but_nothing_hidden(generated: Path) -> None:
-    for task in list(read_records(generated / Paths.tasks, Task))[:1]:
-        text = played(task, [], generated)
-        assert all(tool.name in text for tool in task.tools)
-        assert not any(fact.value in text.split() for fact in task.facts if fact.slot != "confirm")
-        assert "distractor" not in text
-
-
-def test_leaving_early_is_polite_and_earns_nothing(generated: Path) -> None:
-    text = played(first_demonstrated(generated), ["What is it?"], generated)
-    assert text.endswith("You left before the end: no reward.\n")
-    assert "I don't know that." in text
-
-
-def test_arguments_that_cannot_be_read_cost_nothing(generated: Path) -> None:
-    task = first_demonstrated(generated)
-    name = task.tools[0].name
-    unreadable = ['{"a": ', "{}}", "(a=", "(a)", "(a b=c)", '("']
-    text = played(task, [*(f"{name} {arguments}" for arguments in unreadable), "answer: done"], generated)
-    assert text.count("cannot be read") == len(unreadable)
-    assert "ended: answer" in text
-
-
-def test_empty_lines_give_help_and_words_for_a_tool_go_to_the_user(generated: Path) -> None:
-    task = first_demonstrated(generated)
-    name = task.tools[0].name
-    text = played(task, ["", f"{name} is what I would like to call", name, "answer: done"], generated)
-    assert text.count("Ctrl-D leaves") == 2
-    assert text.count("I don't know that.") == 1
-    assert "missing argument" in text
-
-
-def test_the_turn_limit_of_the_params_holds_for_people(project: Path) -> None:
-    text = played(first_demonstrated(project), ["What?"] * 40, project)
-    assert "ended: turn_limit" in text
-    assert text.count("I don't know that.") == load_params().episode.max_turns
-    assert "reward 0.000" in text
-
-
-def test_what_cannot_be_played_is_told(project: Path) -> None:
-    assert_one_message(synthagent("play", "nothing", cwd=project), "nothing: no such id", "task-0000000")
+def test_an_episode_whose_task_was_dropped_is_told_with_the_reason(project: Path) -> None:
     task = first_demonstrated(project)
-    world = task.world.model_copy(update={"effects": {}})
-    write_records(Paths.tasks, Task, [task.model_copy(update={"world_kind": "simulated", "world": world})])
-    assert_one_message(synthagent("play", task.id, cwd=project), task.id, "simulates")
-    shutil.move("params.yaml", "elsewhere.yaml")
-    assert_one_message(synthagent("play", task.id, cwd=project), "params.yaml", "No such file")
+    with_left_out(task.id, "rubrics", Paths.dropped, "the demonstrations executed 0.00 of the workflow")
+    assert_one_message(
+        synthagent("show", f"{task.id}.sft.0", cwd=project),
+        f"{task.id}.sft.0: no such id; its task {task.id} was dropped by the stage rubrics: coverage: ",
+        "the demonstrations executed 0.00 of the workflow (data/dropped.parquet)",
+    )
+    assert "Dropped by the stage rubrics coverage: the" in " ".join(shown(task.id, project).split())
 
 
-def test_play_needs_tasks_only(project: Path) -> None:
-    task = first_demonstrated(project)
-    Paths.rubrics.unlink()
-    Paths.demos.unlink()
-    assert next(read_records(Paths.personas, Persona))
-    assert "reward 1.000" in played(task, as_a_person_would(task), project)
+def test_a_task_that_was_refused_is_told_with_the_reason(project: Path) -> None:
+    with_left_out("task-9", "tasks", Paths.rejected, "values in\nplain sight: \x1b[2J")
+    told = ("was refused by the stage tasks: coverage: values in plain sight: \\x1b[2J (data/rejected.parquet)",)
+    assert_one_message(synthagent("show", "task-9", cwd=project), "task-9: no such id; it", *told)
+    assert_one_message(synthagent("play", "task-9", cwd=project), "task-9: no such id; it", *told)
+    assert_one_message(synthagent("show", "task-9.sft.0", cwd=project), "; its task task-9", *told)

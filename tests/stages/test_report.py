@@ -15,6 +15,7 @@ from helpers.run import CURVE, build_dataset
 from synthagent.errors import StoreError
 from synthagent.records import Evaluation, Persona, Reward, Rubric, Task, Trajectory
 from synthagent.showing import pictures
+from synthagent.showing.page import choose_episodes
 from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
 from synthagent.stages import report
@@ -132,7 +133,7 @@ def test_the_page_shows_the_figures_of_the_datasets(html: str, run: Path) -> Non
 
 
 def test_a_perfect_and_a_violating_episode_can_be_read_with_their_verdicts(html: str, run: Path) -> None:
-    chosen = report.choose_episodes(read_records(Paths.rollouts, Trajectory), read_records(Paths.rewards, Reward))
+    chosen = choose_episodes(read_records(Paths.rollouts, Trajectory), read_records(Paths.rewards, Reward))
     kinds = {title: reward for title, _, reward in chosen}
     assert kinds["Perfect"].reward == 1
     assert kinds["Violating"].gate == 0
