@@ -171,7 +171,7 @@ def _open(path: Path, record: type[Record]) -> pq.ParquetFile:
     if version != str(FORMAT):
         raise StoreError(
             f"{path}: has format {version}, but this version of synthagent reads format {FORMAT}; "
-            "run `dvc repro` to make it again; tasks of your own want the Parquet metadata `synthagent.format`, see CHANGELOG.md"
+            "run `dvc repro` to make it again (tasks of your own: see `synthagent.format` in CHANGELOG.md)"
         )
     expected, found = set(arrow_schema(record).names), set(file.schema_arrow.names)
     if expected != found:
