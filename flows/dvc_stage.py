@@ -58,7 +58,7 @@ def run_stage(stage: str) -> None:
         raise StageError(f"stage {stage}: {_error(list(last))}")
     bar.show(100.0)
     metrics = Paths.metrics(stage)
-    rows = [{"metric": name, "value": value} for name, value in _flat(json.loads(metrics.read_text()))]
+    rows = [{"metric": name, "value": value} for name, value in json.loads(metrics.read_text()).items()]
     create_table_artifact(rows, key=f"metrics-{stage}", description=str(metrics))
 
 
@@ -101,12 +101,3 @@ def _error(last: list[str]) -> str:
     if len(last) == 2 and ": failed to run: " in last[1] and not last[0].startswith("> "):
         return last[0]
     return last[-1] if last else "no output"
-
-
-def _flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """Rows of a table from nested metrics: `{"a": {"b": 1}}` -> `("a.b", 1)`."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(item, f"{name}.{key}" if name else key)
-    else:
-        yield name, json.dumps(value) if isinstance(value, list) else value

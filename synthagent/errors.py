@@ -18,13 +18,11 @@ A failed episode or a refused task is a row with its reason, not an exception. A
 Python raises, with its traceback.
 """
 
-from typing import Any
-
 
 class SynthAgentError(Exception):
     """A mistake the user can mend. The message names the place, the rule and the remedy."""
 
-    exit_code: Any = 1
+    exit_code = 1
 
 
 class ParamsError(SynthAgentError):
@@ -46,7 +44,7 @@ class LockedError(SynthAgentError):
 class StoppedError(SynthAgentError):
     """A signal ended a stage. The message says what became of its outs."""
 
-    def __init__(self, message: str, exit_code: Any) -> None:
+    def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 

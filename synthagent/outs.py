@@ -6,9 +6,11 @@ outs of a stage -> a folder that has all of them (`keep`, `copy_from_dvc`) -> th
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +47,10 @@ def keep(outs: Sequence[Path], room: Path) -> bool:
 
 
 def copy_from_dvc(stage: str, outs: Sequence[Path], room: Path) -> bool:
-    """Copy the outs that `dvc.lock` names for a stage from DVC's cache into `room`; return whether all were there."""
+    """Copy the outs that `dvc.lock` names for a stage from DVC's cache into `room`; return whether all were there.
+
+    Metrics may be in git instead: a clone has them from there, and `dvc pull` does not bring them.
+    """
     named = _named_in_lock(stage)
     shutil.rmtree(room, ignore_errors=True)
     try:
@@ -54,7 +59,8 @@ def copy_from_dvc(stage: str, outs: Sequence[Path], room: Path) -> bool:
             for file in _files_of(named[out], cache):
                 target = room / out / file.path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file.source, target)
+                if file.source.exists() or not _copy_from_git(out, named[out], target):
+                    shutil.copyfile(file.source, target)
     except (OSError, KeyError):
         return False
     return True
@@ -100,6 +106,15 @@ def _files_of(md5: str, cache: Path) -> Iterator[CachedFile]:
         return
     for file in json.loads(stored.read_text(encoding="utf-8")):
         yield CachedFile(cache / file["md5"][:2] / file["md5"][2:], file["relpath"])
+
+
+def _copy_from_git(out: Path, md5: str, target: Path) -> bool:
+    """Copy an out as it was committed, if it is the one wanted; return whether it is."""
+    found = subprocess.run(["git", "show", f"HEAD:./{out.as_posix()}"], capture_output=True, check=False).stdout
+    wanted = hashlib.md5(found, usedforsecurity=False).hexdigest() == md5
+    if wanted:
+        target.write_bytes(found)
+    return wanted
 
 
 def _link(source: Path, target: Path) -> None:

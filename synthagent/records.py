@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_serializer, model_validator
+from pydantic_core import CoreSchema
+
+FORMAT = 2  # of the datasets, as in their Parquet metadata; 1, which has none, knew one tool call a turn
 
 
 class JsonText:
@@ -75,6 +78,22 @@ class Tool(Record):
         """What an OpenAI-compatible endpoint, or a chat template, takes."""
         function = {"name": self.name, "description": self.description, "parameters": self.parameters}
         return {"type": "function", "function": function}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> Json:
+        """What is stored, for who writes it; the flat form is read, too."""
+        flat = handler.resolve_ref_schema(handler(core))
+        if "properties" not in flat:  # asked for what is written, which pydantic takes from the serializer
+            return flat
+        fields, ours = flat["properties"], ("outputs", "changes_state")
+        function = {name: schema for name, schema in fields.items() if name not in ours}
+        flat["properties"] = {
+            "type": {"const": "function"},
+            "function": {"type": "object", "properties": function, "required": ["name"]},
+            **{name: fields[name] for name in ours},
+        }
+        flat["required"] = ["function"]
+        return flat
 
     @model_validator(mode="before")
     @classmethod

@@ -142,17 +142,13 @@ def outs_kept(stage: str, outs: Sequence[Path]) -> Iterator[None]:
                 if whole := there or copy_from_dvc(stage, outs, room):
                     put_back(outs, room)
             if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise _stopped(stage, error, whole) from None
+                became = "are as they were" if whole else "are incomplete, and DVC's cache lacks them: run it again"
+                code = 128 + (signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+                raise StoppedError(f"stage {stage}: interrupted; its outs {became}", code) from None
             raise
     finally:
         shutil.rmtree(room, ignore_errors=True)
         lock.release()
-
-
-def _stopped(stage: str, signalled: KeyboardInterrupt | SystemExit, whole: bool) -> StoppedError:
-    outs = "are as they were" if whole else "are incomplete, and DVC's cache does not have them: run it again"
-    code = 128 + signal.SIGINT if isinstance(signalled, KeyboardInterrupt) else signalled.code
-    return StoppedError(f"stage {stage}: interrupted; its outs {outs}", code)
 
 
 def progress(items: Iterable[T], total: int, stage: str) -> Iterator[T]:

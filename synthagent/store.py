@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from synthagent.errors import StoreError
-from synthagent.records import JsonText, Record
+from synthagent.records import FORMAT, JsonText, Record
 
 R = TypeVar("R", bound=Record)
 _ROWS_A_GROUP = 2_000
+_FORMAT_KEY = b"synthagent.format"
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -108,8 +109,9 @@ def read_keys(path: Path, record: type[Record]) -> list[str]:
 
 
 def arrow_schema(record: type[Record]) -> pa.Schema:
-    """The Parquet columns of a record."""
-    return pa.schema([pa.field(name, _arrow_type(field)) for name, field in record.model_fields.items()])
+    """The Parquet columns of a record; the metadata say which format they are."""
+    columns = [pa.field(name, _arrow_type(field)) for name, field in record.model_fields.items()]
+    return pa.schema(columns, {_FORMAT_KEY: str(FORMAT)})
 
 
 def write_text(path: Path, text: str) -> None:
@@ -165,6 +167,12 @@ def directory_written_atomically(path: Path) -> Iterator[Path]:
 def _open(path: Path, record: type[Record]) -> pq.ParquetFile:
     with _told_as_unreadable(path):
         file = pq.ParquetFile(path)
+    version = (file.schema_arrow.metadata or {}).get(_FORMAT_KEY, b"1").decode("utf-8", "replace")
+    if version != str(FORMAT):
+        raise StoreError(
+            f"{path}: has format {version}, but this version of synthagent reads format {FORMAT}; "
+            "run `dvc repro` to make it again (tasks of your own: see `synthagent.format` in CHANGELOG.md)"
+        )
     expected, found = set(arrow_schema(record).names), set(file.schema_arrow.names)
     if expected != found:
         lacking, surplus = sorted(expected - found), sorted(found - expected)

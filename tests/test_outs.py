@@ -81,6 +81,12 @@ def as_dvc_does_before_a_run() -> None:
         remove(out)
 
 
+def remove_from_cache(out: Path) -> None:
+    locked = yaml.safe_load(Path("dvc.lock").read_text())["stages"]["demo"]["outs"]
+    md5 = next(entry["md5"] for entry in locked if entry["path"] == str(out))
+    (Path(".dvc/cache/files/md5") / md5[:2] / md5[2:]).unlink()
+
+
 @pytest.mark.parametrize("written", [(), (A,), (A, B, METRICS)])
 def test_outs_that_dvc_removed_are_those_of_dvc_lock_again(written: tuple[Path, ...], here: Path) -> None:
     before = files_under(here / "data")
@@ -99,11 +105,26 @@ def test_a_cache_in_another_place_is_found(here: Path, tmp_path: Path) -> None:
     assert files_under(here / "data") == before
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_metrics_that_a_clone_has_from_git_alone_are_taken_from_there_if_they_are_those_of_dvc_lock(
+    edited: bool, here: Path
+) -> None:
+    before = files_under(here / "data")
+    remove_from_cache(METRICS)
+    if edited:
+        METRICS.write_text("another run's")
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "add", METRICS], check=True)
+    subprocess.run([*git, "commit", "-qm", "metrics"], check=True)
+    as_dvc_does_before_a_run()
+    fail()
+    assert (files_under(here / "data") == before) is not edited
+    assert any(out.exists() for out in OUTS) is not edited
+
+
 @pytest.mark.parametrize("out", OUTS)
 def test_where_the_cache_lacks_one_of_them_none_is_put_back(out: Path, here: Path) -> None:
-    locked = yaml.safe_load(Path("dvc.lock").read_text())["stages"]["demo"]["outs"]
-    md5 = next(entry["md5"] for entry in locked if entry["path"] == str(out))
-    (here / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
+    remove_from_cache(out)
     as_dvc_does_before_a_run()
     with pytest.raises(StoppedError, match=r"incomplete.*run it again"), outs_kept("demo", OUTS):
         raise KeyboardInterrupt

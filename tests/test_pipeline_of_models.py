@@ -146,6 +146,7 @@ def test_every_stage_says_which_roles_it_paid(chain: Path) -> None:
     assert paid["rubrics"] == {"teacher", "tools", "user"}
     assert {"policy", "user"} <= paid["rollouts"] <= {"policy", "user", "tools"}  # M may know all calls by then
     assert paid["rewards"] == {"judge"}
+    assert {"judge"} <= paid["grpo"] <= {"judge", "user", "tools"}
     assert {"policy", "judge"} <= paid["evaluate"]
 
 

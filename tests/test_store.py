@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.projects import assert_one_message, synthagent
 from helpers.tasks import accepted_tasks, played, rubric_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from hypothesis import strategies as st
 from synthagent.errors import StoreError
 from synthagent.judging.reward import verdicts_by_check
 from synthagent.records import Evaluation, Persona, Record, Rejected, Reward, Rubric, Task, Trajectory
+from synthagent.stage import Paths
 from synthagent.store import (
     arrow_schema,
     directory_written_atomically,
@@ -249,8 +252,30 @@ def test_a_file_of_an_older_version_is_told_by_its_columns(tmp_path: Path) -> No
 def test_a_part_of_an_older_version_inside_a_column_is_told(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     criteria = [[{"id": "s1", "kind": "subgoal", "text": "x"}]]  # `check` came later
-    pq.write_table(pa.table({"task_id": ["t"], "criteria": criteria, "coverage": [1.0]}), path)
+    table = pa.table({"task_id": ["t"], "criteria": criteria, "coverage": [1.0]})
+    pq.write_table(table.replace_schema_metadata(arrow_schema(Rubric).metadata), path)
     assert_refused(path, Rubric, "row 1", "another version", "check")
+
+
+@pytest.mark.parametrize(("metadata", "told"), [(None, "format 1"), ({b"synthagent.format": b"3"}, "format 3")])
+@pytest.mark.parametrize("read", [read_records, read_keys, lambda path, record: find_record(path, record, "a")])
+def test_another_format_is_one_message_with_file_formats_and_remedy(
+    metadata: dict[bytes, bytes] | None, told: str, read: Callable[[Path, type[Record]], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.parquet"
+    write_records(path, Persona, PERSONAS)
+    pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+    with pytest.raises(StoreError) as refused:
+        list(read(path, Persona) or ())
+    for part in (f"{path}: ", told, "reads format 2", "dvc repro"):
+        assert part in str(refused.value)
+
+
+def test_stored_tasks_demonstrations_and_rollouts_of_the_previous_format_end_their_stages(project: Path) -> None:
+    shutil.copy(Paths.demos, Paths.rollouts)
+    for path, stage in ((Paths.rollouts, "rewards"), (Paths.demos, "sft"), (Paths.tasks, "rubrics")):
+        pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+        assert_one_message(synthagent(stage, cwd=project), f"{path}: has format 1", "reads format 2", "dvc repro")
 
 
 def replace_in_column(path: Path, record: type[Record], column: str, row: int, value: Any) -> None:

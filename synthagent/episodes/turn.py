@@ -69,15 +69,6 @@ def parse_arguments(text: str) -> Any:
         return None
 
 
-def render_turn(turn: Turn) -> str:
-    """The inverse of `parse_turn` for well-formed turns."""
-    calls = [
-        f'<tool_call>\n{{"name": {json.dumps(call.name)}, "arguments": {json.dumps(call.arguments)}}}\n</tool_call>'
-        for call in turn.calls
-    ]
-    return "\n".join(([turn.text] if turn.text else []) + calls)
-
-
 def message_of(turn: Turn, number: int) -> Message:
     """Turn `number` of an episode as an OpenAI message. Call i of it has the id `call_{number}_{i}`."""
     message: Message = {"role": "assistant", "content": turn.text}

@@ -13,6 +13,7 @@ import pytest
 from helpers.fake_openai import Answer, FakeServer, serving
 from helpers.simulated import native, params_for, response, role_asked, simulated_task
 from helpers.tasks import played, task_of_level
+from helpers.turns import render_turn
 
 from synthagent.episodes.endpoint import EndpointPolicy, turn_of_reply
 from synthagent.episodes.environment import ModelEnvironment
@@ -20,7 +21,7 @@ from synthagent.episodes.episode import opening
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.policy import Setting, Start
 from synthagent.episodes.rerun import rerun
-from synthagent.episodes.turn import Turn, render_turn
+from synthagent.episodes.turn import Turn
 from synthagent.episodes.world import ToolEvent, UserEvent
 from synthagent.errors import EndpointError, RecordError, SynthAgentError
 from synthagent.llm.client import Llm

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from helpers.tasks import accepted_tasks, played, task_of_level
+from helpers.turns import render_turn
 from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.episodes.episode import Episode, opening
 from synthagent.episodes.rerun import rerun
-from synthagent.episodes.turn import ToolCall, Turn, parse_turn, render_turn
+from synthagent.episodes.turn import ToolCall, Turn, parse_turn
 from synthagent.episodes.world import AnswerEvent, ToolEvent, UserEvent, fresh_world
 from synthagent.judging.checks import decide
 from synthagent.records import Called, Effect, Never, Table, Task, Tool, WorldSpec

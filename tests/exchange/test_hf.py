@@ -11,7 +11,7 @@ from helpers.exports import tasks, with_rollouts
 
 from synthagent.errors import StoreError
 from synthagent.exchange.hf import export_hf
-from synthagent.records import Task
+from synthagent.records import FORMAT, Task
 from synthagent.stage import Paths
 from synthagent.store import arrow_schema
 
@@ -47,6 +47,7 @@ def test_the_card_describes_every_column_and_names_json(tmp_path: Path) -> None:
 
 
 def test_rows_with_columns_of_another_version_are_told(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"id": ["x"], "split": ["train"]}), Paths.tasks)
+    table = pa.table({"id": ["x"], "split": ["train"]})
+    pq.write_table(table.replace_schema_metadata({"synthagent.format": str(FORMAT)}), Paths.tasks)
     with pytest.raises(StoreError, match="written by another version"):
         export_hf(tmp_path / "hf")

@@ -25,7 +25,7 @@ from synthagent.llm.prompts import fenced, render
 from synthagent.llm.store import Reply
 from synthagent.llm.structured import parse
 from synthagent.params import Params
-from synthagent.records import Record
+from synthagent.records import Record, Tool
 from synthagent.text import clean, clean_value
 
 
@@ -181,7 +181,7 @@ def test_if_one_that_asks_is_cancelled_another_that_asked_the_same_still_gets_it
     "fields",
     [
         {"sample": 1},
-        {"tools": ({"type": "function", "function": {"name": "f"}},)},
+        {"tools": (Tool(name="f"),)},
         {"max_tokens": 7},
         {"decided_by": {"x": 1}},
     ],

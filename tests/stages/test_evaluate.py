@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -11,7 +12,10 @@ from helpers.tasks import accepted_tasks, scored, scripted, task_of_level
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.params import Params
 from synthagent.records import BENCHMARK, Evaluation, Task
-from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of
+from synthagent.showing.statistics import summarise
+from synthagent.stage import Paths
+from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of, stored_tables
+from synthagent.store import write_records
 
 PARAMS = default_params()
 HELD_OUT = [task for task in accepted_tasks() if task.split != "train"]
@@ -86,3 +90,17 @@ def test_a_trajectory_of_another_task_is_not_made_into_a_score() -> None:
     trajectory = scripted("expert", one).trajectory("expert")
     reward = scored(trajectory, other)
     assert evaluation_of(Acted(trajectory, "scripted"), other, reward) is None
+
+
+def test_what_another_benchmark_says_is_never_averaged_with_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours = [evaluated("expert", task) for task in HELD_OUT[:10]]
+    others = [row.model_copy(update={"benchmark": "a-suite", "reward": 0.0}) for row in ours]
+    assert summarise([*ours, *others], 0) == summarise(ours, 0)
+    write_records(Paths.evaluation, Evaluation, sorted([*ours, *others], key=lambda row: row.policy))
+    tables = list(stored_tables(0))
+    first, second = (tables.index(f"benchmark {name}") for name in ("a-suite", BENCHMARK))
+    assert all("0.000 [0.00, 0.00]" in line for line in tables[first:second] if " expert " in line)
+    assert all("1.000 [1.00, 1.00]" in line for line in tables[second:] if " expert " in line)
