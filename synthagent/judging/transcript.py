@@ -39,13 +39,13 @@ def transcript(messages: Sequence[Mapping[str, Any]], most: int = _MOST) -> tupl
     sizes = [len(str(line)) for line in lines]
     if sum(sizes) <= most:
         return tuple(lines)
-    head, tail, room = 0, len(lines), most
-    while head < tail and room > 0:  # from both ends inwards
-        room -= sizes[head]
+    head, tail, left = 0, len(lines), most
+    while head < tail and left > 0:  # from both ends inwards
+        left -= sizes[head]
         head += 1
-        if head < tail and room > 0:
+        if head < tail and left > 0:
             tail -= 1
-            room -= sizes[tail]
+            left -= sizes[tail]
     left_out = [TranscriptLine("[..]", f"{tail - head} lines are left out here")] if head < tail else []
     return (*lines[:head], *left_out, *lines[tail:])
 
