@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.text import clean, clean_value, contains_phrase, words_of
+from synthagent.text import MOST_CHARACTERS, clean, clean_value, contains_phrase, visible, words_of
 
 
 @given(st.text(alphabet=st.characters()))
@@ -41,3 +43,18 @@ def test_a_value_in_any_script_is_found_as_a_whole(value: str) -> None:
     assert contains_phrase(f"It is {value}, I think.", value)
     assert not contains_phrase(f"It is {value}x, I think.", value)
     assert words_of(value)
+
+
+def test_what_cannot_be_seen_is_shown_as_an_escape_and_line_ends_stay() -> None:
+    assert visible("a\x1b[31m\u202eb\n\tc\u200d\r") == "a\\x1b[31m\\u202eb\n\\tc\\u200d\\r"
+    assert visible("Zoë, 北京 \U0001f600\n") == "Zoë, 北京 \U0001f600\n"
+
+
+@given(st.text(alphabet=st.characters()))
+def test_no_text_reaches_a_terminal_with_a_control_character(text: str) -> None:
+    assert all(c == "\n" or unicodedata.category(c)[0] != "C" for c in visible(text))
+
+
+def test_clean_text_has_an_end_and_halves_of_one_character_are_joined() -> None:
+    assert len(clean("x" * (MOST_CHARACTERS + 1))) == MOST_CHARACTERS
+    assert clean("a\x00b \ud83d\ude00 \ud800") == "a\ufffdb \U0001f600 \ufffd"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from synthagent.errors import BudgetError, ParamsError
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.llm.store import Reply
-from synthagent.params import Params
+from synthagent.llm.usage import Usage, total
+from synthagent.params import Params, Price
 
 
 def spend(params: Params, folder: Path, items: int, concurrency: int) -> int:
@@ -76,3 +78,38 @@ def test_usage_is_counted_by_role_and_model_with_what_it_costs(tmp_path: Path) -
         ask(params, tmp_path, request("a"), request("b"), metrics=metrics)
     expected = {"calls": 1, "hits": 1, "retries": 0, "failures": 0, "prompt_tokens": 20, "completion_tokens": 10}
     assert metrics == {"teacher": {"m": expected | {"usd": 0.04}}}
+
+
+def usage_of(*replies: tuple[str, str, bool]) -> Usage:
+    """What was counted of answers of 10 + 5 tokens: role, model, whether it came from the store."""
+    usage = Usage({"m": Price(prompt=1_000.0, completion=2_000.0)})
+    for role, model, hit in replies:
+        usage.add(role, model, Reply(text="x", prompt_tokens=10, completion_tokens=5), hit=hit)
+    return usage
+
+
+def test_tokens_are_those_of_all_roles_made_now_or_kept() -> None:
+    assert usage_of().tokens == 0
+    assert usage_of(("user", "m", False), ("user", "n", True), ("judge", "m", True)).tokens == 45
+
+
+def test_a_model_without_a_price_costs_no_known_sum() -> None:
+    metrics = usage_of(("user", "m", False), ("user", "n", False)).metrics()
+    assert (metrics["user"]["m"]["usd"], metrics["user"]["n"]["usd"]) == (0.02, None)
+
+
+def test_the_usage_of_several_processes_is_added_up_by_role_and_model() -> None:
+    one = usage_of(("user", "m", False), ("user", "n", True)).metrics()
+    other = usage_of(("user", "m", True), ("judge", "m", False)).metrics()
+    together = usage_of(("user", "m", False), ("user", "n", True), ("user", "m", True), ("judge", "m", False))
+    before = json.dumps([one, other])
+    assert total([one, other]) == together.metrics()
+    assert total([one]) == one
+    assert total([]) == {}
+    assert json.dumps([one, other]) == before
+
+
+def test_what_a_model_without_a_price_costs_stays_unknown_in_the_sum() -> None:
+    unpriced = usage_of(("user", "n", False)).metrics()
+    summed = total([unpriced, unpriced, unpriced])["user"]["n"]
+    assert (summed["usd"], summed["calls"], summed["prompt_tokens"]) == (None, 3, 30)

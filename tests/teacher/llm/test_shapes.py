@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from synthagent.judging.proofs import leaked
-from synthagent.records import Constraint, Fact, Task, Tool, WorldSpec
+from synthagent.records import Constraint, Fact, Record, Task, Tool, WorldSpec
 from synthagent.teacher.llm.checks import checked_tools, rule_of
 from synthagent.teacher.llm.executable import executable
 from synthagent.teacher.llm.shapes import (
     ConstraintForm,
     Fuzzy,
+    Parameter,
     ToolCheck,
     Toolset,
     WorldForm,
@@ -76,3 +81,51 @@ def test_the_example_world_in_the_prompt_holds_its_proofs() -> None:
     )
     made = executable(task, form)
     assert (made.solvable, made.needs_user, made.constraint_live, leaked(made)) == (True, True, True, [])
+
+
+STEPS = (Toolset, ToolCheck, Fuzzy, ConstraintForm, WorldForm)
+
+
+def parts_of(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema inside a schema."""
+    match schema:
+        case dict():
+            if "type" in schema:
+                yield schema
+            for part in schema.values():
+                yield from parts_of(part)
+        case list():
+            for part in schema:
+                yield from parts_of(part)
+
+
+@pytest.mark.parametrize("shape", STEPS)
+def test_an_answer_that_fits_has_an_end_and_no_free_keys(shape: type[Record]) -> None:
+    for part in parts_of(shape.model_json_schema()):
+        match part["type"]:
+            case "object":
+                assert part["additionalProperties"] is False, part
+                assert set(part["required"]) == set(part["properties"]), part
+            case "array":
+                assert part["maxItems"] <= 14, part
+            case "string":
+                assert part.keys() & {"maxLength", "enum", "const"} or "*" not in part["pattern"], part
+            case "integer" | "number":
+                assert {"minimum", "maximum"} <= part.keys(), part
+
+
+@pytest.mark.parametrize("text", ["...", " \u202e - ", "\x00\x01\x02\x03"])
+def test_a_text_that_says_nothing_fits_no_shape(text: str) -> None:
+    with pytest.raises(ValidationError, match="a letter or a digit"):
+        Parameter(name="n", type="string", description=text, required=True)
+
+
+def test_a_text_becomes_one_line_of_what_can_be_printed() -> None:
+    told = Parameter(name="n", type="string", description=" the\x00 day\n of \u202e it ", required=True)
+    assert told.description == "the day of it"
+
+
+@pytest.mark.parametrize("name", ["", "Day", "2nd", "a-b", "a b", "a" * 33, "é"])
+def test_a_name_that_is_no_identifier_fits_no_shape(name: str) -> None:
+    with pytest.raises(ValidationError, match="name"):
+        Parameter(name=name, type="string", description="the day", required=True)
