@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
+import anyio
 import pytest
 from helpers.pipeline import Finished, Project, new_project
 from helpers.projects import synthagent, write_params
@@ -48,3 +50,16 @@ def small_project(finished: Finished, tmp_path: Path) -> Project:
     """A copy of the finished project, to do anything with."""
     shutil.copytree(finished.project.folder, tmp_path / "copy", symlinks=True)
     return Project(tmp_path / "copy")
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Back-off takes no time; the delays that would have been waited are recorded."""
+    delays: list[float] = []
+
+    async def sleep(delay: float) -> None:
+        delays.append(delay)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    return delays

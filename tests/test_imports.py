@@ -93,3 +93,40 @@ def test_every_stage_has_a_module_with_a_run_function_and_a_launch_line() -> Non
 def test_every_module_opens_by_saying_what_it_is_for() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def names_of_types(package: Path) -> dict[str, list[str]]:
+    """Which files of a package define a class or a type alias, by its name; constants and type variables are none."""
+    defined: dict[str, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case (
+                    ast.ClassDef(name=name)
+                    | ast.Assign(targets=[ast.Name(id=name)])
+                    | ast.AnnAssign(target=ast.Name(id=name))
+                ):
+                    pass
+                case _:
+                    continue
+            bare = name.lstrip("_")
+            if len(bare) > 1 and bare[0].isupper() and not bare.isupper():
+                defined.setdefault(name, []).append(path.relative_to(package).as_posix())
+    return defined
+
+
+def names_of_several(package: Path) -> dict[str, list[str]]:
+    return {name: files for name, files in names_of_types(package).items() if len(files) > 1}
+
+
+def test_no_two_classes_or_type_aliases_of_the_package_share_a_name() -> None:
+    assert len(names_of_types(PACKAGE)) > 200
+    assert names_of_several(PACKAGE) == {}
+
+
+def test_a_name_of_two_meanings_is_told_with_its_files(tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "a.py").write_text("T = 1\nLINES = 2\nclass Line: ...\nTally = dict[str, int]\nclass Once: ...\n")
+    (tmp_path / "room/b.py").write_text("T = 1\nLINES = 2\nfrom a import Once\ndef f():\n    class Line: ...\n")
+    (tmp_path / "room/c.py").write_text("Tally: object = list\n")
+    assert names_of_several(tmp_path) == {"Line": ["a.py", "room/b.py"], "Tally": ["a.py", "room/c.py"]}

@@ -121,3 +121,8 @@ def test_a_backend_that_is_not_there_is_told_with_the_one_that_is(
     message = refusal(write_params(tmp_path, {f"roles.{role}.backend": backend}), MissingBackendError)
     for part in (f"roles.{role}.backend", repr(backend), repr(offered)):
         assert part in message
+
+
+def test_the_shipped_params_use_no_model() -> None:
+    assert default_params().llm.replay == "off"
+    assert all(role.backend != "openai" for _, role in default_params().roles)

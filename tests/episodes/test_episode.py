@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from helpers.tasks import accepted_tasks, played, task_of_level
-from helpers.turns import render_turn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,13 +114,6 @@ def test_a_malformed_call_is_an_observation_and_costs_a_turn(block: str) -> None
     assert not any(event.valid for event in episode.world.events if isinstance(event, ToolEvent))
 
 
-@pytest.mark.parametrize(("depth", "kept"), [(1, True), (50, True), (51, False), (250, False), (990, False)])
-def test_arguments_nested_deeper_than_any_tool_needs_are_malformed(depth: int, kept: bool) -> None:
-    text = "[" * depth + "]" * depth
-    (call,) = parse_turn(f'<tool_call>{{"name": "x", "arguments": {text}}}</tool_call>').calls
-    assert (call.arguments is not None) == kept
-
-
 @given(st.text(alphabet='<>{}[]":,/ _abctoolansweru|\n', max_size=80))
 def test_no_text_whatsoever_breaks_an_episode(text: str) -> None:
     episode = an_episode()
@@ -199,30 +191,10 @@ def test_an_answer_beside_a_call_is_no_answer() -> None:
     assert not any(isinstance(event, AnswerEvent) for event in episode.world.events)
 
 
-def test_an_answer_inside_arguments_is_no_answer() -> None:
-    turn = parse_turn('<tool_call>{"name": "x", "arguments": {"a": "<answer>done</answer>"}}</tool_call>')
-    assert turn.answer is None
-    assert turn.text == ""
-
-
 def test_only_the_first_of_two_answers_counts() -> None:
     episode = an_episode()
     assert episode.step(parse_turn("<answer>kept</answer><answer>done</answer>")) == []
     assert episode.world.events == [AnswerEvent("kept")]
-
-
-plain = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="<>"), max_size=20)
-values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), plain),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(plain, inner, max_size=3)),
-    max_leaves=6,
-)
-
-
-@given(plain, st.lists(st.tuples(plain, st.dictionaries(plain, values, max_size=3)), max_size=3))
-def test_reading_a_written_turn_gives_it_back(text: str, calls: list[tuple[str, Any]]) -> None:
-    turn = Turn(text.strip(), tuple(ToolCall(name, args) for name, args in calls))
-    assert parse_turn(render_turn(turn)) == turn
 
 
 # --- limits ---------------------------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 from helpers.tasks import accepted_tasks, played
-from hypothesis import given
-from hypothesis import strategies as st
 
 from synthagent.episodes.world import AnswerEvent, Event, ToolEvent, UserEvent, World, fresh_world
 from synthagent.judging.checks import decide
@@ -25,7 +23,6 @@ from synthagent.records import (
     Told,
     WorldSpec,
 )
-from synthagent.text import contains_phrase, words_of
 
 
 def a_world(*events: Event) -> World:
@@ -46,32 +43,6 @@ def call(tool: str, ok: bool = True, valid: bool = True, result: Any = None, **a
 
 def tell(**told: str) -> UserEvent:
     return UserEvent("?", " ".join(told.values()), told)
-
-
-words = st.text(alphabet="abcxyz09_", min_size=1, max_size=4)
-phrases = st.lists(words, min_size=1, max_size=3).map(" ".join)
-gaps = st.sampled_from([" ", ", ", "\n", "-", "<b>", "! "])
-
-
-@given(st.lists(words, max_size=3), phrases, st.lists(words, max_size=3), gaps)
-def test_a_phrase_is_found_wherever_its_words_stand_in_a_row(
-    before: list[str], phrase: str, after: list[str], gap: str
-) -> None:
-    text = gap.join([*before, phrase.upper(), *after])
-    assert contains_phrase(f"{text}.", phrase)
-
-
-@given(phrases, words)
-def test_a_phrase_is_not_found_inside_longer_words(phrase: str, more: str) -> None:
-    assert not contains_phrase(f"q{phrase}q", f"{phrase}")
-    assert not contains_phrase(phrase, f"{phrase} {more}")
-
-
-@pytest.mark.parametrize("value", ["C36", "3.50", "Zoë", "北京", "Ελλάδα", "a_b"])
-def test_a_value_in_any_script_is_found_as_a_whole(value: str) -> None:
-    assert contains_phrase(f"It is {value}, I think.", value)
-    assert not contains_phrase(f"It is {value}x, I think.", value)
-    assert words_of(value)
 
 
 def test_a_call_counts_if_it_was_made_with_such_arguments_and_went_well() -> None:

@@ -1,4 +1,4 @@
-"""How reliable a judge is: the figures, people's labels, and the whole chain from rubrics to the report."""
+"""How reliable a judge is: what is sampled, and the whole chain from rubrics to the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,73 +14,11 @@ from helpers import dinner
 from helpers.dinner import TASKS, make_project, teacher
 from helpers.fake_openai import serving
 from helpers.projects import assert_one_message, figures_in, files_under, synthagent, write_params
-from hypothesis import given
-from hypothesis import strategies as st
 
-from synthagent.errors import InputError
-from synthagent.judging.agreement import Place, agreement, cohens_kappa, paired, score_variance, stability
 from synthagent.judging.judge_report import choose
-from synthagent.judging.labels import read_labels
 from synthagent.records import Reward, Trajectory
 from synthagent.stage import Paths
 from synthagent.store import read_records, write_records
-
-# --- figures --------------------------------------------------------------------------------------------------------
-
-
-def repeats(*rows: Sequence[bool | None]) -> dict[Place, Sequence[bool | None]]:
-    return {Place(f"t{n}", "s1"): row for n, row in enumerate(rows)}
-
-
-def test_flip_rate_is_the_share_of_criteria_that_are_not_unanimous() -> None:
-    found = stability(repeats([True] * 4, [False] * 4, [True, True, False, False], [True, True, True, False]))
-    assert (found.places, found.flip_rate) == (4, 0.5)
-    # 2 of 2 differ in 4 of 6 pairs, 3 of 1 in 3 of 6.
-    assert found.disagreement == pytest.approx((0 + 0 + 4 / 6 + 3 / 6) / 4)
-
-
-def test_what_has_fewer_than_two_verdicts_says_nothing_about_stability() -> None:
-    found = stability(repeats([True, None], [None, None], [True, None, False]))
-    assert (found.places, found.flip_rate) == (1, 1)
-    assert stability(repeats([True], [None])).flip_rate is None
-
-
-def test_score_variance_is_the_mean_of_the_variances_of_repeats() -> None:
-    assert score_variance([[1.0, 0.0], [0.5, 0.5, None], [1.0], [None, None]]) == pytest.approx(0.25)
-    assert score_variance([[1.0]]) is None
-
-
-def test_kappa_of_a_known_table() -> None:
-    # Cohen's textbook case: 20 yes-yes, 15 no-no, 5 and 10 apart: observed .7, by chance .5.
-    assert cohens_kappa(20, 15, 5, 10) == pytest.approx(0.4)
-    assert cohens_kappa(5, 0, 0, 0) is None
-    assert cohens_kappa(0, 0, 0, 0) is None
-    assert cohens_kappa(0, 0, 3, 3) == pytest.approx(-1)
-
-
-PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40)
-
-
-@given(PAIRS)
-def test_agreement_counts_every_pair_and_does_not_depend_on_who_is_first(pairs: list[tuple[bool, bool]]) -> None:
-    found, mirrored = agreement(pairs), agreement([(b, a) for a, b in pairs])
-    assert found.n == found.both_passed + found.both_failed + found.only_first + found.only_second == len(pairs)
-    assert (found.accuracy, found.kappa) == (mirrored.accuracy, mirrored.kappa)
-    assert (found.only_first, found.only_second) == (mirrored.only_second, mirrored.only_first)
-    if found.kappa is not None:
-        assert -1 <= found.kappa <= found.accuracy <= 1  # type: ignore[operator]
-
-
-@given(st.lists(st.booleans(), min_size=1))
-def test_kappa_is_1_for_who_agrees_always_and_with_both_answers(verdicts: list[bool]) -> None:
-    found = agreement([(verdict, verdict) for verdict in verdicts])
-    assert found.accuracy == 1
-    assert found.kappa == (1 if len(set(verdicts)) == 2 else None)
-
-
-def test_only_places_that_both_know_are_compared_and_each_repeat_counts() -> None:
-    found = paired(repeats([True, None, False], [True]), {Place("t0", "s1"): True, Place("t9", "s1"): True})
-    assert found == [(True, True), (False, True)]
 
 
 def test_the_sample_depends_on_the_seed_and_has_what_is_labelled_first() -> None:
@@ -92,50 +29,6 @@ def test_the_sample_depends_on_the_seed_and_has_what_is_labelled_first() -> None
     assert first == sorted(first, key=lambda one: one.id)
     assert {"t38", "t39"} <= {one.id for one in choose(many, 10, 0, ["t38", "t39", "t39", "gone"])}
     assert choose(many, 99, 0) == many
-
-
-# --- labels ---------------------------------------------------------------------------------------------------------
-
-
-def labels_of(tmp_path: Path, text: str | bytes) -> dict[Place, bool]:
-    path = tmp_path / "labels.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_labels(path)
-
-
-def test_labels_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
-    text = '\ufeffpassed,who,trajectory_id,criterion\r\nTRUE,a,t1,s1\r\n no ,b,"t,2",s2\r\n1,c,t1,s2\r\nyes,d,t1,s2\r\n'
-    assert labels_of(tmp_path, text) == {Place("t1", "s1"): True, Place("t,2", "s2"): False, Place("t1", "s2"): True}
-
-
-@pytest.mark.parametrize(
-    ("rows", "parts"),
-    [
-        ("t1,s1,maybe\n", ["line 2", "'maybe'"]),
-        ("t1,s1,true\nt2,,true\n", ["line 3", "empty"]),
-        ("t1,s1,true\nt1,s1,no\n", ["line 3", "contradicts"]),
-        ("t1,s1\n", ["line 2", "passed"]),
-        ("".join(f"t{n},s1,x\n" for n in range(9)), ["line 2", "line 3", "line 4", "and 6 more"]),
-        ("", ["no label"]),
-    ],
-)
-def test_bad_rows_are_named_by_their_lines(tmp_path: Path, rows: str, parts: list[str]) -> None:
-    with pytest.raises(InputError) as told:
-        labels_of(tmp_path, f"trajectory_id,criterion,passed\n{rows}")
-    for part in (*parts, "labels.csv"):
-        assert part in str(told.value)
-    assert "\n" not in str(told.value)
-
-
-@pytest.mark.parametrize("content", ["a,b\n1,2\n", "", b"\xff\xfe\x00", 'trajectory_id,criterion,passed\n"t1,s1\n'])
-def test_a_file_that_is_no_such_table_is_refused(tmp_path: Path, content: str | bytes) -> None:
-    with pytest.raises(InputError, match=r"labels\.csv"):
-        labels_of(tmp_path, content)
-
-
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="give a CSV file"):
-        read_labels(tmp_path / "none.csv")
 
 
 # --- the whole chain ------------------------------------------------------------------------------------------------
