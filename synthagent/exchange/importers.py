@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthagent.errors import InputError
+from synthagent.errors import InputError, StoreError
 from synthagent.exchange.agenticqwen import task_of
 from synthagent.exchange.expected import ItemError
 from synthagent.judging.proofs import Uniqueness
 from synthagent.records import Split, Task
 from synthagent.stage import progress
-from synthagent.store import write_records
+from synthagent.store import read_keys, write_records
 from synthagent.text import visible
 
 
@@ -44,6 +44,7 @@ def import_agenticqwen(path: Path, out: Path, split: Split = "train") -> Iterato
     items = items_in(path)
     if out.exists() and out.samefile(path):
         raise InputError(f"{out}: is the file to import; give another one to write to")
+    _check_replaceable(out)
     tasks, refused = dict[str, Task](), list[str]()
     for item in progress(items, len(items), "import"):
         try:
@@ -64,6 +65,15 @@ def import_agenticqwen(path: Path, out: Path, split: Split = "train") -> Iterato
         id, like = alike[0]
         yield f"{len(alike)} nearly the same as another, such as {id} as {like}; imported, but `validate` says so"
     yield _summary(out, rows, len(items))
+
+
+def _check_replaceable(out: Path) -> None:
+    """Nothing but a file of tasks may be lost to an import."""
+    try:
+        if out.exists():
+            read_keys(out, Task)
+    except StoreError:
+        raise InputError(f"{out}: is there, and is no file of tasks; give a new file to write to") from None
 
 
 def items_in(path: Path) -> list[Item]:

@@ -30,7 +30,7 @@ class TranscriptLine:
 
 
 def transcript(messages: Sequence[Mapping[str, Any]], most: int = _MOST) -> tuple[TranscriptLine, ...]:
-    """What happened after the opening (policy lines and instruction), a line a message.
+    """What happened after the opening (constraints and instruction), a line a message.
 
     Overlong messages lose their middle; if the whole is longer than `most` characters, lines in its middle are left
     out.

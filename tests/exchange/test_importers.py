@@ -134,3 +134,13 @@ def test_the_authors_items_are_imported_and_answered_as_they_expect(tmp_path: Pa
         policy = re.findall(r"<policy>(.*?)</policy>", raw["prompt"][0]["content"], re.DOTALL)[-1]
         assert "\n\n".join(c.text for c in task.constraints).split() == policy.split()
         assert all(fact.value in raw["task_background"] for fact in task.facts)
+
+
+def test_an_import_replaces_only_a_file_of_tasks(tmp_path: Path) -> None:
+    given, out = write(tmp_path, [item("a")]), tmp_path / "README.md"
+    out.write_text("# Mine\n")
+    with pytest.raises(InputError, match=r"README\.md: is there, and is no file of tasks; give a new file"):
+        list(import_agenticqwen(given, out))
+    assert out.read_text() == "# Mine\n"
+    for _ in range(2):
+        list(import_agenticqwen(given, tmp_path / "tasks.parquet"))
