@@ -91,10 +91,11 @@ def test_a_file_of_which_nothing_can_be_imported_is_an_error_and_the_output_stay
     tmp_path: Path, content: str, part: str
 ) -> None:
     out = tmp_path / "tasks.parquet"
-    out.write_text("precious")
+    list(import_agenticqwen(write(tmp_path, [item()]), out))
+    before = out.read_bytes()
     with pytest.raises(InputError, match=re.escape(part)):
         list(import_agenticqwen(write(tmp_path, content), out))
-    assert out.read_text() == "precious"
+    assert out.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"given.json", "tasks.parquet"}
 
 
