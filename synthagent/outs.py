@@ -29,35 +29,36 @@ class CachedFile:
     path: str
 
 
-def keep(outs: Sequence[Path], room: Path) -> bool:
-    """Link the outs into `room` if all of them are there; return whether they are.
+def keep(outs: Sequence[Path], folder: Path) -> bool:
+    """Link the outs into `folder` if all of them are there; return whether they are.
 
     Raises:
         StoreError: the disk refuses.
     """
-    shutil.rmtree(room, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     if not all(out.exists() for out in outs):
         return False
     try:
         for out in outs:
-            _link(out, room / out)
+            _link(out, folder / out)
     except OSError as error:
-        raise StoreError(f"{room}: cannot be written: {error.strerror}; make room, or the folder writable") from None
+        reason = f"cannot be written: {error.strerror}"
+        raise StoreError(f"{folder}: {reason}; free some space, or make the folder writable") from None
     return True
 
 
-def copy_from_dvc(stage: str, outs: Sequence[Path], room: Path) -> bool:
-    """Copy the outs that `dvc.lock` names for a stage from DVC's cache into `room`; return whether all were there.
+def copy_from_dvc(stage: str, outs: Sequence[Path], folder: Path) -> bool:
+    """Copy the outs that `dvc.lock` names for a stage from DVC's cache into `folder`; return whether all were there.
 
     Metrics may be in git instead: a clone has them from there, and `dvc pull` does not bring them.
     """
     named = _named_in_lock(stage)
-    shutil.rmtree(room, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         cache = _cache_folder()
         for out in outs:
             for file in _files_of(named[out], cache):
-                target = room / out / file.path
+                target = folder / out / file.path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if file.source.exists() or not _copy_from_git(out, named[out], target):
                     shutil.copyfile(file.source, target)
@@ -66,12 +67,12 @@ def copy_from_dvc(stage: str, outs: Sequence[Path], room: Path) -> bool:
     return True
 
 
-def put_back(outs: Sequence[Path], room: Path) -> None:
-    """Put what is in `room` in the outs' place."""
+def put_back(outs: Sequence[Path], folder: Path) -> None:
+    """Put what is in `folder` in the outs' place."""
     for out in outs:
         with contextlib.suppress(OSError):  # a folder that cannot be written still has what it had
             remove(out)
-            _link(room / out, out)
+            _link(folder / out, out)
 
 
 def remove(path: Path) -> None:

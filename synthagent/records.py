@@ -50,7 +50,7 @@ class Fact(Record):
 
 
 class Constraint(Record):
-    """One line of policy. Its executable form is `WorldSpec.rules[id]`."""
+    """Something the task forbids, in words. Its executable form is `WorldSpec.rules[id]`."""
 
     id: str
     text: str

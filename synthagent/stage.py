@@ -127,9 +127,9 @@ def outs_kept(stage: str, outs: Sequence[Path]) -> Iterator[None]:
         raise LockedError(f"stage {stage}: another process is running it ({lock_path}); wait for it to end") from None
     except OSError as error:
         raise StoreError(f"{lock_path}: cannot be written: {error.strerror}; make the folder writable") from None
-    room = CACHE / "kept" / stage
+    folder = CACHE / "kept" / stage
     try:
-        there = keep(outs, room)
+        there = keep(outs, folder)
         try:
             with _stoppable():
                 for out in outs:
@@ -139,15 +139,15 @@ def outs_kept(stage: str, outs: Sequence[Path]) -> Iterator[None]:
                 _stop_if_told()
         except BaseException as error:
             with _signals(signal.SIG_IGN):
-                if whole := there or copy_from_dvc(stage, outs, room):
-                    put_back(outs, room)
+                if whole := there or copy_from_dvc(stage, outs, folder):
+                    put_back(outs, folder)
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 became = "are as they were" if whole else "are incomplete, and DVC's cache lacks them: run it again"
                 code = 128 + (signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
                 raise StoppedError(f"stage {stage}: interrupted; its outs {became}", code) from None
             raise
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
@@ -171,13 +171,13 @@ def progress(items: Iterable[T], total: int, stage: str) -> Iterator[T]:
 @contextmanager
 def scratch(stage: str) -> Iterator[Path]:
     """An empty directory for a stage's own use, removed at the end."""
-    room = CACHE / "scratch" / stage
-    shutil.rmtree(room, ignore_errors=True)
-    room.mkdir(parents=True)
+    folder = CACHE / "scratch" / stage
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        yield room
+        yield folder
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def say(text: str) -> None:

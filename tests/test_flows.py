@@ -10,21 +10,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 import yaml
+from helpers.processes import PATIENCE, eventually, is_alive
 from helpers.projects import ROOT
 
 from synthagent.cli import STAGES
 
-T = TypeVar("T")
-PATIENCE = 120.0
 ENDLESS = 1_000_000
 STAGE = """
 import json, os, pathlib, sys, time
@@ -43,22 +42,6 @@ pathlib.Path(f"data/{name}.txt").write_text("done")
 metrics = {"count": 3, "mean": 0.5, "coverage": None}
 pathlib.Path(f"data/metrics/{name}.json").write_text(json.dumps(metrics))
 """
-
-
-def eventually(what: str, value: Callable[[], T | None]) -> T:
-    """Wait until `value` gives something true, and return that."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := value()):
-        assert time.monotonic() < deadline, f"in {PATIENCE} s not seen: {what}"
-        time.sleep(0.1)
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @dataclass
@@ -309,15 +292,3 @@ def test_without_a_server_a_flow_starts_one_that_ends_with_it(module_project: Pr
     servers = eventually("its server", lambda: [line for line in module_project.processes() if is_other_server(line)])
     assert flow.wait(PATIENCE) == 0
     assert not [line for line in module_project.processes() if line in servers]
-
-
-def test_leaving_a_guarded_command_ends_its_children_too() -> None:
-    script = "sleep 1000 & echo $!; sleep 1000"
-    code = (
-        "import os\nfrom subprocess import PIPE\nfrom synthagent.ops.guard import guarded\n"
-        f"with guarded(['sh', '-c', {script!r}], os.environ, PIPE) as process:\n"
-        "    print(int(process.stdout.readline()))\n"
-    )
-    command = [sys.executable, "-c", code]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
-    assert not is_alive(int(printed))

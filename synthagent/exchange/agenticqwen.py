@@ -24,7 +24,7 @@ from synthagent.records import Constraint, Split, Task, Tool, WorldSpec
 VERSION = "agenticqwen-1"
 _POLICY = re.compile(r"<policy>(.*?)</policy>", re.DOTALL)
 _TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
-# What their harness appends to every request, about reasoning and tags of its own; ours says its own rules.
+# Their harness appends a note about reasoning and tags to every request. It does not hold for our episodes.
 _HARNESS = re.compile(r"\n\s*Note: You must provide your brief reasoning.*", re.DOTALL)
 _RULE = re.compile(
     r"\b(must|shall|may not|may only|only|cannot|can not|never|require[sd]?|prohibited|forbidden|disallowed|refuse|"
@@ -57,7 +57,7 @@ def task_of(raw: Any, source: str, split: Split = "train") -> Task:
     """The task that an item describes; `source` is the name of the file it comes from.
 
     Raises:
-        ItemError: the item lacks something, or its own normal path does not replay.
+        ItemError: the item lacks something, or M does not answer its normal path.
     """
     item = _read(raw)
     said = [message.content for message in item.prompt]
@@ -207,7 +207,7 @@ def _references(schema: Any) -> Iterator[str]:
 def _constraints(system: str) -> tuple[Constraint, ...]:
     """A constraint for each paragraph with a rule; headings and explanations stay with the rule that they precede.
 
-    A list belongs to the line that introduces it. Joined by blank lines, the constraints are the whole policy.
+    A list belongs to the line that introduces it. Joined by blank lines, the constraints are all of `<policy>`.
     """
     found = _POLICY.findall(system)
     policy = (found[-1] if found else "").strip()
@@ -231,7 +231,7 @@ def _is_heading(block: str) -> bool:
 
 
 def _domain(system: str) -> str:
-    """The policy's title, without the word itself: `pottery commission management`."""
+    """The title of `<policy>`, without the word itself: `pottery commission management`."""
     title = re.search(r"<policy>\s*#+\s*(.+)", system)
     words = re.findall(r"[a-z0-9]+", title.group(1).lower()) if title else []
     return " ".join([word for word in words if word != "policy"][:6]) or "agenticqwen"

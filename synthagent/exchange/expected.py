@@ -124,7 +124,7 @@ def _is_jsonable(value: Any) -> bool:
 
 
 def unsound(value: Any, levels: int = _DEEPEST) -> str:
-    """Why a JSON value cannot be kept: too deep, a number that JSON lacks, half a surrogate pair; empty if it can."""
+    """Why a JSON value cannot be stored: too deep, a number that JSON lacks, half a surrogate pair; else empty."""
     match value:
         case dict() | list() if not levels:
             return f"nested deeper than {_DEEPEST} levels"
@@ -170,7 +170,7 @@ def text_of(value: Any) -> str:
 
 
 def seeded(task: Task, normal: Sequence[Expected], hack: Sequence[Expected]) -> Task:
-    """The task with its state-changing tools marked and its M started, after which `normal` has been replayed.
+    """The task with its state-changing tools marked and its M started, so that `normal` is answered from M.
 
     Raises:
         ItemError: a call of `normal` is one that no tool takes, or contradicts an earlier one.
@@ -203,11 +203,11 @@ def prove_path(task: Task, path: Sequence[Expected]) -> None:
     known = {key_of_call(e.tool, e.args, e.state): e.response for e in mappings.entries_of(task.id)}
     for number, (key, call) in enumerate(_keyed(task, path), 1):
         if key not in known or canonical(known[key]) != canonical(call.response):
-            raise ItemError("path", f"normal_path call {number}, {call.tool[:80]!r}: does not replay")
+            raise ItemError("path", f"normal_path call {number}, {call.tool[:80]!r}: M does not answer it as expected")
 
 
 def made_in(task: Task) -> Iterator[str]:
-    """Texts that state-changing calls in M gave back and were not given: what only tools can make."""
+    """Texts that state-changing calls in M return and did not receive: only tools can make them."""
     changing = _changing(task)
     for said in task.world.said:
         if said.tool in changing:
@@ -225,7 +225,7 @@ def _keyed(task: Task, path: Sequence[Expected]) -> Iterator[tuple[Key, Expected
 
 
 def _agreeing(task: Task, hack: Sequence[Expected], known: Mapping[Key, Expected]) -> Iterator[tuple[Key, Expected]]:
-    """The calls of the hack path with a known return, up to one that is unlike M or leads nowhere known."""
+    """The calls of the hack path with a known return, up to the first that contradicts M or has no known return."""
     world, changing = fresh_world(task), _changing(task)
     seen = dict(known)
     for key, call in _keyed(task, hack):

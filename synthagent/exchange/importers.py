@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthagent.errors import InputError
+from synthagent.errors import InputError, StoreError
 from synthagent.exchange.agenticqwen import task_of
 from synthagent.exchange.expected import ItemError
 from synthagent.judging.proofs import Uniqueness
 from synthagent.records import Split, Task
 from synthagent.stage import progress
-from synthagent.store import write_records
+from synthagent.store import read_keys, write_records
 from synthagent.text import visible
 
 
@@ -44,6 +44,7 @@ def import_agenticqwen(path: Path, out: Path, split: Split = "train") -> Iterato
     items = items_in(path)
     if out.exists() and out.samefile(path):
         raise InputError(f"{out}: is the file to import; give another one to write to")
+    _check_replaceable(out)
     tasks, refused = dict[str, Task](), list[str]()
     for item in progress(items, len(items), "import"):
         try:
@@ -64,6 +65,15 @@ def import_agenticqwen(path: Path, out: Path, split: Split = "train") -> Iterato
         id, like = alike[0]
         yield f"{len(alike)} nearly the same as another, such as {id} as {like}; imported, but `validate` says so"
     yield _summary(out, rows, len(items))
+
+
+def _check_replaceable(out: Path) -> None:
+    """Nothing but a file of tasks may be lost to an import."""
+    try:
+        if out.exists():
+            read_keys(out, Task)
+    except StoreError:
+        raise InputError(f"{out}: is there, and is no file of tasks; give a new file to write to") from None
 
 
 def items_in(path: Path) -> list[Item]:
@@ -89,7 +99,7 @@ def items_in(path: Path) -> list[Item]:
 
 
 def _array(text: str) -> Iterator[Item]:
-    """Items of an array, up to the first that is not JSON: where that one ends nobody can know."""
+    """Items of an array, up to the first that is not JSON: its end cannot be found."""
     decoder, spaces = json.JSONDecoder(), re.compile(r"\s*")
     place, number = text.index("[") + 1, 0
     while True:
@@ -138,7 +148,7 @@ def _task_of(item: Item, source: str, split: Split) -> Task:
 def _unique(tasks: list[Task]) -> tuple[list[Task], list[tuple[str, str]]]:
     """The tasks with `unique` decided, and the pairs that are nearly the same.
 
-    They are kept: the authors write several tasks for one policy and toolset, which are long and much alike.
+    They are kept: the authors write several tasks for one `<policy>` and toolset, so their texts are long and similar.
     """
     index, rows, alike = Uniqueness(), list[Task](), list[tuple[str, str]]()
     for task in tasks:
@@ -152,6 +162,6 @@ def _summary(out: Path, tasks: list[Task], total: int) -> str:
     said = sum(len(task.world.said) for task in tasks)
     facts, open_ones = sum(len(task.facts) for task in tasks), sum(not task.facts for task in tasks)
     return (
-        f"{out}: {len(tasks)} of {total} items imported, and each replays its normal path; {said} known responses, "
+        f"{out}: {len(tasks)} of {total} items imported, M answers the normal path of each; {said} known responses, "
         f"{facts} facts; {open_ones} tasks tell all in the request, and have no fact"
     )

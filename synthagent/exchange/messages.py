@@ -1,4 +1,4 @@
-"""Trajectories -> JSON lines for fine-tuning: `messages` and `tools` as OpenAI has them, and where they are from.
+"""Trajectories -> JSON lines for fine-tuning: `messages` and `tools` in OpenAI's format, and their origin.
 
 Launch: `synthagent export messages FILE.jsonl --source rollouts --min-reward 0.5`.
 """

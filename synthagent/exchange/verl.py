@@ -130,7 +130,7 @@ def _prompt(task: Task) -> list[dict[str, str]]:
     tools = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in openai_tools(task))
     system, *rest = opening(task)
     form = (
-        "Each turn is one of three: a tool call, as "
+        "Each turn is one of three: one or more tool calls, each as "
         '<tool_call>\n{"name": NAME, "arguments": {ARGUMENT: VALUE}}\n</tool_call>; a question to the user, as plain '
         "text; or the end, as <answer>ANSWER</answer>."
     )

@@ -30,7 +30,7 @@ class TranscriptLine:
 
 
 def transcript(messages: Sequence[Mapping[str, Any]], most: int = _MOST) -> tuple[TranscriptLine, ...]:
-    """What happened after the opening (policy lines and instruction), a line a message.
+    """What happened after the opening (constraints and instruction), a line a message.
 
     Overlong messages lose their middle; if the whole is longer than `most` characters, lines in its middle are left
     out.
@@ -39,13 +39,13 @@ def transcript(messages: Sequence[Mapping[str, Any]], most: int = _MOST) -> tupl
     sizes = [len(str(line)) for line in lines]
     if sum(sizes) <= most:
         return tuple(lines)
-    head, tail, room = 0, len(lines), most
-    while head < tail and room > 0:  # from both ends inwards
-        room -= sizes[head]
+    head, tail, left = 0, len(lines), most
+    while head < tail and left > 0:  # from both ends inwards
+        left -= sizes[head]
         head += 1
-        if head < tail and room > 0:
+        if head < tail and left > 0:
             tail -= 1
-            room -= sizes[tail]
+            left -= sizes[tail]
     left_out = [TranscriptLine("[..]", f"{tail - head} lines are left out here")] if head < tail else []
     return (*lines[:head], *left_out, *lines[tail:])
 

@@ -49,8 +49,11 @@ def export_store(path: Path, folder: Path = FOLDER) -> int:
     """Write the whole store to a file; return how many entries.
 
     Raises:
+        InputError: the file is there, and no export of a store.
         StoreError: there is no store, or the disk refuses.
     """
+    if path.exists() and not _is_export(path):
+        raise InputError(f"{path}: is there, and was not written by `cache export`; give a new file")
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with closing(opened(folder)) as store:
@@ -70,6 +73,14 @@ def export_store(path: Path, folder: Path = FOLDER) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return count
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        with gzip.open(path) as packed:
+            return packed.readline(len(_HEADER) + 1) == f"{_HEADER}\n".encode()
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def info(folder: Path = FOLDER) -> Iterator[str]:

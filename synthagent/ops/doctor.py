@@ -1,6 +1,6 @@
 """`synthagent doctor`: what is installed, and what `params.yaml` needs -> a table with the remedy for each fault.
 
-It looks and changes nothing: endpoints are asked which models they serve, no model is asked anything.
+It changes nothing. Endpoints are asked which models they serve; no model is called.
 
 Launch: `synthagent doctor`.
 """
@@ -42,7 +42,7 @@ class Finding:
 
 
 def diagnose(path: Path) -> list[Finding]:
-    """Everything worth knowing about this machine and the params file at `path`."""
+    """What this machine has and what the params file at `path` needs."""
     findings = [_python(), *_packages()]
     try:
         params = load_params(path)

@@ -1,11 +1,11 @@
-"""A command that ends with the process that wants it, however that process ends.
+"""Runs a command that ends when its caller ends, even if the caller is killed.
 
-`guarded(COMMAND)` starts a guard, which runs COMMAND in a process group of its own and reads a lifeline: a pipe that
-only the caller holds open. When the caller closes it or dies, by SIGKILL even, the guard interrupts the whole group, so
-that a stage can put its outs back, and kills what is left after `GRACE` seconds. The standard library only: the guard
-itself runs without the package.
+`guarded(COMMAND)` starts a guard, which runs COMMAND in a process group of its own and reads a pipe that only the
+caller holds open. When the caller closes it or dies, even by SIGKILL, the guard interrupts the whole group, so that a
+stage can put its outs back, and kills what is left after `GRACE` seconds. It uses the standard library only, as it runs
+without the package.
 
-Launch (by `guarded`): `python synthagent/guard.py SIGNAL COMMAND...`.
+Launch (by `guarded`): `python synthagent/ops/guard.py SIGNAL COMMAND...`.
 """
 
 import os
@@ -47,7 +47,7 @@ def guarded(
 
 
 def main(ending: signal.Signals, command: Sequence[str]) -> int:
-    """Run `command` until it ends, the lifeline (stdin) closes or a signal arrives; return its exit code."""
+    """Run `command` until it ends, stdin closes or a signal arrives; return its exit code."""
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)

@@ -39,8 +39,8 @@ def apply_profile(name: str, path: Path = Path("params.yaml")) -> list[str]:
         raise ParamsError(f"profile: no profile {name!r}; there are {', '.join(PROFILES)}")
     path = path.resolve()  # of a link, the file that it leads to
     text, changed = _overlaid(name, path)
-    with TemporaryDirectory() as room:
-        draft = Path(room) / path.name
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / path.name
         draft.write_text(text, encoding="utf-8")
         try:
             load_params(draft)
@@ -106,7 +106,7 @@ def _quoted(value: Any) -> Any:
 
 
 def _on_one_line(item: Any) -> Any:
-    """A role as `{a: b}`: in a block, the comment after it would belong to its last value, and go with it."""
+    """A role as `{a: b}`: as a block, its last value would take the comment after it along."""
     from ruamel.yaml.comments import CommentedMap
 
     if isinstance(item, dict):

@@ -41,7 +41,7 @@ _DEFAULTS = {  # what the user or params set wins
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     "PYTHONUNBUFFERED": "1",  # the log as it is written
-    "PYTHONSAFEPATH": "1",  # the folders of a project are not for vLLM to import
+    "PYTHONSAFEPATH": "1",  # vLLM must not import the project's folders
 }
 _PROBE_S = 5.0  # longest wait for one answer to a probe
 _BETWEEN_PROBES_S = 0.25
@@ -72,7 +72,7 @@ def serve(params: Params, name: str) -> None:
     try:
         with _serving(params, name, log) as server:
             log.tell(f"ready after {server.start_s:.0f} s: {server.base_url} serves {server.model}; Ctrl-C stops it")
-            while (code := server.process.poll()) is None:  # in `wait`, a signal that comes as it begins is lost
+            while (code := server.process.poll()) is None:  # `wait` loses a signal that arrives as it begins
                 time.sleep(_BETWEEN_PROBES_S)
             raise EndpointError(f"serve {name}: the server ended with exit code {code}; its last lines: {log.end()}")
     except KeyboardInterrupt:
@@ -153,7 +153,7 @@ class _Log:
 
     def tell(self, line: str) -> None:
         """Show a line, whole: ours, or one of the server's."""
-        with self._one_at_a_time, suppress(OSError, ValueError):  # nobody looks any more: a full pipe would halt us
+        with self._one_at_a_time, suppress(OSError, ValueError):  # nobody reads any more, and a full pipe would block
             self._show(line)
 
     def end(self) -> str:
@@ -237,7 +237,7 @@ def shown(base_url: str) -> str:
 
 
 def _environment(serve: ServeParams, python: str) -> dict[str, str]:
-    # Our command line sets OMP_NUM_THREADS=1 for the stages; a server is to use the machine. The interpreter's own
+    # Our command line sets OMP_NUM_THREADS=1 for the stages; a server may use all cores. The interpreter's own
     # folder comes first, as in an activated environment: vLLM compiles with the ninja that lies there.
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     path = f"{Path(python).absolute().parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -277,7 +277,7 @@ def _wait_until_ready(plan: _Plan, name: str, process: subprocess.Popen[bytes], 
 
 
 def _state(plan: _Plan) -> str:
-    """What is still amiss; nothing if the server is ready."""
+    """What the server still lacks; empty if it is ready."""
     try:
         _get(f"http://{urlsplit(plan.base_url).netloc}/health", None)
         models = endpoint_models(plan.base_url, plan.key)

@@ -1,1 +1,1 @@
-"""For human eyes: tasks and episodes in a terminal, statistics, pictures, the report page."""
+"""What people look at: tasks and episodes in the terminal, statistics, pictures, the report page."""

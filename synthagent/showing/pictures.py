@@ -51,7 +51,7 @@ DARK = {
 }
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _AVERAGED = 5  # steps in a moving average
-_WIDTH = 3.8  # inches of a panel: what fits a phone
+_WIDTH = 3.8  # inches of a panel; fits the screen of a phone
 _TOP = 12  # names in a list of the commonest
 _LONGEST = 26  # characters of a label
 _BUCKETS = {"0": 0.0, "up to .25": 0.25, "up to .5": 0.5, "up to .75": 0.75, "below 1": 1 - 1e-9, "1": 1.0}
@@ -100,7 +100,7 @@ def read_steps(path: Path) -> list[dict[str, float]]:
 
 
 def learning_curve(steps: Steps, curves: Sequence[Curve] = CURVES[:4]) -> Figure:
-    """One panel a curve, by step: every step faintly, the moving average over it."""
+    """One panel a curve, by step: every step in a light colour, and the moving average."""
     columns = min(2, len(curves))
     lines = -(-len(curves) // columns)
     with _style():
@@ -210,7 +210,7 @@ def in_order(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def svg(figure: Figure, on_page: bool = False) -> str:
-    """The figure as SVG: a document of its own, or an element that takes on the colours of the page it stands in."""
+    """The figure as SVG: a document of its own, or an element that uses the colours of its page."""
     text = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     title = figure.get_suptitle() or "".join(axes.get_title("left") for axes in figure.axes)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, RenderableType
 
-from synthagent.episodes.episode import Episode, at_once
+from synthagent.episodes.episode import Episode, at_once, play
 from synthagent.episodes.turn import ToolCall, Turn
 from synthagent.episodes.world import fresh_world, is_simulated
 from synthagent.errors import MissingBackendError
@@ -59,21 +59,27 @@ def play_in_terminal(task_id: str) -> None:
     for message in episode.messages:
         console.print(shown_message(message))
     console.print(section("Tools", [signature(tool) for tool in task.tools]), safe(_HELP, "dim"))
+    play(episode, _person(episode, console))
+    if episode.end is None:
+        console.print("\nYou left before the end: no reward.")
+    else:
+        console.print(f"The episode has ended: {episode.end}.", _outcome(episode, params))
+
+
+def _person(episode: Episode, console: Console) -> Iterator[Turn]:
+    """The turns that a person types; what answers each is printed before the next."""
     while episode.end is None:
         try:
-            line = input("> ")
+            turn = _read_turn(input("> "), episode.task)
         except (EOFError, KeyboardInterrupt):
-            console.print("\nYou left before the end: no reward.")
             return
-        turn = _read_turn(line, task)
         if isinstance(turn, str):
             console.print(safe(turn, "red"))
             continue
         start = len(episode.messages) + 1
-        episode.step(turn)
+        yield turn
         for message in episode.messages[start:]:
             console.print(shown_message(message))
-    console.print(f"The episode has ended: {episode.end}.", _outcome(episode, params))
 
 
 def _read_turn(line: str, task: Task) -> Turn | str:

@@ -110,7 +110,7 @@ def interval(values: Values, seed: int) -> Interval:
 def summarise(rows: Sequence[Evaluation], seed: int, benchmark: str = BENCHMARK) -> Summary:
     """Cells for every policy, decoding and split, over all levels and by level; and GRPO minus SFT, sampled.
 
-    Of one benchmark's rows: what others wrote is never averaged with ours.
+    Of one benchmark's rows: tasks of others are never averaged with ours.
     """
     rows = [row for row in rows if row.benchmark == benchmark]
     groups: dict[tuple[str, str, str, int], list[Evaluation]] = {}

@@ -49,7 +49,7 @@ def run(params: Params) -> Figures:
     from synthagent.student.grpo import GrpoJob, GrpoStep
     from synthagent.student.processes import train
 
-    with scratch("grpo") as room:
+    with scratch("grpo") as folder:
         check_params(params)
         rewards = list(read_records(Paths.rewards, Reward))
         candidates = middling(rewards)
@@ -68,7 +68,7 @@ def run(params: Params) -> Figures:
         live = needs_judge(params, rubrics.values()) or needs_models(params, tasks.values())
         job = GrpoJob(
             start=Paths.sft,
-            out=room / "out",
+            out=folder / "out",
             order=order,
             tasks=tasks,
             rubrics=rubrics,
@@ -76,7 +76,7 @@ def run(params: Params) -> Figures:
             mapping=tuple(read_records(Paths.mappings, MappingEntry)) if live else None,
         )
         train(job, params.compute.processes)
-        steps = [GrpoStep(**row) for row in take_checkpoint(room / "out", Paths.grpo)]
+        steps = [GrpoStep(**row) for row in take_checkpoint(folder / "out", Paths.grpo)]
         write_text(Paths.plots / "grpo.csv", _table(steps, GrpoStep))
         metrics = {
             "candidates": len(candidates),
@@ -87,7 +87,7 @@ def run(params: Params) -> Figures:
         }
         first, last = metrics["reward_first_5"], metrics["reward_last_5"]
         say(f"{len(steps)} steps on {len(set(order))} tasks: reward {first} -> {last}")
-        usage = total(json.loads(file.read_text()) for file in sorted(room.glob("usage-*.json")))
+        usage = total(json.loads(file.read_text()) for file in sorted(folder.glob("usage-*.json")))
         return Figures(metrics, usage={"llm": usage})
 
 

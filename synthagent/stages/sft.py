@@ -78,7 +78,7 @@ def run(params: Params) -> Figures:
     from synthagent.student.sft import SftJob
     from synthagent.student.tokenizer import render_plain, train_tokenizer
 
-    with scratch("sft") as room:
+    with scratch("sft") as folder:
         check_params(params)
         sft, vocabulary = params.sft, load_vocabulary()
         tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.split == "train"}
@@ -97,11 +97,11 @@ def run(params: Params) -> Figures:
         model = build_model(tokenizer, sft, params.seed)
         parameters, tokens = sum(p.numel() for p in model.parameters()), sum(len(row["input_ids"]) for row in rows)
         say(f"{parameters:,} parameters, {len(tokenizer)} words, {len(rows)} demonstrations, {tokens:,} tokens")
-        save_student(Student(model, tokenizer), room / "start")
+        save_student(Student(model, tokenizer), folder / "start")
         ordered = [rows[i] for i in order]
         processes = params.compute.processes
-        train(SftJob(room / "start", room / "out", ordered, sft, params.seed, processes), processes)
-        losses = take_checkpoint(room / "out", Paths.sft)
+        train(SftJob(folder / "start", folder / "out", ordered, sft, params.seed, processes), processes)
+        losses = take_checkpoint(folder / "out", Paths.sft)
         return Figures(
             {
                 "parameters": parameters,

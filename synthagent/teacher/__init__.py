@@ -1,1 +1,1 @@
-"""The embedded teacher: from a persona to a task with its own tools, world, hidden facts, policy and solution."""
+"""The embedded teacher: from a persona to a task with its tools, world, hidden facts, constraints and solution."""

@@ -1,7 +1,7 @@
-"""Composes one task: (domain, persona, difficulty, rng) -> instruction, facts, tools, policy, world and reference.
+"""Composes one task: (domain, persona, difficulty, rng) -> instruction, facts, tools, constraints, world, reference.
 
-The task is first planned (`plan`), then written down: tools and rows, the constraint and its decoys, the reference
-program, the words. Nothing here is random but through `rng`.
+The task is planned first (`plan`). Then its parts are written: tools and rows, the constraint that matters and others
+that do not, the reference program, the request. All that is random comes from `rng`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from synthagent.records import Answer, Ask, Call, Condition, Constraint, Fact, G
 from synthagent.teacher.domains import Domain
 from synthagent.teacher.plan import RULES, Plan, make_plan
 from synthagent.teacher.rules import Rule, RuleKind
-from synthagent.teacher.tools import DAYS, ToolSmith, ToolSpec, choose_words
+from synthagent.teacher.tools import DAYS, ToolSpec, ToolWriter, choose_words
 from synthagent.teacher.wording import Wish, request_text
 
 PRICES = tuple(range(10, 100, 10))
@@ -41,12 +41,12 @@ def compose(domain: Domain, persona: str, difficulty: int, names: tuple[str, ...
 
 
 class _Composer:
-    """Holds the draws of one task while its parts are written."""
+    """What was drawn for one task, while its parts are written."""
 
     def __init__(self, domain: Domain, plan: Plan, names: tuple[str, ...], rng: random.Random) -> None:
         self.domain, self.plan, self.rng = domain, plan, rng
         self.words = choose_words(domain, rng)
-        self.smith = ToolSmith(domain, self.words)
+        self.writer = ToolWriter(domain, self.words)
         self.action, self.rival = rng.sample(domain.actions, 2)
         self.ok, self.bad = rng.choice(domain.statuses.ok), rng.choice(domain.statuses.bad)
         self.limit = rng.choice(PRICES[1:-1])
@@ -64,7 +64,7 @@ class _Composer:
         distractors = self._distractors(set(tools))
         everything = [*tools.values(), *distractors]
         self.rng.shuffle(everything)
-        policy = self._policy(tools, [tool.name for tool in distractors])
+        rules = self._rules(tools, [tool.name for tool in distractors])
         request = Wish(
             goal=plan.goal,
             verb=self.verb,
@@ -77,46 +77,46 @@ class _Composer:
             facts=self._facts(),
             tools=tuple(tool.tool for tool in everything),
             distractors=tuple(sorted(tool.name for tool in distractors)),
-            constraints=tuple(Constraint(id=line.id, text=line.text) for line in policy),
+            constraints=tuple(Constraint(id=rule.id, text=rule.text) for rule in rules),
             world=WorldSpec(
                 tables=self._tables(),
                 effects={tool.name: tool.effects for tool in everything},
                 new_ids=tuple(self.new_ids),
-                rules={line.id: line.check for line in policy},
+                rules={rule.id: rule.check for rule in rules},
             ),
-            reference=tuple(self._reference(tools, next(line for line in policy if line.id == "live"))),
+            reference=tuple(self._reference(tools, next(rule for rule in rules if rule.id == "live"))),
         )
 
     # --- tools -----------------------------------------------------------------------------------------------------
 
     def _tools(self) -> dict[str, ToolSpec]:
         """The tools that the reference uses, by their part in it."""
-        plan, smith = self.plan, self.smith
+        plan, writer = self.plan, self.writer
         seen = ("status", "price") if plan.rule == "limit" or self.rng.random() < 0.3 else ("status",)
         tools: dict[str, ToolSpec] = {}
         if plan.goal == "new":
-            tools["look"], tools["do"] = smith.probe(seen), smith.create()
+            tools["look"], tools["do"] = writer.probe(seen), writer.create()
         else:
             if plan.find:
-                tools["find"] = smith.find()
+                tools["find"] = writer.find()
             if plan.rule != CONFIRM:
                 owner = ("person",) if plan.contact and not plan.find else ()
-                tools["look"] = smith.get(seen + owner)
+                tools["look"] = writer.get(seen + owner)
             if plan.goal == "act":
-                tools["do"] = smith.act(self.rng.choice(self.action.verbs), self.action.done, plan.receipt)
+                tools["do"] = writer.act(self.rng.choice(self.action.verbs), self.action.done, plan.receipt)
             else:
-                tools["do"] = smith.set(plan.column, plan.receipt)
+                tools["do"] = writer.set(plan.column, plan.receipt)
         if plan.contact:
-            tools["contact"] = smith.contact()
+            tools["contact"] = writer.contact()
         if plan.follow:
             about = self.words.receipt if plan.receipt else self.words.id
-            tools["follow"] = smith.follow(about, self.words.contact if plan.contact else None)
+            tools["follow"] = writer.follow(about, self.words.contact if plan.contact else None)
         return tools
 
     def _distractors(self, parts: set[str]) -> list[ToolSpec]:
-        rival = self.smith.act(self.rng.choice(self.rival.verbs), self.rival.done, receipt=False)
-        extra = [self.smith.extra(verb) for verb in self.rng.sample(self.domain.extras, 2)]
-        pool = [rival, *extra] if "look" in parts else [rival, *extra, self.smith.get(("status",))]
+        rival = self.writer.act(self.rng.choice(self.rival.verbs), self.rival.done, receipt=False)
+        extra = [self.writer.extra(verb) for verb in self.rng.sample(self.domain.extras, 2)]
+        pool = [rival, *extra] if "look" in parts else [rival, *extra, self.writer.get(("status",))]
         return self.rng.sample(pool, self.rng.choice((1, 2)))
 
     # --- rows ------------------------------------------------------------------------------------------------------
@@ -179,21 +179,21 @@ class _Composer:
     def _changed(self) -> str:
         return self.words.day if self.plan.column == "day" else self.words.choice
 
-    # --- policy ----------------------------------------------------------------------------------------------------
+    # --- constraints -----------------------------------------------------------------------------------------------
 
-    def _policy(self, tools: dict[str, ToolSpec], others: list[str]) -> list[Rule]:
-        """The live constraint, and decoys about tools that are not needed; in random order."""
+    def _rules(self, tools: dict[str, ToolSpec], others: list[str]) -> list[Rule]:
+        """The constraint that matters, and others about tools that are not needed; in random order."""
         rng, statuses = self.rng, self.domain.statuses
         look = tools["look"].name if "look" in tools else None
         same = self.words.day if self.plan.goal == "new" else self.words.id
         do = tools["do"].name
-        lines = [Rule("live", self.plan.rule, do, look, same, self.ok, self.bad, self.limit)]
+        rules = [Rule("live", self.plan.rule, do, look, same, self.ok, self.bad, self.limit)]
         for number, other in enumerate(others[: self.plan.decoys], 1):
-            rule: RuleKind = rng.choice(RULES) if look else "confirm"
+            kind: RuleKind = rng.choice(RULES) if look else "confirm"
             ok, bad, limit = rng.choice(statuses.ok), rng.choice(statuses.bad), rng.choice(PRICES[1:-1])
-            lines.append(Rule(f"other{number}", rule, other, look, same, ok, bad, limit))
-        rng.shuffle(lines)
-        return lines
+            rules.append(Rule(f"other{number}", kind, other, look, same, ok, bad, limit))
+        rng.shuffle(rules)
+        return rules
 
     # --- reference -------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Domains are data: one YAML file each in `domains/`. Adding a domain is adding a file.
 
-A blended domain is made of words drawn from `lexicon.txt`: a student without pre-training learns from it to read names
-off its prompt rather than to know them by heart.
+A blended domain is made of words drawn from `lexicon.txt`: from it, a student without pre-training learns to copy names
+from its prompt instead of memorising them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Action(Record):
 
 
 class Domain(Record):
-    """The words of a field of life."""
+    """The words of one domain."""
 
     name: str
     split: Literal["train", "unseen_domain"]
@@ -57,7 +57,7 @@ class Domain(Record):
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """All that the teacher knows of the world, read once."""
+    """All words that the teacher can use, read once."""
 
     train: tuple[Domain, ...]
     unseen: tuple[Domain, ...]

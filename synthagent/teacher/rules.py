@@ -1,7 +1,8 @@
-"""Lines of policy: a rule about a tool, in words and as the check that decides it.
+"""Rules about a tool: the text of a constraint, and the check that decides whether it was violated.
 
-Four kinds: look and see a good status before acting; ask for consent before acting; never when the row says so; never
-above a limit. All but the consent demand a look before the act.
+There are four kinds. The agent may call the tool only if it has seen a good status (`check`); only if the user agrees
+(`confirm`); not if it has seen a bad status (`status`); not if the price is above a limit (`limit`). For all but
+`confirm` it must look at the row first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ RuleKind = Literal["check", "confirm", "status", "limit"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of policy. `look` shows what the rule is about; `same` is the argument that both calls share."""
+    """A rule about `tool`. `look` is the tool that shows the row; `same` is the argument that both calls share."""
 
     id: str
     rule: RuleKind
@@ -30,7 +31,7 @@ class Rule:
 
     @property
     def text(self) -> str:
-        """The line in words."""
+        """The text of the constraint."""
         match self.rule:
             case "check":
                 return f"Never {self.tool} unless you saw status {self.ok}."
@@ -43,7 +44,7 @@ class Rule:
 
     @property
     def licence(self) -> tuple[Condition, ...]:
-        """What a look must have shown before the act."""
+        """What `look` must have shown before `tool` is called."""
         match self.rule:
             case "check":
                 return (Condition(field="status", value=self.ok),)
@@ -56,7 +57,7 @@ class Rule:
 
     @property
     def check(self) -> Never:
-        """The line in executable form."""
+        """The rule in executable form."""
         if self.rule == CONFIRM or self.look is None:
             return Never(tool=self.tool, told=Told(slot=CONFIRM, value="yes"))
         return Never(tool=self.tool, seen=Called(tool=self.look, result=self.licence), same=(self.same,))

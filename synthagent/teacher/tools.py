@@ -71,8 +71,8 @@ class ToolSpec:
         return self.tool.name
 
 
-class ToolSmith:
-    """Makes the tools of one task, all in the same words."""
+class ToolWriter:
+    """Writes the tools of one task, all in the same words."""
 
     def __init__(self, domain: Domain, words: Words) -> None:
         self.domain, self.words = domain, words
@@ -135,7 +135,7 @@ class ToolSmith:
         return self._tool(f"{w.get}_{w.contact}", f"Look up how to reach a {w.person}.", (w.person,), effect)
 
     def follow(self, about: str, to: str | None) -> ToolSpec:
-        """Log the thing whose key is the argument `about`, for the contact `to` if any."""
+        """A tool that logs the thing whose key is the argument `about`, for the contact `to` if there is one."""
         w = self.words
         table = "receipts" if about == w.receipt else "main"
         write = {"note": {"value": "sent"}} | ({"contact": {"arg": to}} if to else {})

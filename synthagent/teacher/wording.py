@@ -1,4 +1,4 @@
-"""How the persona speaks: a plan's request -> one underspecified sentence in which the persona shows."""
+"""Writes the request: what is wanted, and the persona -> one sentence that leaves out what only the user knows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def role_of(persona: str) -> str:
 
 
 def request_text(request: Wish, persona: str, rng: random.Random) -> str:
-    """One sentence: greeting, wish, persona. It names no fact, no tool and no step but the wish itself."""
+    """One sentence: greeting, wish, persona. It names no fact and no tool, and no step other than the wish."""
     owner = "a" if request.goal == "new" else "my"
     wishes = [f"{request.verb} {owner} {request.noun}"]
     wishes += [f"{request.follow} it"] if request.follow else []

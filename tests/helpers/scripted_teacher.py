@@ -11,15 +11,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from helpers.fake_openai import Answer
-from helpers.projects import write_params
+from helpers.fake_openai import Answer, serving
+from helpers.projects import said_by, write_params
 from helpers.tasks import accepted_tasks
 from synthagent.params import Params, load_params
 from synthagent.records import Answer as AnswerStep
-from synthagent.records import Ask, Call, Condition, Effect, Guard, Persona, Step, Table, Task, Tool
+from synthagent.records import Ask, Call, Condition, Effect, Guard, Persona, Rejected, Step, Table, Task, Tool
 from synthagent.stage import Paths
+from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
-from synthagent.store import write_records
+from synthagent.store import read_records, write_records
 
 Form = dict[str, Any]
 Change = Callable[[Form], Any]
@@ -155,3 +156,16 @@ def _step_form(step: Step) -> Form:
                 "milestone": step.milestone,
                 "otherwise": step.otherwise.model_dump() if step.otherwise else None,
             }
+
+
+def run(count: int, changes: Changes | None = None, **params: Any) -> tuple[list[Task], list[Rejected], Form]:
+    """Tasks, rejected rows and metrics of a run of the stage with a scripted teacher."""
+    with serving(teacher(changes)) as server:
+        figures = stage.run(project_with_teacher(Path(), server.base_url, count, **params))
+    tasks, rejected = list(read_records(Paths.tasks, Task)), list(read_records(Paths.rejected, Rejected))
+    return tasks, rejected, said_by(figures)
+
+
+def having(**update: Any) -> Any:
+    """A change of an answer's fields."""
+    return lambda answer: answer | update

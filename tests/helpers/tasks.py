@@ -19,7 +19,8 @@ from synthagent.stage import Paths
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
 from synthagent.store import read_records
-from synthagent.teacher.domains import load_vocabulary
+from synthagent.teacher.compose import compose
+from synthagent.teacher.domains import Domain, load_vocabulary
 
 
 @lru_cache
@@ -67,3 +68,25 @@ def first_demonstrated(folder: Path) -> Task:
     """The first task that has a rubric and demonstrations."""
     demos = {demo.task_id for demo in read_records(folder / Paths.demos, Trajectory)}
     return next(task for task in read_records(folder / Paths.tasks, Task) if task.id in demos)
+
+
+@lru_cache
+def _names() -> tuple[str, ...]:
+    return load_vocabulary().names
+
+
+def a_task(domain: Domain, level: int, seed: int, persona: str = "a baker") -> Task:
+    """A task of one domain and level, as the stage would make it."""
+    draft = compose(domain, persona, level, _names(), random.Random(f"{domain.name}-{level}-{seed}"))
+    return Task(
+        id=f"{domain.name}-{domain.nouns[0]}-{level}-{seed}",
+        persona_id="p",
+        domain=domain.name,
+        difficulty=level,
+        split="train",
+        workflow=(),
+        world_kind="executable",
+        **{name: getattr(draft, name) for name in ("instruction", "facts", "tools", "distractors", "constraints")},
+        world=draft.world,
+        reference=draft.reference,
+    )

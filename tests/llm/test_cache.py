@@ -136,3 +136,14 @@ def test_the_sub_commands_move_and_count_a_store(exported: Path, tmp_path: Path)
     exported.write_text("no")
     assert_one_message(synthagent("cache", "import", str(exported), cwd=project), "cannot be imported")
     assert "dvc add" in " ".join(synthagent("cache", "--help", cwd=project).stdout.split())
+
+
+@pytest.mark.parametrize("content", [b"# Mine\n", b"", gzip.compress(b"# Mine\n"), b"\x1f\x8b broken"])
+def test_an_export_of_the_store_replaces_only_one_of_its_kind(exported: Path, content: bytes) -> None:
+    made = exported.parent / "made"
+    assert export_store(exported, made) == 6
+    mine = exported.with_name("README.md")
+    mine.write_bytes(content)
+    with pytest.raises(InputError, match=r"README\.md: is there, and was not written by `cache export`"):
+        export_store(mine, made)
+    assert mine.read_bytes() == content

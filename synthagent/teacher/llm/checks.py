@@ -1,4 +1,4 @@
-"""What code demands of a model's task, and what it makes of the parts: shapes -> function schemas, facts, a rule.
+"""Checks a model's task and converts its parts: shapes -> function schemas, facts, a rule.
 
 Every check that fails raises `RefusedError` with one of `REASONS`; the proposal becomes a rejected row.
 """
@@ -70,7 +70,7 @@ def checked_tools(toolset: Toolset, change: ToolCheck) -> tuple[tuple[Tool, ...]
     _distinct([tool.name for tool in everything])
     if len(everything) > _MOST:
         raise RefusedError("bad_tools", f"{len(everything)} of them; at most {_MOST}")
-    # Sorted, so that its place does not tell a distractor.
+    # Sorted, so that the order does not show which tools are distractors.
     schemas = tuple(tool_of(tool) for tool in sorted(everything, key=lambda tool: tool.name))
     return schemas, tuple(sorted(tool.name for tool in change.distractors))
 
@@ -100,7 +100,7 @@ def tool_of(form: ToolForm) -> Tool:
 
 
 def text_outputs(outputs: Sequence[Output]) -> dict[str, Any]:
-    """At most two outputs, none of them a medium: what would be one becomes a status and an id."""
+    """At most two outputs, all of them text: an output that is a picture, sound or video becomes a status and an id."""
     texts: dict[str, Any] = {}
     for output in outputs:
         if output.type in _MEDIA or (output.type == "string" and output.name.rpartition("_")[2] in _MEDIA_NAMES):
@@ -121,7 +121,7 @@ def _distinct(names: Sequence[str], place: str = "") -> None:
 def checked_facts(fuzzy: Fuzzy, tools: Sequence[Tool], workflow: Sequence[str]) -> tuple[Fact, ...]:
     """The facts, once request and facts keep the rules of the fuzzy step.
 
-    A phrase that does not say the value is replaced by one that does: the value decides, the phrase is but wording.
+    A phrase that does not say the value is replaced by one that does.
 
     Raises:
         RefusedError: `bad_facts`, `placeholder`, `names_tool`, `names_workflow`.
@@ -134,7 +134,7 @@ def checked_facts(fuzzy: Fuzzy, tools: Sequence[Tool], workflow: Sequence[str]) 
             raise RefusedError("placeholder", f"{fact.slot}: {fact.value}")
     facts = tuple(map(_fact, fuzzy.facts))
     spoken = [fuzzy.instruction, *(fact.phrase for fact in facts)]
-    # A name of one word is an ordinary word too.
+    # A name of one word may also be an ordinary word.
     names = [name for tool in tools if "_" in (name := tool.name)]
     for text in spoken:
         if said := next((name for name in names if contains_phrase(text, name)), None):
@@ -155,7 +155,7 @@ def _fact(known: Known) -> Fact:
 
 
 def constraint_text(form: ConstraintForm, tool: str, facts: Sequence[Fact]) -> str:
-    """The line of policy; it names its tool and tells no fact but the one that is the licence.
+    """The text of the constraint. It names its tool, and no fact other than the one that permits the call.
 
     Raises:
         RefusedError: `constraint_leak`.
@@ -167,7 +167,7 @@ def constraint_text(form: ConstraintForm, tool: str, facts: Sequence[Fact]) -> s
 
 
 def rule_of(form: ConstraintForm, tool: str, tools: Sequence[Tool], facts: Sequence[Fact]) -> Never | None:
-    """The constraint in executable form; none where the model gave none that fits tools and facts: a judge decides."""
+    """The constraint in executable form; None if the model gave none that fits: then a judge decides."""
     schemas = {tool.name: tool for tool in tools}
     if form.licence == "told":
         return _told_rule(form, tool, facts)
@@ -180,7 +180,7 @@ def _told_rule(form: ConstraintForm, tool: str, facts: Sequence[Fact]) -> Never 
     fact = next((fact for fact in facts if fact.slot == form.slot), None)
     if fact is None:
         return None
-    # "Yes" licenses what the fact "yes" says; any other value than the fact's licenses nothing, as it should.
+    # Spelling aside ("Yes" for "yes"), only the fact's own value permits the call.
     value = fact.value if words_of(fact.value) == words_of(form.value) else form.value
     return Never(tool=tool, told=Told(slot=fact.slot, value=value or None))
 

@@ -32,7 +32,7 @@ class LiveDemos:
 
 
 async def demonstrate_live(task: Task, environment: ModelEnvironment, llm: Llm, params: Params) -> LiveDemos:
-    """Let the teacher act, `rubrics.trajectories` times, one after another so that they share what M has learned.
+    """Let the teacher act, `rubrics.trajectories` times, one after another, so that each sees what M already holds.
 
     An executable task keeps the criteria that its proofs were run with; those of a simulated one are extracted.
 

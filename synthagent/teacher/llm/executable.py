@@ -1,7 +1,7 @@
 """Makes a task's world executable: the model's flat `WorldForm` -> tables, effects, reference -> proved by running it.
 
-The form is data and stays data: it is checked against the tools, put into records and interpreted by
-`synthagent.episodes.world`. Whatever is wrong with it is a reason for the task to stay simulated, never a crash.
+The form is data: it is checked against the tools, converted to records and interpreted by `synthagent.episodes.world`.
+If anything is wrong with it, the task stays simulated, with the reason; nothing crashes.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _proved(task: Task) -> Task:
     if failed := next((name for name in PROOFS if not proved.holds.get(name, True)), None):
         raise RefusedError(failed, proved.detail[failed])
     if any(isinstance(done.step, Call) and not done.ok for done in path):
-        # To refuse what does not exist can be right; of a model it is a slip between facts and rows.
+        # A refusal of what does not exist can be right; in a model's task it means that facts and rows disagree.
         raise RefusedError("call_fails", "a call of the reference fails")
     return task.model_copy(update={**proved.holds, "workflow": proved.extracted.workflow})
 
@@ -88,7 +88,7 @@ def _proved(task: Task) -> Task:
 
 
 def _check_effects(task: Task, form: WorldForm) -> None:
-    """Every tool has an effect, and effects name nothing that is not there."""
+    """Every tool has an effect, and effects name only tables, columns and arguments that exist."""
     tools = {tool.name: tool for tool in task.tools}
     columns = {table.name: set(table.columns) for table in form.tables}
     for effect in form.effects:
@@ -161,7 +161,7 @@ def _effect(form: EffectForm) -> Effect:
 
 
 def _with_outputs(tool: Tool, effects: dict[str, tuple[Effect, ...]]) -> Tool:
-    """The tool with just those outputs that its effects give."""
+    """The tool with exactly the outputs that its effects return."""
     given = {output for effect in effects[tool.name] for output in effect.returns}
     outputs = {name: kind for name, kind in tool.outputs.items() if name in given}
     return tool.model_copy(update={"outputs": outputs or {"result": {"type": "string"}}})
@@ -195,5 +195,5 @@ def _condition(form: ConditionForm) -> Condition:
 
 
 def _value(form: ConditionForm) -> Any:
-    """A constant as JSON has it, so that it compares equal once it was stored."""
+    """A constant as JSON stores it, so that it compares equal after it was stored and read."""
     return list(form.value) if isinstance(form.value, tuple) else form.value

@@ -1,8 +1,8 @@
 """Rubrics from the teacher's trajectories: demonstrations + workflow -> criteria, checks and coverage. Paper section 3.
 
-One call reads off the demonstrations which sub-goals were reached and what had to be settled with the user. What of it
-code can decide is compiled to a check, and the check is believed only if it says of every demonstration what the
-extractor said, and holds in at least one; all else is left to the judge.
+One call of the model says which sub-goals the demonstrations reached and what had to be settled with the user. What
+code can decide is compiled to a check. A check is kept only if it agrees with the model on every demonstration and
+holds in at least one; otherwise the judge decides.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def extraction_prompt(task: Task, demos: Sequence[Any]) -> Prompt:
 
 
 def compile_rubric(extraction: Extraction, task: Task, worlds: Sequence[World]) -> ExtractedRubric:
-    """Constraints + sub-goals + interactions, with the checks that the demonstrations bear out. Pure.
+    """Constraints + sub-goals + interactions, with the checks that agree with the demonstrations. Pure.
 
     What no demonstration reached is left out: a rubric asks for nothing that the teacher did not do.
     """
@@ -146,7 +146,7 @@ def agrees(check: Check, worlds: Sequence[World], reached: set[int]) -> bool:
 
 
 def coverage(extraction: Extraction, milestones: int) -> float:
-    """The share of the milestones that some demonstration executed; one left out, or contradicted, was not."""
+    """The share of the milestones that some demonstration executed. What is missing or contradicted does not count."""
     said: dict[int, bool] = {}
     for line in extraction.workflow:
         if 1 <= line.milestone <= milestones:
@@ -164,7 +164,7 @@ def _rule(task: Task, name: str, worlds: Sequence[World]) -> Check | None:
 
 
 def _calls(goal: Subgoal, task: Task, worlds: Sequence[World]) -> Check | None:
-    """Any one of the calls; none if one of them cannot be expressed with what the demonstrations show."""
+    """A check that any of the calls was made; None if one of them has a value that no demonstration shows."""
     patterns = [_called(pattern, task, worlds) for pattern in goal.calls]
     known = [pattern for pattern in patterns if pattern is not None]
     if not known or len(known) < len(patterns):

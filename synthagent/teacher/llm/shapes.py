@@ -1,6 +1,6 @@
-"""What the teacher's model is asked for, step by step: flat and bounded, so that any answer that fits also ends.
+"""The shapes of the teacher model's answers, step by step: flat and bounded, so that every answer that fits ends.
 
-Objects with free keys would leave a grammar no bound and strict servers no way to compile it; lists of pairs do both.
+Lists of pairs stand for objects with free keys: a grammar has no bound for those, and strict servers refuse them.
 """
 
 from __future__ import annotations

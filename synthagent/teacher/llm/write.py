@@ -1,7 +1,7 @@
 """Writes one proposal: a persona -> the teacher's steps, each one question to its model -> a task, or what is wrong.
 
 toolset      domain, workflow, tools, what is forbidden
-tool_check   what language covers goes, outputs become text, distractors come
+tool_check   tools for what a model can do by itself go, outputs become text, distractors are added
 fuzzy        instruction, facts, background
 constraint   its words and, where there is one, its rule
 world        tables, effects, reference (only for `tasks.world: executable`, and only if the constraint has a rule)
@@ -43,7 +43,7 @@ S = TypeVar("S", bound=Record)
 class Proposal:
     """What came of one proposal: a task that is yet to be compared with the others, or a rejected row.
 
-    `tokens`: by step. `not_executable`: why an executable world was asked for in vain.
+    `tokens`: by step. `not_executable`: why the executable world that was asked for was refused.
     """
 
     row: Task | Rejected
@@ -71,13 +71,13 @@ def difficulty_of(workflow: Sequence[str], facts: Sequence[Fact]) -> int:
 
 
 def share_of(text: str) -> float:
-    """A text's own place in [0, 1), by hash: what is drawn by it is drawn alike everywhere."""
+    """A number in [0, 1) that depends on the text only: its hash."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
 
 @dataclass
 class _Writer:
-    """One proposal under way: what was answered so far, and what it cost."""
+    """A proposal in the making: the answers so far, and their cost."""
 
     llm: Llm
     params: Params
@@ -113,7 +113,7 @@ class _Writer:
         return task.model_copy(update={"provenance": self._provenance()})
 
     def rejected(self, reason: str, detail: str) -> Rejected:
-        """The row of a proposal that failed; its payload holds all that was answered."""
+        """The row of a proposal that failed; its payload holds all answers so far."""
         told = " ".join(f"{self.at}: {detail}".split())[:_LONGEST_DETAIL].encode("utf-8", "replace").decode()
         payload = {"persona_id": self.persona.id, "answers": self.answers, "provenance": self._provenance()}
         return Rejected(id=self._id(), stage="tasks", reason=reason, detail=told, payload=json.dumps(payload))
@@ -121,7 +121,7 @@ class _Writer:
     async def _tools(self, strings: bool) -> tuple[Toolset, tuple[Tool, ...], tuple[str, ...]]:
         wished = self._wish()[0]
         toolset = await self._ask("toolset", Toolset, persona=self._persona(), milestones=wished, strings=strings)
-        forbidden_tool(toolset)  # before more is spent on it
+        forbidden_tool(toolset)  # before further steps cost tokens
         change = await self._ask(
             "tool_check",
             ToolCheck,
@@ -147,7 +147,7 @@ class _Writer:
         return constraint_text(form, tool, facts), rule_of(form, tool, tools, facts)
 
     async def _executable(self, task: Task) -> Task:
-        """The task in an executable world; as it is, where that does not come about."""
+        """The task in an executable world; unchanged if that fails."""
         try:
             if "live" not in task.world.rules:
                 raise RefusedError("no_rule", "the constraint has no rule that a world could prove")

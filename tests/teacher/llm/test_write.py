@@ -10,40 +10,23 @@ from typing import Any
 
 import pytest
 from helpers.fake_openai import Answer, serving
-from helpers.projects import figures_in, said_by, synthagent, write_params
-from helpers.scripted_teacher import Changes, Form, answers_of, project_with_teacher, sources, teacher
+from helpers.projects import figures_in, synthagent, write_params
+from helpers.scripted_teacher import Changes, Form, answers_of, having, project_with_teacher, run, sources, teacher
 
 from synthagent.errors import BudgetError
 from synthagent.judging.validate import validate_file
-from synthagent.records import Fact, Persona, Rejected, Task, WorldSpec
+from synthagent.records import Fact, Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.tasks import domain_split
 from synthagent.store import read_records, write_records
-from synthagent.teacher.llm.executable import executable
-from synthagent.teacher.llm.shapes import Toolset, WorldForm
+from synthagent.teacher.llm.shapes import Toolset
 from synthagent.teacher.llm.write import difficulty_of
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def run(count: int, changes: Changes | None = None, **params: Any) -> tuple[list[Task], list[Rejected], Form]:
-    """Tasks, rejected rows and metrics of a run of the stage with a scripted teacher."""
-    with serving(teacher(changes)) as server:
-        figures = stage.run(project_with_teacher(Path(), server.base_url, count, **params))
-    tasks, rejected = list(read_records(Paths.tasks, Task)), list(read_records(Paths.rejected, Rejected))
-    return tasks, rejected, said_by(figures)
-
-
-def having(**update: Any) -> Any:
-    """A change of an answer's fields."""
-    return lambda answer: answer | update
-
-
-# --- a good run -----------------------------------------------------------------------------------------------------
 
 
 def test_what_the_model_writes_becomes_simulated_tasks() -> None:
@@ -95,117 +78,6 @@ def test_difficulty_counts_milestones_and_facts() -> None:
     assert [difficulty_of("m" * m, facts[:f]) for m, f in ((5, 1), (5, 2), (5, 4), (6, 3), (7, 4), (7, 6))] == [
         *(1, 1, 2, 2, 3, 3)
     ]
-
-
-# --- executable worlds ----------------------------------------------------------------------------------------------
-
-
-def test_a_world_that_holds_its_proofs_makes_the_task_executable() -> None:
-    tasks, rejected, metrics = run(12, tasks__world="executable")
-    assert rejected == []
-    for task, source in zip(tasks, sources(), strict=False):
-        assert task.world_kind == "executable"
-        assert (task.solvable, task.needs_user, task.constraint_live, task.no_leak) == (True, True, True, True)
-        assert task.workflow == source.workflow
-        assert task.reference == source.reference
-        assert task.world.effects == source.world.effects
-        assert task.provenance["tokens"] == 75
-    assert metrics["worlds"] == {"executable": 12}
-    assert [line.failed for line in validate_file(Paths.tasks)] == [False]
-
-
-def _known_beforehand(task: Task) -> Any:
-    """The guesses are right, so that nobody has to ask."""
-    known = {fact.slot: fact.value for fact in task.facts}
-    return lambda form: (
-        form | {"reference": [s | {"guess": known[s["slot"]]} if s["kind"] == "ask" else s for s in form["reference"]]}
-    )
-
-
-def _without_temptation(task: Task) -> Any:
-    """The reference does not use the forbidden tool, so that nobody breaks the rule."""
-    tool = task.world.rules["live"].tool
-    return lambda form: form | {"reference": [*(s for s in form["reference"][:-1] if s.get("tool") != tool), THE_END]}
-
-
-THE_END: Form = {"kind": "answer", "outcome": "done", "values": [], "milestone": "The end"}
-NO_GUARD: Form = {
-    "kind": "guard",
-    "conditions": [{"field": "unheard_of", "op": "eq", "value": 1}],
-    "otherwise": THE_END,
-}
-
-
-NOT_EXECUTABLE: dict[str, Any] = {
-    "no_json": "I would rather not.",
-    "refusal": {"content": None, "refusal": "no"},
-    "wrong_shape": '{"tables": []}',
-    "unknown_table": lambda form: form | {"effects": [e | {"table": "nowhere"} for e in form["effects"]]},
-    "tool_without_effect": lambda form: form | {"effects": form["effects"][:1]},
-    "unknown_tool": lambda form: form | {"effects": [form["effects"][0] | {"tool": "magic"}, *form["effects"]]},
-    "unknown_argument": lambda form: (
-        form | {"effects": [e | {"key": "oops"} if e["key"] else e for e in form["effects"]]}
-    ),
-    "unknown_column": lambda form: (
-        form | {"effects": [e | {"returns": [r | {"column": "no"} for r in e["returns"]]} for e in form["effects"]]}
-    ),
-    "unknown_output": lambda form: (
-        form | {"effects": [e | {"returns": [r | {"output": "no"} for r in e["returns"]]} for e in form["effects"]]}
-    ),
-    "bad_table": lambda form: form | {"tables": [t | {"columns": ["id"]} for t in form["tables"]]},
-    "unknown_fact": lambda form: (
-        form | {"reference": [s | {"slot": "x"} if "slot" in s else s for s in form["reference"]]}
-    ),
-    "call_fails": lambda form: form | {"tables": [t | {"rows": []} for t in form["tables"]]},
-    "solvable": lambda form: form | {"reference": [s for s in form["reference"] if s["kind"] == "ask"] * 2},
-    "needs_user": lambda form: form | {"reference": [NO_GUARD, THE_END]},
-    "constraint_live": None,
-    "right_guess": None,
-    "world_error": lambda form: (
-        form | {"reference": [form["reference"][0], form["reference"][-1] | {"values": ["unheard_of"]}]}
-    ),
-}  # fmt: skip
-
-
-def test_a_world_that_fails_leaves_the_task_simulated_and_the_funnel_says_why() -> None:
-    changes = {(n, "WorldForm"): change for n, change in enumerate(NOT_EXECUTABLE.values())}
-    known, live = (list(NOT_EXECUTABLE).index(name) for name in ("right_guess", "constraint_live"))
-    changes[known, "WorldForm"] = _known_beforehand(sources()[known])
-    changes[live, "WorldForm"] = _without_temptation(sources()[live])
-    count = len(changes)
-    tasks, rejected, metrics = run(count + 1, changes, tasks__world="executable")
-    assert rejected == []
-    reasons = [task.provenance.get("not_executable") for task in tasks]
-    assert dict(zip(NOT_EXECUTABLE, reasons[:-1], strict=True)) == {name: name for name in NOT_EXECUTABLE}
-    assert Counter(task.world_kind for task in tasks) == {"simulated": count, "executable": 1}
-    assert all(not task.world.tables and task.world.background for task in tasks[:-1])
-    assert metrics["funnel"]["not_executable"] == dict.fromkeys(sorted(NOT_EXECUTABLE), 1)
-
-
-def test_no_world_is_asked_for_where_the_constraint_has_no_rule() -> None:
-    tasks, _, metrics = run(1, {(0, "ConstraintForm"): having(licence="none")}, tasks__world="executable")
-    assert (tasks[0].world_kind, tasks[0].world.rules) == ("simulated", {})
-    assert metrics["funnel"]["not_executable"] == {"no_rule": 1}
-    assert "world" not in metrics["tokens"]
-
-
-def test_only_the_outputs_that_effects_give_are_promised() -> None:
-    source = sources()[0]
-    form = answers_of(source)["WorldForm"]
-    for effect in form["effects"]:
-        effect["returns"] = [] if effect["tool"] in source.distractors else effect["returns"]
-    made = executable(_as_simulated(source), WorldForm.model_validate(form))
-    promised = {tool.name: tool.outputs for tool in made.tools}
-    assert {str(promised[name]) for name in source.distractors} == {"{'result': {'type': 'string'}}"}
-
-
-def _as_simulated(task: Task) -> Task:
-    rules = {"live": task.world.rules["live"]}
-    lines = tuple(constraint for constraint in task.constraints if constraint.id == "live")
-    return task.model_copy(update={"world": WorldSpec(tables={}, effects={}, rules=rules), "constraints": lines})
-
-
-# --- what is refused ------------------------------------------------------------------------------------------------
 
 
 def _tools(change: Any) -> Any:
@@ -338,8 +210,6 @@ def test_whole_domains_are_unseen_by_their_name() -> None:
     assert {task.split for task in tasks} == {"unseen_domain"}
     assert metrics["splits"] == {"unseen_domain": 3}
 
-
-# --- again ----------------------------------------------------------------------------------------------------------
 
 MIXED: Changes = {
     (1, "Toolset"): "no",

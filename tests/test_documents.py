@@ -1,0 +1,153 @@
+"""Every command in README.md and docs/ is run here in a small finished project, or listed with the reason why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from helpers.agenticqwen import item
+from helpers.projects import ROOT
+from helpers.run import build_dataset
+
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PROGRAMS = r"(?:synthagent|dvc|make|python|prefect|git|source|pip|curl|[A-Z_]+=\S+)(?=\s)"
+
+RUN = (  # in an order in which each finds what it needs
+    "make help",
+    "synthagent --help",
+    "synthagent show task-0000027",
+    "synthagent show task-0000027.sft.0",
+    "synthagent play task-0000027",
+    "synthagent validate data/tasks.parquet",
+    "synthagent schema task",
+    "synthagent results",
+    "synthagent doctor",
+    "synthagent import agenticqwen FILE.json -o tasks.parquet",
+    "synthagent validate tasks.parquet",
+    "synthagent export messages chat.jsonl",
+    "synthagent export messages good.jsonl --source rollouts --min-reward 0.5",
+    "synthagent export verl for-verl",
+    "synthagent export hf for-hf",
+    "dvc plots show",
+    "synthagent profile vllm-cpu",
+    "synthagent profile embedded",
+)
+
+
+class Reason(NamedTuple):
+    """Why a command is not run here; and, where another test runs it, which, and what of it stands in that test."""
+
+    why: str
+    test: str = ""
+    words: str = ""
+
+
+LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
+SHARING, FLOWS = "tests/test_sharing.py", "tests/test_flows.py"
+NOT_RUN = {
+    "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
+    "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
+    "make test": Reason("it runs this test"),
+    "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
+    "make vllm-cpu": Reason("it needs a network"),
+    "make vllm-gpu": Reason("it needs a network and a GPU"),
+    "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
+    "dvc repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
+    "dvc repro --single-item": Reason(A_PART),
+    "dvc exp run": Reason(A_PART),
+    "dvc exp run -S grpo.steps=3": Reason(LONG, SHARING, '"exp", "run", "-S", "grpo.steps=3"'),
+    "dvc exp show": Reason(UNDER_GIT, SHARING, '"exp", "show"'),
+    "dvc metrics diff": Reason(UNDER_GIT, SHARING, '"metrics", "diff"'),
+    "dvc status": Reason(UNDER_GIT, SHARING, '"dvc", "status"'),
+    "dvc remote add -d storage /mnt/synthagent": Reason("the place is an example", SHARING, '"remote", "add", "-d"'),
+    "dvc push": Reason("it needs a remote", SHARING, '"dvc", "push"'),
+    "dvc pull": Reason("it needs a remote", SHARING, '"dvc", "pull"'),
+    "dvc add": Reason(A_PART),
+    "synthagent serve": Reason(A_PART),
+    "synthagent serve teacher": Reason(NO_END, "tests/ops/test_serve.py", '"serve", "teacher"'),
+    "synthagent profile": Reason(A_PART),
+    "synthagent judge-report": Reason("it needs a model", "tests/judging/test_judge_report.py", '"judge-report"'),
+    "synthagent cache export data/responses.jsonl.gz": Reason(
+        "it needs answers of a model", "tests/llm/test_store.py", "export_store("
+    ),
+    "python -m flows.pipeline": Reason(LONG, FLOWS, 'flow("pipeline")'),
+    "python -m flows.tasks": Reason(LONG, FLOWS, 'flow("personas")'),
+    "PREFECT_API_URL=http://127.0.0.1:4200/api prefect deployment run pipeline/pipeline": Reason(
+        "it needs a server", FLOWS, '"deployment", "run"'
+    ),
+}
+
+
+def commands_of(text: str) -> Iterator[str]:
+    """The lines of blocks for a shell, without comments, and the commands among the words in backquotes."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose) if re.match(PROGRAMS, span)]
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if language not in ("", "sh", "bash", "console"):
+            continue
+        typed = [re.split(r"(?:^|\s+)# ", line)[0].strip() for line in block.splitlines()]
+        if any(re.match(PROGRAMS, line) for line in typed):
+            lines += [line for line in typed if line]
+    for line in lines:
+        yield from (part.strip() for part in line.split("&&"))
+
+
+def test_the_search_for_commands_finds_them() -> None:
+    text = (
+        "Run `dvc repro`, read `params.yaml` and `dvc.yaml`; `synthagent` is a name.\n"
+        "```\nsynthagent show X   # look\n# nothing\ncurl there && make it\nls\n```\n"
+        "```yaml\nsynthagent: 1\n```\n```\ndvc.yaml     the pipeline\nsynthagent/\n```\n`A=b synthagent\nplay`\n"
+    )
+    assert sorted(commands_of(text)) == sorted(
+        ["dvc repro", "A=b synthagent play", "synthagent show X", "curl there", "make it", "ls"]
+    )
+
+
+def test_every_command_is_run_or_listed_and_nothing_else_is() -> None:
+    found = {command for path in DOCUMENTS for command in commands_of(path.read_text(encoding="utf-8"))}
+    known = {*RUN, *NOT_RUN}
+    assert found - known == set(), "run it, or list it with the reason why not"
+    assert known - found == set(), "no document has it any more"
+    assert not set(RUN) & set(NOT_RUN)
+
+
+def test_the_tree_of_the_readme_lists_every_folder_of_the_package() -> None:
+    tree = DOCUMENTS[0].read_text(encoding="utf-8").partition("## The tree")[2]
+    folders = {path.name for path in (ROOT / "synthagent").rglob("*") if path.is_dir() and "__" not in path.name}
+    assert {name for name in folders if not re.search(rf"^ +{name}/ ", tree, re.MULTILINE)} == set()
+
+
+@pytest.mark.parametrize("command", [command for command, reason in NOT_RUN.items() if reason.test])
+def test_a_command_that_another_test_runs_stands_in_that_test(command: str) -> None:
+    reason = NOT_RUN[command]
+    assert reason.words in (ROOT / reason.test).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a small run, a file to import, and DVC."""
+    folder = tmp_path_factory.mktemp("documents")
+    build_dataset(folder)
+    (folder / "FILE.json").write_text(json.dumps([item()]))
+    for name in ("Makefile", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
+    return folder
+
+
+def test_the_commands_go_well_as_they_are_written(finished: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    for command in RUN:
+        shell = ["bash", "-c", command]
+        done = subprocess.run(shell, cwd=finished, env=env, input="", capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done.stdout[-500:], done.stderr[-500:])
+        assert done.stdout, command
