@@ -20,7 +20,7 @@ from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
 from synthagent.store import read_records
 from synthagent.teacher.compose import compose
-from synthagent.teacher.domains import Domain, load_vocabulary
+from synthagent.teacher.domains import Domain, blend, load_vocabulary
 
 
 @lru_cache
@@ -90,3 +90,12 @@ def a_task(domain: Domain, level: int, seed: int, persona: str = "a baker") -> T
         world=draft.world,
         reference=draft.reference,
     )
+
+
+@lru_cache
+def tasks_of_all_domains() -> tuple[Task, ...]:
+    """Tasks of every domain, blended ones included, and level."""
+    vocabulary = load_vocabulary()
+    blends = tuple(blend(vocabulary, random.Random(n)) for n in range(8))
+    every = (*vocabulary.train, *vocabulary.unseen, *blends)
+    return tuple(a_task(domain, level, seed) for domain in every for level in (1, 2, 3) for seed in range(7))

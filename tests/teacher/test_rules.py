@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, get_args
 
 import pytest
+from helpers.tasks import tasks_of_all_domains
 
 from synthagent.episodes.world import Event, ToolEvent, UserEvent, World
 from synthagent.judging.checks import decide
-from synthagent.records import WorldSpec
+from synthagent.records import Called, WorldSpec
+from synthagent.teacher.plan import RULES
 from synthagent.teacher.rules import Rule, RuleKind
 
 ACT = ToolEvent("renew", {"loan_id": "B1"}, True, {})
@@ -68,3 +71,36 @@ def test_where_there_is_no_tool_to_look_with_consent_is_what_is_checked() -> Non
 
 def test_the_kinds_of_lines_read_differently() -> None:
     assert len({a_rule(kind).text for kind in get_args(RuleKind)}) == 4
+
+
+def kind_of(text: str) -> str:
+    """Which of the four kinds a constraint is, by its words."""
+    return next(
+        kind
+        for words, kind in (
+            ("did confirm", "confirm"),
+            ("you saw", "check"),
+            ("price", "limit"),
+            ("status is", "status"),
+        )
+        if words in text
+    )
+
+
+def test_four_kinds_of_constraint_occur() -> None:
+    kinds = Counter(
+        kind_of(line.text) for task in tasks_of_all_domains() for line in task.constraints if line.id == "live"
+    )
+    assert set(kinds) == set(RULES)
+    assert min(kinds.values()) >= 20
+
+
+def test_a_constraint_and_its_check_are_about_the_same_tool_and_value() -> None:
+    for task in tasks_of_all_domains():
+        for line in task.constraints:
+            rule = task.world.rules[line.id]
+            assert rule.tool in line.text
+            assert (rule.told is not None) == (kind_of(line.text) == "confirm")
+            if rule.seen is not None:
+                assert isinstance(rule.seen, Called)
+                assert all(str(condition.value) in line.text for condition in rule.seen.result)

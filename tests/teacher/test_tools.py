@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from helpers.tasks import accepted_tasks, played
+from helpers.tasks import accepted_tasks, played, tasks_of_all_domains
 
 from synthagent.episodes.world import ToolEvent, fresh_world
 from synthagent.teacher.domains import load_vocabulary
@@ -56,3 +56,14 @@ def test_the_words_of_a_task_vary_with_the_draw_and_each_stands_for_one_argument
         for words in drawn:
             names = (words.id, words.person, words.day, words.choice, words.receipt, words.contact)
             assert len(set(names)) == len(names), domain.name
+
+
+def test_every_tool_says_what_it_takes_and_gives_and_the_world_can_run_it() -> None:
+    for task in tasks_of_all_domains():
+        for tool in task.tools:
+            assert tool.description
+            assert tool.parameters["additionalProperties"] is False
+            assert tuple(tool.parameters["required"]) == tool.arguments
+            assert tool.outputs
+        assert set(task.world.effects) == {tool.name for tool in task.tools}
+        assert set(task.world.rules) == {line.id for line in task.constraints}

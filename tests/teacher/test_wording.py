@@ -1,9 +1,11 @@
-"""The words of a request: who speaks."""
+"""The words of a request: who speaks, and that it shows."""
 
 from __future__ import annotations
 
 import pytest
+from helpers.tasks import accepted_tasks
 
+from synthagent.stages.personas import built_in
 from synthagent.teacher.wording import role_of
 
 
@@ -23,3 +25,11 @@ from synthagent.teacher.wording import role_of
 )
 def test_a_persona_is_cut_to_a_short_role(persona: str, role: str) -> None:
     assert role_of(persona) == role
+
+
+def test_the_persona_shows_in_the_instruction() -> None:
+    personas = {persona.id: persona for persona in built_in()}
+    for task in accepted_tasks():
+        role = role_of(personas[task.persona_id].text)
+        assert role
+        assert f", as I am {role}." in task.instruction
