@@ -89,7 +89,12 @@ class Tool(Record):
         function = {name: schema for name, schema in fields.items() if name not in ours}
         flat["properties"] = {
             "type": {"const": "function"},
-            "function": {"type": "object", "properties": function, "required": ["name"]},
+            "function": {
+                "type": "object",
+                "properties": function,
+                "required": ["name"],
+                "additionalProperties": False,
+            },
             **{name: fields[name] for name in ours},
         }
         flat["required"] = ["function"]

@@ -108,6 +108,6 @@ def test_the_schema_of_a_task_takes_what_is_stored_and_names_what_is_wrong_in_a_
     for task in TASKS:
         stored = json.loads(task.model_dump_json())
         assert validator.is_valid(stored)
-        for wrong in ({}, {"function": {}}, {"function": {"name": 1}}, stored["tools"][0] | {"stirct": True}):
+        for wrong in ({}, {"function": {}}, {"function": {"name": 1}}, {"function": {"name": "f", "stirct": 1}}):
             (fault,) = validator.iter_errors(stored | {"tools": [wrong]})
             assert list(fault.instance_path)[:2] == ["tools", 0]

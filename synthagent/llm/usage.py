@@ -70,7 +70,8 @@ def total(usages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         for role, models in usage.items():
             for model, counts in models.items():
                 known = summed.setdefault(role, {}).setdefault(model, dict.fromkeys(counts, 0))
-                known |= {n: None if value is None else known[n] + value for n, value in counts.items()}
+                for name, value in counts.items():  # what one process cannot know, nobody can
+                    known[name] = None if None in (value, known[name]) else known[name] + value
     return summed
 
 

@@ -113,3 +113,5 @@ def test_what_a_model_without_a_price_costs_stays_unknown_in_the_sum() -> None:
     unpriced = usage_of(("user", "n", False)).metrics()
     summed = total([unpriced, unpriced, unpriced])["user"]["n"]
     assert (summed["usd"], summed["calls"], summed["prompt_tokens"]) == (None, 3, 30)
+    known = {"user": {"n": {**unpriced["user"]["n"], "usd": 1.0}}}
+    assert total([unpriced, known])["user"]["n"]["usd"] is total([known, unpriced])["user"]["n"]["usd"] is None
