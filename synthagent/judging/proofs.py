@@ -71,7 +71,8 @@ def prove(task: Task) -> Proved:
 
 def leaked(task: Task) -> list[str]:
     """The slots whose value can be read off the instruction or a tool schema."""
-    public = " | ".join([task.instruction, *_texts([tool.model_dump() for tool in task.tools])])
+    schemas = [{**tool.schema_of_openai, "outputs": tool.outputs} for tool in task.tools]
+    public = " | ".join([task.instruction, *_texts(schemas)])
     return [fact.slot for fact in task.facts if contains_phrase(public, fact.value)]
 
 
