@@ -38,6 +38,7 @@ from synthagent.episodes.environment import ModelEnvironment
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.policy import Setting, Start
 from synthagent.llm.client import Llm
+from synthagent.llm.ordered import ordered
 from synthagent.params import Params, load_params
 from synthagent.records import Fact, Said, Task, Tool, Trajectory, WorldSpec
 
@@ -127,9 +128,12 @@ def bodies(base_url: str) -> list[bytes]:
                 sent.append(json.dumps(body).encode())
                 return await super().complete(body, failed_before)
 
-        llm._endpoints["policy"] = Recorder("policy", params.roles.policy, params.llm)
-        setting = Setting(ModelEnvironment(params, llm, Mappings()), params.episode.max_turns)
-        list(EndpointPolicy(llm, params, setting).run([Start(the_task())]))
+        async def recorded(start: Start) -> None:
+            llm._endpoints["policy"] = Recorder("policy", params.roles.policy, params.llm)
+            setting = Setting(ModelEnvironment(params, llm, Mappings()), params.episode.max_turns)
+            await EndpointPolicy(llm, params, setting).act(start)
+
+        list(ordered(recorded, [Start(the_task())], 1, llm.close))
         return sent
 
 
