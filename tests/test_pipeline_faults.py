@@ -46,6 +46,19 @@ def test_after_a_bad_param_dvc_stops_and_the_outs_are_those_of_the_last_run(
     assert files_under(small_project.data) == before
 
 
+def test_a_file_of_personas_that_is_missing_is_named_and_costs_nothing(small_project: Project) -> None:
+    """It is DVC that misses it, before the stage's command is run."""
+    before = files_under(small_project.data)
+    small_project.params(personas__path="mine.jsonl")
+    failed = small_project.repro()
+    assert failed.returncode != 0
+    assert "'personas'" in failed.stderr
+    assert "mine.jsonl" in failed.stderr
+    assert files_under(small_project.data) == before
+    small_project.params()
+    assert "Running stage" not in small_project.repro().stdout
+
+
 @pytest.mark.parametrize(
     ("stage", "changes", "parts"),
     [
