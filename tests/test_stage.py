@@ -72,7 +72,11 @@ def test_headline_numbers_details_and_timings_go_to_files_of_their_own(project: 
 def test_the_outs_of_the_stages_are_those_of_dvc_yaml() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     declared = {
-        name: {*map(Path, stage["outs"]), *(Path(path) for plot in stage.get("plots", []) for path in plot)}
+        name: {
+            Path(path)  # an out is a path, or a path with options
+            for out in [*stage["outs"], *stage.get("plots", [])]
+            for path in ([out] if isinstance(out, str) else out)
+        }
         for name, stage in stages.items()
     }
     assert {name: set(outs) for name, outs in OUTS.items()} == declared
