@@ -108,7 +108,8 @@ class Tool(Record):
         return {**given["function"], **{key: part for key, part in given.items() if key not in ("type", "function")}}
 
     @model_serializer
-    def _stored(self) -> dict[str, Json]:
+    def stored(self) -> dict[str, Json]:
+        """The schema with what is only ours beside it, as it is stored."""
         return {
             **self.schema_of_openai,
             "outputs": self.outputs,

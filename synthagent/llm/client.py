@@ -226,7 +226,7 @@ def _identity(role: Role, request: Request, seed: int) -> dict[str, Any]:
     return {
         "model": role.model,
         **asked,
-        "tools": [tool.model_dump() for tool in request.tools],
+        "tools": [tool.stored() for tool in request.tools],
         "schema": request.schema,
         "prompt": request.version,
         "temperature": role.temperature,
