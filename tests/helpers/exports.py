@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from helpers.tasks import reward_row
 from synthagent.records import Reward, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.store import read_records, write_records
@@ -34,14 +35,4 @@ def with_rollouts(rewards: bool = True) -> list[Trajectory]:
 
 def reward(row: Trajectory, tenths: int) -> Reward:
     value = None if tenths == 11 else tenths / 10
-    return Reward(
-        trajectory_id=row.id,
-        task_id=row.task_id,
-        gate=value,
-        subgoals=value,
-        interactions=value,
-        reward=value,
-        reward_paper=value,
-        verdicts=(),
-        status="error" if value is None else "ok",
-    )
+    return reward_row(row.id, row.task_id, value)

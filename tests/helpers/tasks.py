@@ -99,3 +99,10 @@ def tasks_of_all_domains() -> tuple[Task, ...]:
     blends = tuple(blend(vocabulary, random.Random(n)) for n in range(8))
     every = (*vocabulary.train, *vocabulary.unseen, *blends)
     return tuple(a_task(domain, level, seed) for domain in every for level in (1, 2, 3) for seed in range(7))
+
+
+def reward_row(trajectory_id: str, task_id: str, value: float | None) -> Reward:
+    """A stored reward, all of whose values are `value`; None: an error."""
+    values = dict.fromkeys(("gate", "subgoals", "interactions", "reward", "reward_paper"), value)
+    status = "error" if value is None else "ok"
+    return Reward(trajectory_id=trajectory_id, task_id=task_id, verdicts=(), status=status, **values)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from helpers.tasks import accepted_tasks, played, rubric_of, scripted
+from helpers.tasks import accepted_tasks, played, reward_row, rubric_of, scripted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,11 +131,24 @@ def test_a_score_is_perfect_only_at_one() -> None:
     assert not replace(full, reward=0.999).perfect
 
 
-def test_tasks_of_middling_difficulty_are_those_whose_rollouts_differ() -> None:
-    def reward(task_id: str, value: float | None) -> Reward:
-        values = dict.fromkeys(("gate", "subgoals", "interactions", "reward", "reward_paper"), value)
-        status = "error" if value is None else "ok"
-        return Reward(trajectory_id="t", task_id=task_id, verdicts=(), status=status, **values)
+def rewards(task_id: str, earned: Sequence[float | None]) -> list[Reward]:
+    """What a task's episodes earned; None: an error."""
+    return [reward_row(f"{task_id}.sft.{sample}", task_id, value) for sample, value in enumerate(earned)]
 
-    rows = [("same", 1.0), ("same", 1.0), ("b", 0.0), ("b", 1.0), ("a", 0.5), ("a", 0.2), ("once", 1.0), ("none", None)]
-    assert middling(reward(*row) for row in rows) == ["a", "b"]
+
+def test_tasks_that_always_earn_the_same_teach_nothing() -> None:
+    rows = [
+        *rewards("always", [1.0] * 4),
+        *rewards("never", [0.0] * 4),
+        *rewards("thirds", [1 / 3] * 3),
+        *rewards("middling", [0.0, 1.0, 1.0, 1.0]),
+        *rewards("a little", [0.25, 0.25, 0.3]),
+    ]
+    random.Random(0).shuffle(rows)
+    assert middling(rows) == ["a little", "middling"]
+
+
+def test_errors_are_no_zeros() -> None:
+    assert middling([*rewards("a", [1.0, None, 1.0]), *rewards("b", [None, None]), *rewards("c", [None, 0.5])]) == []
+    assert middling([*rewards("a", [1.0, None, 0.5])]) == ["a"]
+    assert middling([]) == []

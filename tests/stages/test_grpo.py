@@ -1,10 +1,8 @@
-"""The grpo stage: it trains on tasks whose episodes differ in reward, and says so where there are none."""
+"""The grpo stage: the schedule of its tasks, and params that cannot be."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Sequence
 
 import pytest
 from helpers.projects import default_params
@@ -12,46 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.errors import ParamsError
-from synthagent.records import Reward
-from synthagent.stages.grpo import check_params, middling, schedule
+from synthagent.stages.grpo import check_params, schedule
 
 NAMES = st.lists(st.text("abc", min_size=1, max_size=4), unique=True, max_size=12)
-
-
-def rewards(task_id: str, earned: Sequence[float | None]) -> list[Reward]:
-    """What a task's episodes earned; None: an error."""
-    return [
-        Reward(
-            trajectory_id=f"{task_id}.sft.{sample}",
-            task_id=task_id,
-            gate=value,
-            subgoals=value,
-            interactions=value,
-            reward=value,
-            reward_paper=value,
-            verdicts=(),
-            status="error" if value is None else "ok",
-        )
-        for sample, value in enumerate(earned)
-    ]
-
-
-def test_tasks_that_always_earn_the_same_teach_nothing() -> None:
-    rows = [
-        *rewards("always", [1.0] * 4),
-        *rewards("never", [0.0] * 4),
-        *rewards("thirds", [1 / 3] * 3),
-        *rewards("middling", [0.0, 1.0, 1.0, 1.0]),
-        *rewards("a little", [0.25, 0.25, 0.3]),
-    ]
-    random.Random(0).shuffle(rows)
-    assert middling(rows) == ["a little", "middling"]
-
-
-def test_errors_are_no_zeros() -> None:
-    assert middling([*rewards("a", [1.0, None, 1.0]), *rewards("b", [None, None]), *rewards("c", [None, 0.5])]) == []
-    assert middling([*rewards("a", [1.0, None, 0.5])]) == ["a"]
-    assert middling([]) == []
 
 
 @given(NAMES, st.integers(0, 40), st.integers(0, 3))
