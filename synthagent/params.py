@@ -14,7 +14,7 @@ from synthagent.records import Record
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
-Formula = Literal["product", "paper"]
+Formula = Literal["cubed", "product", "paper"]
 
 
 class PersonasParams(Record):
@@ -86,7 +86,7 @@ class GrpoParams(Record):
     """Group-relative policy optimisation; paper section 6."""
 
     steps: Annotated[int, Field(ge=0)]
-    tasks_per_step: Count
+    prompts_per_step: Count
     group_size: Annotated[int, Field(ge=2)]
     muon_rate: Rate
     adam_rate: Rate

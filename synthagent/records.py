@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_serializer, model_validator
 from pydantic_core import CoreSchema
 
-FORMAT = 2  # of the datasets, as in their Parquet metadata; 1, which has none, knew one tool call a turn
+FORMAT = 3  # of the datasets, as in their Parquet metadata; 1, which has none, knew one tool call a turn; 2 no twins
 
 
 class JsonText:
@@ -30,6 +30,7 @@ Kind = Literal["constraint", "subgoal", "interaction"]
 Split = Literal["train", "heldout", "unseen_domain"]
 BENCHMARK = "synthagent"  # what our own tasks are called among other suites
 End = Literal["answer", "turn_limit", "token_limit", "error"]
+Outcome = Literal["done", "refused", "kept", "cannot"]  # cannot: of other benchmarks
 Op = Literal["eq", "ne", "in", "not_in", "lt", "le", "gt", "ge"]
 
 
@@ -312,11 +313,15 @@ class Task(Record):
     world_kind: Literal["executable", "simulated"]
     world: Annotated[WorldSpec, JsonText]
     reference: Annotated[tuple[Step, ...], JsonText] = Field(description="a program that solves the task")
+    twin_of: str | None = Field(
+        default=None, description="the task that looks the same and has another right outcome; each names the other"
+    )
     solvable: bool | None = None
     needs_user: bool | None = None
     constraint_live: bool | None = None
     no_leak: bool | None = None
     unique: bool | None = None
+    decisive: bool | None = Field(default=None, description="the twin is as `twin_of` says; null without a twin")
     provenance: Annotated[dict[str, Json], JsonText] = {}
 
 
@@ -402,13 +407,17 @@ class Reward(Record):
 
 
 class Evaluation(Record):
-    """One evaluated episode; a row of `data/evaluation.parquet`."""
+    """One evaluated episode; a row of `data/evaluation.parquet`. Null is what a benchmark cannot know."""
 
     policy: str
     benchmark: str
+    category: str | None = Field(default=None, description="of other benchmarks: the part of it")
+    version: str | None = Field(default=None, description="of other benchmarks: the package's")
     task_id: str
+    twin_of: str | None = Field(default=None, description="the task's twin")
     split: str
     difficulty: int
+    outcome: Outcome | None = Field(default=None, description="the right one")
     sample: int
     decoding: Literal["sampled", "greedy", "scripted"]
     reward: float
@@ -418,6 +427,8 @@ class Evaluation(Record):
     interactions: float
     n_turns: int
     n_questions: int
+    extra_questions: int | None = Field(default=None, description="beyond those that the reference asks")
+    extra_calls: int | None = Field(default=None, description="beyond those that the reference makes")
     end: End
 
 

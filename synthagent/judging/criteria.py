@@ -12,6 +12,7 @@ from typing import Any
 
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.scripted import Executed, solve
+from synthagent.episodes.turn import Turn, turn_of
 from synthagent.episodes.world import World
 from synthagent.records import (
     AllOf,
@@ -34,10 +35,12 @@ Tables = Mapping[str, Mapping[Any, Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """The criteria of a task, and the milestones of the path they came from."""
+    """The criteria of a task, and the expert's path they came from: its milestones, its turns, the outcome it ends in."""
 
     criteria: tuple[Criterion, ...]
     workflow: tuple[str, ...]
+    turns: tuple[Turn, ...]
+    outcome: str | None
 
 
 def extract(task: Task, world: World) -> Derived:
@@ -47,8 +50,9 @@ def extract(task: Task, world: World) -> Derived:
     ]
     before: Tables = world.state()
     proof: Check | None = None  # of the last call; an answer counts only for who has the ground to give it
-    workflow = []
-    path = solve(Episode(task, world=world))
+    workflow, outcome = list[str](), None
+    episode = Episode(task, world=world)
+    path = solve(episode)
     for number, executed in enumerate(path, 1):
         step = executed.step
         match step:
@@ -58,6 +62,7 @@ def extract(task: Task, world: World) -> Derived:
                 proof = _reached(step, executed, before, task)
                 criteria.append(_criterion(f"s{number}", "subgoal", step.milestone, proof))
             case Answer():
+                outcome = step.outcome
                 said: Check = _answered(task, executed)
                 check = said if proof is None else AllOf(checks=(said, proof))
                 criteria.append(_criterion(f"s{number}", "subgoal", step.milestone, check))
@@ -65,7 +70,8 @@ def extract(task: Task, world: World) -> Derived:
                 continue
         workflow.append(step.milestone)
         before = executed.after
-    return Derived(tuple(criteria), tuple(workflow))
+    turns = (turn_of(message) for message in episode.messages if message["role"] == "assistant")
+    return Derived(tuple(criteria), tuple(workflow), tuple(turns), outcome)
 
 
 def _criterion(name: str, kind: Any, text: str, check: Check) -> Criterion:

@@ -1,10 +1,13 @@
 """Proves a task by running it: solvable, needs_user, constraint_live, no_leak. `unique` is proved against the set.
 
+`decisive` is proved of a pair of twins. All figures are by one formula, whatever `reward.formula` says.
+
 solvable         the reference solution earns 1.0
 needs_user       the same solution without asking earns at most 0.6
 constraint_live  a reckless run breaks the constraint and earns 0
 no_leak          no fact's value stands in the instruction or in a tool schema
-unique           no accepted task is nearly the same
+unique           no accepted task but its twin is nearly the same
+decisive         the twins look the same, end in different outcomes, and each one's path earns at most 0.5 in the other
 """
 
 from __future__ import annotations
@@ -21,11 +24,13 @@ from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, Style, reference
 from synthagent.episodes.world import World, compile_validators
 from synthagent.judging.criteria import Derived, extract
 from synthagent.judging.reward import Score, score_world
+from synthagent.params import Formula
 from synthagent.records import Rubric, Task
 from synthagent.text import contains_phrase, words_of
 
-MOST_WITHOUT_USER = 0.6
-PROOFS = ("solvable", "needs_user", "constraint_live", "no_leak", "unique")
+MOST_WITHOUT_USER, MOST_IN_TWIN = 0.6, 0.5
+PROOFS = ("solvable", "needs_user", "constraint_live", "no_leak", "unique", "decisive")
+_FORMULA: Formula = "product"
 _PERMUTATIONS, _BANDS, _NEARLY = 64, 8, 0.9
 
 
@@ -48,7 +53,7 @@ def prove(task: Task) -> Proved:
     expert = fresh()
     extracted = extract(task, expert)
     rubric = Rubric(task_id=task.id, criteria=extracted.criteria, coverage=1.0)
-    solved = score_world(rubric, expert).reward
+    solved = score_world(rubric, expert, _FORMULA).reward
     unasked = _earned(task, rubric, fresh, NEVER_ASKS)
     careless = _earned(task, rubric, fresh, RECKLESS)
     leaks = leaked(task)
@@ -67,6 +72,29 @@ def prove(task: Task) -> Proved:
         },
         extracted=extracted,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Decisive:
+    """Whether a pair of twins is decisive, and the figure or text behind it."""
+
+    holds: bool
+    detail: str
+
+
+def decisive(task: Task, twin: Task, own: Derived, its: Derived) -> Decisive:
+    """Whether the two look the same and end differently, and neither one's path earns much in the other."""
+    seen, other = _looks(task), _looks(twin)
+    if differ := [name for name in seen if seen[name] != other[name]]:
+        return Decisive(False, f"{task.id} and {twin.id} differ in {', '.join(differ)}")
+    if own.outcome == its.outcome:
+        return Decisive(False, f"{task.id} and {twin.id} both end {own.outcome}")
+    for where, rubric, path in ((task, own, its), (twin, its, own)):
+        episode = play(Episode(where), iter(path.turns))
+        earned = score_world(Rubric(task_id=where.id, criteria=rubric.criteria, coverage=1.0), episode.world, _FORMULA)
+        if earned.reward > MOST_IN_TWIN:
+            return Decisive(False, f"its twin's path earns {earned.reward:.3f} in {where.id}")
+    return Decisive(True, f"{task.id} ends {own.outcome}, {twin.id} {its.outcome}")
 
 
 def leaked(task: Task) -> list[str]:
@@ -96,11 +124,11 @@ class Uniqueness:
         self._ids: list[str] = []
 
     def near_duplicate_of(self, task: Task) -> str | None:
-        """The id of an accepted task that is nearly the same; if there is none, the task enters the index."""
+        """The id of an accepted task, not its twin, that is nearly the same; if there is none, it enters the index."""
         sketch = RMinHash(num_perm=_PERMUTATIONS, seed=0)
         sketch.update(sorted(_shingles(task)))
         for number in sorted(self._lsh.query(sketch)):
-            if sketch.jaccard(self._sketches[number]) >= _NEARLY:
+            if self._ids[number] != task.twin_of and sketch.jaccard(self._sketches[number]) >= _NEARLY:
                 like: str = self._ids[number]
                 return like
         self._lsh.insert(len(self._ids), sketch)
@@ -119,4 +147,16 @@ def _shingles(task: Task) -> set[str]:
 
 def _earned(task: Task, rubric: Rubric, fresh: Callable[[], World], style: Style) -> Score:
     episode = Episode(task, world=fresh())
-    return score_world(rubric, play(episode, reference(episode, style)).world)
+    return score_world(rubric, play(episode, reference(episode, style)).world, _FORMULA)
+
+
+def _looks(task: Task) -> dict[str, Any]:
+    """What a policy sees of a task before it acts, and what rules it: the same for twins."""
+    return {
+        "instruction": task.instruction,
+        "tools": task.tools,
+        "constraints": task.constraints,
+        "what the tools do": task.world.effects,
+        "rules": task.world.rules,
+        "slots of facts": [fact.slot for fact in task.facts],
+    }

@@ -1,9 +1,9 @@
-"""The reward: verdicts -> gate, N, I and R. Pure. Paper section 3.4; the default formula is ours, see `Formula`."""
+"""The reward: verdicts -> gate, N, I and R. Pure. Paper section 3.4; `cubed` and `product` are ours, see `score`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import pvariance
 
@@ -45,8 +45,9 @@ def score(
     """Combine verdicts into rewards.
 
     gate = 0 if a constraint is violated, else 1; N = share of sub-goals met; I = share of required interactions met.
-    `product`: gate * N * (1 + I) / 2; `paper`: gate * mean(N, I). Without required interactions both are gate * N.
-    An episode without an answer earns 0 if `require_answer`.
+    `product`: gate * N * (1 + I) / 2; `cubed`: its third power, so that half the work earns an eighth; `paper`: gate *
+    mean(N, I). Without required interactions I counts as met, and the paper's formula gives gate * N. An episode
+    without an answer earns 0 if `require_answer`.
 
     Raises:
         ValueError: a criterion has no verdict: a score is never made up.
@@ -72,7 +73,7 @@ def score(
         gate=gate,
         subgoals=subgoals,
         interactions=1.0 if interactions is None else interactions,
-        reward=product if formula == "product" else paper,
+        reward={"cubed": product**3, "product": product, "paper": paper}[formula],
         reward_paper=paper,
     )
 
@@ -88,13 +89,25 @@ def score_world(rubric: Rubric, world: World, formula: Formula = "product", requ
     )
 
 
-def middling(rewards: Iterable[Reward]) -> list[str]:
-    """Tasks whose rollouts did not all earn the same: only these give a group with a gradient."""
+Prompt = tuple[str, ...]  # ids of tasks that look the same: twins, or one alone
+
+
+def by_prompt(rewards: Iterable[Reward], twins: Mapping[str, str]) -> dict[Prompt, list[float]]:
+    """What was earned from each prompt. `twins`: task id -> its twin's; a task that has none is not in it."""
     earned: dict[str, list[float]] = defaultdict(list)
     for reward in rewards:
         if reward.reward is not None:
             earned[reward.task_id].append(reward.reward)
-    return sorted(task_id for task_id, values in earned.items() if pvariance(values) > 0)
+    found: dict[Prompt, list[float]] = defaultdict(list)
+    for name in sorted(earned):
+        prompt = tuple(sorted({name, twins.get(name, name)} & earned.keys()))
+        found[prompt] += earned[name]
+    return dict(found)
+
+
+def middling(rewards: Iterable[Reward], twins: Mapping[str, str]) -> list[Prompt]:
+    """Prompts whose rollouts did not all earn the same: only these give a group with a gradient."""
+    return [prompt for prompt, values in by_prompt(rewards, twins).items() if pvariance(values) > 0]
 
 
 def _share(passed: list[bool]) -> float | None:

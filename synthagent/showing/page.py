@@ -50,6 +50,7 @@ class TaskCounts:
     sizes: Counter[int] = field(default_factory=Counter)
     tools: Counter[str] = field(default_factory=Counter)
     kept: dict[str, Task] = field(default_factory=dict)
+    twins: dict[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -140,7 +141,7 @@ def page_of(inputs: Inputs, seed: int) -> Page:
         ("Accepted", accepted, "every proof holds"),
         ("With a rubric", rubrics.total, f"{accepted - rubrics.total:,} dropped: demonstrations executed too little"),
         ("Rolled out", len(rolled), f"{len(inputs.rollouts):,} episodes by the student before RL"),
-        ("To learn from", len(middling(earned)), "their episodes differ in reward: candidates for GRPO"),
+        ("To learn from", len(middling(earned, tasks.twins)), "prompts whose episodes differ in reward: candidates for GRPO"),
     ]
     summary = summarise(inputs.evaluation, seed)
     splits = sorted({cell.split for cell in summary.cells})
@@ -235,6 +236,8 @@ def count_tasks(tasks: Iterable[Task], wanted: Container[str]) -> TaskCounts:
         counts.levels[task.difficulty] += 1
         counts.sizes[len(task.tools)] += 1
         counts.tools.update(tool.name for tool in task.tools)
+        if task.twin_of:
+            counts.twins[task.id] = task.twin_of
         if task.id in wanted:
             counts.kept[task.id] = task
     return counts

@@ -27,6 +27,7 @@ from synthagent.records import BENCHMARK, Evaluation, MappingEntry, Reward, Rubr
 from synthagent.showing.statistics import plot_table, printed_tables, summarise
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, write_records, write_text
+from synthagent.teacher.twins import draw_pairs, in_pairs
 
 SPLITS = ("heldout", "unseen_domain")
 
@@ -40,11 +41,11 @@ class Acted:
 
 
 def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
-    """Up to `count` tasks of each held-out split, at random."""
+    """Up to `count` tasks of each held-out split, at random, twins together."""
     chosen: list[Task] = []
     for split in SPLITS:
         of_split = [task for task in tasks if task.split == split]
-        chosen += random.Random(f"evaluate-{seed}-{split}").sample(of_split, min(count, len(of_split)))
+        chosen += draw_pairs(in_pairs(of_split), count, random.Random(f"evaluate-{seed}-{split}"))
     return chosen
 
 

@@ -1,5 +1,8 @@
 """Stage `grpo`: tasks of middling difficulty + the student before RL -> `data/models/grpo`, `data/plots/grpo.csv`.
 
+Twins share their prompt, and a group its episodes between them: what is hidden is part of the draw, and the baseline is
+that of the prompt. So neither acting always nor refusing always is better than the baseline.
+
 Launch: `synthagent grpo` or `dvc repro grpo`.
 """
 
@@ -15,7 +18,7 @@ from statistics import fmean
 
 from synthagent.episodes.environment import needs_models
 from synthagent.errors import ParamsError, SynthAgentError
-from synthagent.judging.reward import middling
+from synthagent.judging.reward import Prompt, by_prompt, middling
 from synthagent.judging.scoring import needs_judge
 from synthagent.llm.usage import total
 from synthagent.params import Params
@@ -25,21 +28,26 @@ from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
 
 
-def schedule(task_ids: Sequence[str], count: int, seed: int) -> list[str]:
-    """`count` task ids: all of them in random order, again and again."""
+def schedule(prompts: Sequence[Prompt], count: int, seed: int) -> list[Prompt]:
+    """`count` prompts: all of them in random order, again and again."""
     rng = random.Random(f"grpo-{seed}")
-    order: list[str] = []
-    while len(order) < count and task_ids:
-        order += rng.sample(list(task_ids), len(task_ids))
+    order: list[Prompt] = []
+    while len(order) < count and prompts:
+        order += rng.sample(list(prompts), len(prompts))
     return order[:count]
+
+
+def episodes_of(prompt: Prompt, size: int) -> list[str]:
+    """The tasks of a prompt's group of `size` episodes: each twin has its half."""
+    return [prompt[number * len(prompt) // size] for number in range(size)]
 
 
 def check_params(params: Params) -> None:
     """Raise ParamsError where the episodes of a step cannot be shared out."""
-    episodes, processes = params.grpo.tasks_per_step * params.grpo.group_size, params.compute.processes
+    episodes, processes = params.grpo.prompts_per_step * params.grpo.group_size, params.compute.processes
     if episodes % processes:
         raise ParamsError(
-            "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "
+            "params.yaml: grpo.prompts_per_step * grpo.group_size: must be a multiple of compute.processes "
             f"({processes}), but it is {episodes}"
         )
 
@@ -52,16 +60,18 @@ def run(params: Params) -> Figures:
     with scratch("grpo") as folder:
         check_params(params)
         rewards = list(read_records(Paths.rewards, Reward))
-        candidates = middling(rewards)
-        chosen = candidates or sorted({reward.task_id for reward in rewards if reward.reward is not None})
+        twins = {task.id: task.twin_of for task in read_records(Paths.tasks, Task) if task.twin_of}
+        candidates = middling(rewards, twins)
+        chosen = candidates or list(by_prompt(rewards, twins))
         if not chosen:
             raise SynthAgentError(f"grpo: {Paths.rewards} has no trajectory with a reward; see its column `status`")
         if not candidates:
             say(
-                f"grpo: no task has rollouts that differ in reward; training on all {len(chosen)} instead; "
+                f"grpo: no prompt has rollouts that differ in reward; training on all {len(chosen)} instead; "
                 "more rollouts (rollouts.tasks, rollouts.samples) or a longer warm start (sft.demos) may change that"
             )
-        order = schedule(chosen, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
+        prompts = schedule(chosen, params.grpo.steps * params.grpo.prompts_per_step, params.seed)
+        order = [name for prompt in prompts for name in episodes_of(prompt, params.grpo.group_size)]
         wanted = set(order)
         tasks = {t.id: t for t in read_records(Paths.tasks, Task) if t.id in wanted}
         rubrics = {r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted}
@@ -86,7 +96,7 @@ def run(params: Params) -> Figures:
             "dead_groups": round(fmean(s.dead_groups for s in steps), 4) if steps else None,
         }
         first, last = metrics["reward_first_5"], metrics["reward_last_5"]
-        say(f"{len(steps)} steps on {len(set(order))} tasks: reward {first} -> {last}")
+        say(f"{len(steps)} steps on {len(wanted)} tasks: reward {first} -> {last}")
         usage = total(json.loads(file.read_text()) for file in sorted(folder.glob("usage-*.json")))
         return Figures(metrics, usage={"llm": usage})
 

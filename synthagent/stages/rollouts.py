@@ -26,11 +26,12 @@ from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task, Trajectory
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, records_written, write_records
+from synthagent.teacher.twins import draw_pairs, in_pairs
 
 
 def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
-    """`count` tasks at random, in the order of their ids."""
-    chosen = random.Random(f"rollouts-{seed}").sample(list(tasks), min(count, len(tasks)))
+    """`count` tasks at random, twins together, in the order of their ids."""
+    chosen = draw_pairs(in_pairs(tasks), count, random.Random(f"rollouts-{seed}"))
     return sorted(chosen, key=lambda task: task.id)
 
 

@@ -2,7 +2,7 @@
 
 A demonstration of the embedded teacher follows the reference with seeded imperfections, for variety. A rubric keeps its
 task's constraints, sub-goals and required interactions; a task whose demonstrations leave most of the workflow
-unexecuted gets none. With `roles.teacher.backend: openai` a language model demonstrates in the live world, and the
+unexecuted gets none, nor does its twin. With `roles.teacher.backend: openai` a language model demonstrates in the live world, and the
 rubrics of simulated tasks are extracted from what it did (`synthagent.teacher.llm.demonstrate`).
 
 Launch: `synthagent rubrics` or `dvc repro rubrics`.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -85,33 +85,68 @@ class Written:
         return Figures(metrics, {"dropped_by_reason": dict(sorted(self.dropped.items()))})
 
 
-def write(demonstrated: Iterable[Demonstrated | Rejected]) -> Written:
+def write(demonstrated: Iterable[Demonstrated | Rejected], twins: Mapping[str, str]) -> Written:
     """Write the rubrics and demonstrations of the tasks that are kept, and the dropped ones."""
     demos, dropped = list[Trajectory](), list[Rejected]()
     rubrics = criteria = decidable = 0
     with records_written(Paths.rubrics, Rubric) as write_rubric:
-        for row in demonstrated:
+        for row in both_or_neither(map(_kept_or_dropped, demonstrated), twins):
             if isinstance(row, Rejected):
                 dropped.append(row)
-            elif not row.kept:
-                dropped.append(_dropped(row.rubric))
             else:
                 write_rubric(row.rubric)
                 demos.extend(row.demos)
                 rubrics += 1
                 criteria += len(row.rubric.criteria)
                 decidable += sum(c.check is not None for c in row.rubric.criteria)
-    write_records(Paths.dropped, Rejected, dropped)
+    write_records(Paths.dropped, Rejected, sorted(dropped, key=lambda row: row.id))
     write_records(Paths.demos, Trajectory, sorted(demos, key=lambda demo: demo.id))
     say(f"{rubrics} rubrics, {len(demos)} demonstrations; {len(dropped)} dropped")
     return Written(rubrics, len(demos), Counter(row.reason for row in dropped), criteria, decidable)
 
 
-def _dropped(rubric: Rubric) -> Rejected:
-    detail = f"the demonstrations executed {rubric.coverage:.2f} of the workflow"
-    return Rejected(
-        id=rubric.task_id, stage="rubrics", reason="coverage", detail=detail, payload=rubric.model_dump_json()
-    )
+def both_or_neither(
+    rows: Iterable[Demonstrated | Rejected], twins: Mapping[str, str]
+) -> Iterator[Demonstrated | Rejected]:
+    """The rows in their order; where one of two twins is dropped, both are. Twins stand near each other.
+
+    `twins`: task id -> its twin's; a task that has none is not in it.
+    """
+    waiting: dict[str, Demonstrated | Rejected] = {}
+    come, gone = set[str](), set[str]()
+    for row in rows:
+        name = _name(row)
+        come.add(name)
+        if isinstance(row, Rejected):
+            gone.add(name)
+        waiting[name] = row
+        while waiting:
+            first = next(iter(waiting))
+            twin = twins.get(first)
+            if twin is not None and twin not in come:
+                break
+            yield _without_twin(waiting.pop(first), twin, gone)
+    yield from (_without_twin(row, twins.get(name), gone) for name, row in waiting.items())
+
+
+def _name(row: Demonstrated | Rejected) -> str:
+    return row.id if isinstance(row, Rejected) else row.rubric.task_id
+
+
+def _without_twin(row: Demonstrated | Rejected, twin: str | None, gone: Container[str]) -> Demonstrated | Rejected:
+    if isinstance(row, Rejected) or twin not in gone:
+        return row
+    return _dropped(row.rubric, "twin", f"its twin {twin} was dropped")
+
+
+def _kept_or_dropped(row: Demonstrated | Rejected) -> Demonstrated | Rejected:
+    if isinstance(row, Rejected) or row.kept:
+        return row
+    return _dropped(row.rubric, "coverage", f"the demonstrations executed {row.rubric.coverage:.2f} of the workflow")
+
+
+def _dropped(rubric: Rubric, reason: str, detail: str) -> Rejected:
+    return Rejected(id=rubric.task_id, stage="rubrics", reason=reason, detail=detail, payload=rubric.model_dump_json())
 
 
 def run(params: Params) -> Figures:
@@ -121,7 +156,11 @@ def run(params: Params) -> Figures:
         return _by_model(tasks, params)
     _check_worlds(tasks)
     shown = progress(tasks, len(tasks), "rubrics")
-    return write(demonstrate(task, params) for task in shown).figures()
+    return write((demonstrate(task, params) for task in shown), _twins(tasks)).figures()
+
+
+def _twins(tasks: Iterable[Task]) -> dict[str, str]:
+    return {task.id: task.twin_of for task in tasks if task.twin_of}
 
 
 def _check_worlds(tasks: Sequence[Task]) -> None:
@@ -150,7 +189,7 @@ def _by_model(tasks: Sequence[Task], params: Params) -> Figures:
 
     live = ordered(work, tasks, params.llm.max_concurrency, llm.close)
     made = list(progress(live, len(tasks), "rubrics"))
-    written = write(_kept(task, row, hits) for task, row in zip(tasks, made, strict=True))
+    written = write((_kept(task, row, hits) for task, row in zip(tasks, made, strict=True)), _twins(tasks))
     figures, usage = written.figures(), llm.metrics()
     metrics = {
         **figures.metrics,

@@ -1,7 +1,8 @@
 """Stage `tasks`: personas -> tasks with proofs (`data/tasks.parquet`); what fails goes to `data/rejected.parquet`.
 
 The teacher is code (`synthagent.teacher`) or, where `roles.teacher` is `openai`, a model (`synthagent.teacher.llm`).
-Of a simulated task only `no_leak` and `unique` can be known; the other proofs are null.
+Tasks are made in pairs, twins (`synthagent.teacher.twins`). Of a simulated task only `no_leak` and `unique` can be
+known, and it has no twin; the other proofs are null.
 
 Launch: `synthagent tasks` or `dvc repro tasks`.
 """
@@ -17,7 +18,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from synthagent.judging.proofs import PROOFS, Uniqueness, prove
+from synthagent.episodes.user import CONFIRM
+from synthagent.judging.proofs import PROOFS, Proved, Uniqueness, decisive, prove
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params, TasksParams
@@ -27,13 +29,16 @@ from synthagent.store import read_records, records_written, write_records
 from synthagent.teacher.compose import compose
 from synthagent.teacher.domains import BLEND, Vocabulary, blend, domain_of, load_vocabulary
 from synthagent.teacher.llm.checks import REASONS
-from synthagent.teacher.llm.write import Proposal, share_of, write_task
+from synthagent.teacher.llm.write import Proposal, id_of, share_of, write_two
+from synthagent.teacher.twins import pair
 
 VERSION = "embedded-1"
 
 
-def propose(number: int, personas: Sequence[Persona], vocabulary: Vocabulary, params: TasksParams, seed: int) -> Task:
-    """The teacher's proposal `number`: depends on nothing but its arguments."""
+def propose(
+    number: int, personas: Sequence[Persona], vocabulary: Vocabulary, params: TasksParams, seed: int
+) -> tuple[Task, Task]:
+    """The teacher's pair `number`, two tasks that are twins: depends on nothing but its arguments."""
     rng = random.Random(f"tasks-{seed}-{number}")
     persona = personas[number % len(personas)]
     draw = rng.random()
@@ -45,8 +50,10 @@ def propose(number: int, personas: Sequence[Persona], vocabulary: Vocabulary, pa
         domain = domain_of(persona.text, vocabulary.train, rng)
     difficulty = rng.choices((1, 2, 3), params.difficulty_mix)[0]
     draft = compose(domain, persona.text, difficulty, vocabulary.names, rng)
+    names = [id_of(2 * number + of_two) for of_two in (0, 1)]
+    rng.shuffle(names)  # whether the act is permitted cannot be told from the number
     task = Task(
-        id=f"task-{number:07d}",
+        id=names[0],
         persona_id=persona.id,
         domain=domain.name,
         difficulty=difficulty,
@@ -62,30 +69,48 @@ def propose(number: int, personas: Sequence[Persona], vocabulary: Vocabulary, pa
         reference=draft.reference,
         provenance={"backend": "embedded", "version": VERSION, "seed": seed, "tokens": 0},
     )
-    return task.model_copy(update={"split": split_of(task, domain.split, params.heldout_share)})
+    task = task.model_copy(update={"split": split_of(task, domain.split, params.heldout_share)})
+    first, second = sorted(pair(task, draft.change, names[1]), key=lambda twin: twin.id)
+    return first, second
 
 
 def split_of(task: Task, domain_split: str, heldout_share: float) -> Split:
     """The split by content: what the user knows decides, so that no request of `heldout` has its like in `train`."""
     if domain_split == "unseen_domain":
         return "unseen_domain"
-    content = json.dumps([task.domain, sorted(fact.value for fact in task.facts)])
+    known = sorted(fact.value for fact in task.facts if fact.slot != CONFIRM)  # in which twins may differ
+    content = json.dumps([task.domain, known])
     return "heldout" if task.domain != BLEND and share_of(content) < heldout_share else "train"
 
 
-def judge_proposals(proposals: Iterable[Task]) -> Iterator[Task | Rejected]:
-    """Prove every proposal; yield it as an accepted task, or as a rejected row with the first proof that failed."""
+def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Rejected]:
+    """Prove every pair of twins, or single task; yield its tasks as accepted, or as rejected rows with the reason.
+
+    That is the first proof that failed; or `twin`, where it was the twin's.
+    """
     index = Uniqueness()
-    for task in proposals:
-        proved = prove(task)
-        failed = next((name for name in PROOFS if not proved.holds.get(name, True)), None)
-        if failed:
-            yield _rejected(task, failed, proved.detail[failed])
-        elif like := index.near_duplicate_of(task):
-            yield _rejected(task, "unique", f"nearly the same as {like}")
-        else:
-            update = {**proved.holds, "unique": True, "workflow": proved.extracted.workflow}
-            yield task.model_copy(update=update)
+    for tasks in proposals:
+        proved = [prove(task) for task in tasks]
+        faults = [_fault(task, found, index) for task, found in zip(tasks, proved, strict=True)]
+        if len(tasks) == 2 and not any(faults):
+            found = decisive(*tasks, *(one.extracted for one in proved))
+            faults = [None if found.holds else ("decisive", found.detail)] * 2
+        for task, found, fault in zip(tasks, proved, faults, strict=True):
+            if fault:
+                yield _rejected(task, *fault)
+            elif any(faults):
+                yield _rejected(task, "twin", f"its twin {task.twin_of} was rejected")
+            else:
+                update = {**found.holds, "unique": True, "workflow": found.extracted.workflow}
+                yield task.model_copy(update=update | ({"decisive": True} if len(tasks) == 2 else {}))
+
+
+def _fault(task: Task, proved: Proved, index: Uniqueness) -> tuple[str, str] | None:
+    """The first proof that a task fails by itself or among those before it, and the detail."""
+    if failed := next((name for name in PROOFS if not proved.holds.get(name, True)), None):
+        return failed, proved.detail[failed]
+    like = index.near_duplicate_of(task)
+    return ("unique", f"nearly the same as {like}") if like else None
 
 
 def _rejected(task: Task, reason: str, detail: str) -> Rejected:
@@ -97,18 +122,25 @@ def domain_split(domain: str, unseen_share: float) -> str:
     return "unseen_domain" if share_of(f"domain {domain}") < unseen_share else "train"
 
 
-def settle(proposals: Iterable[Proposal], params: TasksParams) -> Iterator[Proposal]:
-    """Compare an openai teacher's proposals with each other, in their order; give the tasks among them their split."""
+def settle(proposals: Iterable[Sequence[Proposal]], params: TasksParams) -> Iterator[Proposal]:
+    """Compare an openai teacher's proposals with each other, in their order; give the tasks among them their split.
+
+    Two that were made together may be twins: then they share the split, and one is not accepted without the other.
+    """
     index = Uniqueness()
-    for proposal in proposals:
-        row = proposal.row
-        if isinstance(row, Rejected):
-            yield proposal
-        elif like := index.near_duplicate_of(row):
-            yield replace(proposal, row=_rejected(row, "unique", f"nearly the same as {like}"))
-        else:
-            split = split_of(row, domain_split(row.domain, params.unseen_share), params.heldout_share)
-            yield replace(proposal, row=row.model_copy(update={"unique": True, "split": split}))
+    for together in proposals:
+        likes = {p.row.id: index.near_duplicate_of(p.row) for p in together if isinstance(p.row, Task)}
+        for proposal in together:
+            row = proposal.row
+            if isinstance(row, Rejected):
+                yield proposal
+            elif like := likes[row.id]:
+                yield replace(proposal, row=_rejected(row, "unique", f"nearly the same as {like}"))
+            elif row.twin_of and likes[row.twin_of]:
+                yield replace(proposal, row=_rejected(row, "twin", f"its twin {row.twin_of} was rejected"))
+            else:
+                split = split_of(row, domain_split(row.domain, params.unseen_share), params.heldout_share)
+                yield replace(proposal, row=row.model_copy(update={"unique": True, "split": split}))
 
 
 @dataclass
@@ -163,7 +195,7 @@ class Funnel:
         """What `data/details/tasks.json` says."""
         reasons = Counter(row.reason for row in self.rejected)
         unique = proposed - reasons.total() + reasons["unique"]  # that came as far as being compared
-        proved = sum(reasons[name] for name in PROOFS if name != "unique")
+        proved = sum(reasons[name] for name in (*PROOFS, "twin") if name != "unique")
         checked = sum(reasons[name] for name in REASONS)
         return {
             "rejected": dict(reasons),
@@ -202,13 +234,25 @@ def run(params: Params) -> Figures:
 
 def _by_code(personas: Sequence[Persona], params: Params) -> Generator[Proposal, None, None]:
     """The embedded teacher's proposals, judged."""
-    vocabulary, count = load_vocabulary(), params.tasks.count
-    proposals = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(count))
-    yield from (Proposal(row, {}) for row in judge_proposals(progress(proposals, count, "tasks")))
+    vocabulary, numbers = load_vocabulary(), _numbers(params.tasks.count, 2)
+    pairs = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(len(numbers)))
+    whole = (two if len(of) == 2 else (alone(two[0]),) for two, of in zip(pairs, numbers, strict=True))
+    yield from (Proposal(row, {}) for row in judge_proposals(progress(whole, len(numbers), "tasks")))
 
 
 def _by_model(llm: Llm, personas: Sequence[Persona], params: Params) -> Generator[Proposal, None, None]:
-    """An openai teacher's proposals, judged."""
-    work, count = partial(write_task, llm, personas, params), params.tasks.count
-    with closing(ordered(work, range(count), params.llm.max_concurrency, llm.close)) as proposals:
-        yield from settle(progress(proposals, count, "tasks"), params.tasks)
+    """An openai teacher's proposals, judged. Only an executable world can have a twin."""
+    numbers = _numbers(params.tasks.count, 2 if params.tasks.world == "executable" else 1)
+    work = partial(write_two, llm, personas, params)
+    with closing(ordered(work, numbers, params.llm.max_concurrency, llm.close)) as proposals:
+        yield from settle(progress(proposals, len(numbers), "tasks"), params.tasks)
+
+
+def _numbers(count: int, together: int) -> list[range]:
+    """The numbers of the proposals, those together that may be twins."""
+    return [range(first, min(first + together, count)) for first in range(0, count, together)]
+
+
+def alone(task: Task) -> Task:
+    """A task whose twin is left out."""
+    return task.model_copy(update={"twin_of": None, "decisive": None})

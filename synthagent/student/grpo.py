@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -48,7 +49,7 @@ class GrpoStep:
 class GrpoJob:
     """GRPO on live episodes (paper section 6: clip 0.2 / 0.28, no KL, group-normalised); leaves `GrpoStep`s in `LOG`.
 
-    `order` names the tasks, `tasks_per_step` a step. `mapping`: M at the start, None where no model takes part; what
+    `order`: the task of each episode, a group of `group_size` after another. `mapping`: M at the start, None where no model takes part; what
     models are used for is left beside `out`, a file for each process.
     """
 
@@ -74,7 +75,7 @@ class GrpoJob:
         params = self.params.grpo
         config = GRPOConfig(
             output_dir=str(self.out),
-            per_device_train_batch_size=params.tasks_per_step * params.group_size // self.params.compute.processes,
+            per_device_train_batch_size=params.prompts_per_step * params.group_size // self.params.compute.processes,
             num_generations=params.group_size,
             gradient_accumulation_steps=1,
             max_steps=params.steps,
@@ -96,7 +97,7 @@ class GrpoJob:
         )
         monitor = Monitor("grpo", params.steps)
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
-        trainer = GRPOTrainer(
+        trainer = _InOrder(
             model=student.model,
             args=config,
             train_dataset=Dataset.from_list(prompts),
@@ -125,6 +126,13 @@ class GrpoJob:
             "logprobs": [row.logprobs for row in sampled],
             "env_mask": [row.mask for row in sampled],
         }
+
+
+class _InOrder(GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer that takes the rows as they come: TRL would fill a group with one row."""
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        return SequentialSampler(dataset if dataset is not None else self.train_dataset)
 
 
 class LiveEpisode:

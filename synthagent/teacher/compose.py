@@ -1,6 +1,6 @@
 """Composes one task: (domain, persona, difficulty, rng) -> instruction, facts, tools, constraints, world, reference.
 
-The task is planned first (`plan`). Then its parts are written: tools and rows, the constraint that matters and others
+In it the act is permitted and the right outcome is done; `change` is what makes the twin, where it is not. The task is planned first (`plan`). Then its parts are written: tools and rows, the constraint that matters and others
 that do not, the reference program, the request. All that is random comes from `rng`.
 """
 
@@ -16,6 +16,7 @@ from synthagent.teacher.domains import Domain
 from synthagent.teacher.plan import RULES, Plan, make_plan
 from synthagent.teacher.rules import Rule, RuleKind
 from synthagent.teacher.tools import DAYS, ToolSpec, ToolWriter, choose_words
+from synthagent.teacher.twins import Change, FactChange, RowChange, RowGone
 from synthagent.teacher.wording import Wish, request_text
 
 PRICES = tuple(range(10, 100, 10))
@@ -33,6 +34,7 @@ class Draft:
     constraints: tuple[Constraint, ...]
     world: WorldSpec
     reference: tuple[Step, ...]
+    change: Change
 
 
 def compose(domain: Domain, persona: str, difficulty: int, names: tuple[str, ...], rng: random.Random) -> Draft:
@@ -48,7 +50,8 @@ class _Composer:
         self.words = choose_words(domain, rng)
         self.writer = ToolWriter(domain, self.words)
         self.action, self.rival = rng.sample(domain.actions, 2)
-        self.ok, self.bad = rng.choice(domain.statuses.ok), rng.choice(domain.statuses.bad)
+        # Any status may be the one that a rule names: which it is stands in the rule, not in the word.
+        self.ok, self.bad = rng.sample(domain.statuses, 2)
         self.limit = rng.choice(PRICES[1:-1])
         self.key, self.other, *self.new_ids = rng.sample(IDS, 6)
         self.me, self.them = rng.sample(names, 2)
@@ -85,6 +88,7 @@ class _Composer:
                 rules={rule.id: rule.check for rule in rules},
             ),
             reference=tuple(self._reference(tools, next(rule for rule in rules if rule.id == "live"))),
+            change=self._change(),
         )
 
     # --- tools -----------------------------------------------------------------------------------------------------
@@ -122,28 +126,42 @@ class _Composer:
     # --- rows ------------------------------------------------------------------------------------------------------
 
     def _subject(self) -> dict[str, Any]:
-        """Status and price of the thing that the constraint is about: permitted or not, as planned."""
-        anything = self.domain.statuses.ok + self.domain.statuses.bad
-        status, price = self.rng.choice(anything), self.rng.choice(PRICES)
+        """Status and price of the thing that the constraint is about: the act is permitted."""
+        status, price = self.rng.choice(self.domain.statuses), self.rng.choice(PRICES)
         match self.plan.rule:
             case "check":
-                status = self.ok if self.plan.allowed else self.bad
+                status = self.ok
             case "status":
-                status = self.rng.choice([s for s in anything if (s != self.bad) == self.plan.allowed])
+                status = self.rng.choice([s for s in self.domain.statuses if s != self.bad])
             case "limit":
-                price = self.rng.choice([p for p in PRICES if (p <= self.limit) == self.plan.allowed])
+                price = self.rng.choice([p for p in PRICES if p <= self.limit])
             case "confirm":
                 pass
         return {"status": status, "price": price}
+
+    def _change(self) -> Change:
+        """What makes the act forbidden, unwanted or impossible."""
+        table, key = ("slots", self.day) if self.plan.goal == "new" else ("main", self.key)
+        match self.plan.turns_on, self.plan.rule:
+            case "existence", _:
+                return RowGone(table, key)
+            case "consent", _:
+                return FactChange(CONFIRM, "no", "no, leave it")
+            case _, "limit":
+                return RowChange(table, key, "price", self.rng.choice([p for p in PRICES if p > self.limit]))
+            case _, "status":
+                return RowChange(table, key, "status", self.bad)
+            case _:
+                others = [status for status in self.domain.statuses if status != self.ok]
+                return RowChange(table, key, "status", self.rng.choice(others))
 
     def _tables(self) -> dict[str, Table]:
         rng, plan = self.rng, self.plan
         mine = {"id": self.key, "person": self.me, "day": self.other_day, "choice": self.other_value, **self.subject}
         theirs: dict[str, Any] = {"id": self.other, "person": self.them, "day": self.day, "choice": self.value}
         theirs |= {"status": self.ok, "price": rng.choice(PRICES)}
-        absent = plan.missing or plan.goal == "new"
         tables = {
-            "main": Table(key="id", rows=(theirs,) if absent else (mine, theirs)),
+            "main": Table(key="id", rows=(theirs,) if plan.goal == "new" else (mine, theirs)),
             "receipts": Table(key="id", rows=()),
             "contacts": Table(
                 key="person",
@@ -154,8 +172,7 @@ class _Composer:
             ),
         }
         if plan.goal == "new":
-            statuses = self.domain.statuses.ok + self.domain.statuses.bad
-            other = ({"day": day, "status": rng.choice(statuses), "price": rng.choice(PRICES)} for day in DAYS)
+            other = ({"day": day, "status": rng.choice(self.domain.statuses), "price": rng.choice(PRICES)} for day in DAYS)
             tables["slots"] = Table(
                 key="day", rows=tuple({**row, **self.subject} if row["day"] == self.day else row for row in other)
             )
@@ -172,8 +189,7 @@ class _Composer:
                 known[self._changed()] = self.day if plan.column == "day" else self.value
         facts = [Fact(slot=slot, value=value, phrase=f"the {slot} is {value}") for slot, value in known.items()]
         if plan.rule == CONFIRM:
-            said = ("yes", "yes, go ahead") if plan.consents else ("no", "no, leave it")
-            facts.append(Fact(slot=CONFIRM, value=said[0], phrase=said[1]))
+            facts.append(Fact(slot=CONFIRM, value="yes", phrase="yes, go ahead"))
         return tuple(facts)
 
     def _changed(self) -> str:
@@ -183,14 +199,14 @@ class _Composer:
 
     def _rules(self, tools: dict[str, ToolSpec], others: list[str]) -> list[Rule]:
         """The constraint that matters, and others about tools that are not needed; in random order."""
-        rng, statuses = self.rng, self.domain.statuses
+        rng = self.rng
         look = tools["look"].name if "look" in tools else None
         same = self.words.day if self.plan.goal == "new" else self.words.id
         do = tools["do"].name
         rules = [Rule("live", self.plan.rule, do, look, same, self.ok, self.bad, self.limit)]
         for number, other in enumerate(others[: self.plan.decoys], 1):
             kind: RuleKind = rng.choice(RULES) if look else "confirm"
-            ok, bad, limit = rng.choice(statuses.ok), rng.choice(statuses.bad), rng.choice(PRICES[1:-1])
+            ok, bad, limit = rng.choice(self.domain.statuses), rng.choice(self.domain.statuses), rng.choice(PRICES[1:-1])
             rules.append(Rule(f"other{number}", kind, other, look, same, ok, bad, limit))
         rng.shuffle(rules)
         return rules

@@ -27,13 +27,6 @@ class Choice(Record):
     values: tuple[str, ...] = Field(min_length=2)
 
 
-class Statuses(Record):
-    """Which statuses are fine to act on, and which are not."""
-
-    ok: tuple[str, ...] = Field(min_length=1)
-    bad: tuple[str, ...] = Field(min_length=1)
-
-
 class Action(Record):
     """Synonymous verbs, and the status that an entity has afterwards."""
 
@@ -50,7 +43,7 @@ class Domain(Record):
     nouns: tuple[str, ...]
     persons: tuple[str, ...]
     choice: Choice
-    statuses: Statuses
+    statuses: tuple[str, ...] = Field(min_length=2)
     actions: tuple[Action, ...] = Field(min_length=2)
     extras: tuple[str, ...] = Field(min_length=2)
 
@@ -106,7 +99,7 @@ def blend(vocabulary: Vocabulary, rng: random.Random) -> Domain:
         nouns=tuple(words[0:2]),
         persons=tuple(words[2:3]),
         choice=Choice(slots=tuple(words[3:4]), values=tuple(words[4:8])),
-        statuses=Statuses(ok=tuple(words[8:10]), bad=tuple(words[10:12])),
+        statuses=tuple(words[8:12]),
         actions=tuple(distinct[:3]),
         extras=tuple(words[12:14]),
     )

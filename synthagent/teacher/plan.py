@@ -29,9 +29,7 @@ class Plan:
     column: Literal["day", "choice"]  # what a `set` changes
     reports: bool  # the answer carries a value
     decoys: int
-    missing: bool  # the entity does not exist
-    allowed: bool  # the constraint permits the act
-    consents: bool  # the user confirms
+    turns_on: Literal["row", "consent", "existence"]  # what the twin differs in
 
 
 def features_of(difficulty: int, rng: random.Random) -> frozenset[Feature]:
@@ -55,6 +53,9 @@ def make_plan(difficulty: int, rng: random.Random) -> Plan:
     find = goal != "new" and (rule == CONFIRM or rng.random() < 0.5)
     # A found entity whose new value has to be asked for is long enough without a contact.
     contact = long and goal != "new" and not (find and goal == "set")
+    turns_on: Literal["row", "consent", "existence"] = "consent" if rule == CONFIRM else "row"
+    if "refuse" in features and goal != "new" and rng.random() < 0.2:
+        turns_on = "existence"
     return Plan(
         goal=goal,
         rule=rule,
@@ -65,7 +66,5 @@ def make_plan(difficulty: int, rng: random.Random) -> Plan:
         column=rng.choice(("day", "choice")),
         reports="value" in features,
         decoys=rng.choice((1, 2)) if "decoy" in features else 0,
-        missing="refuse" in features and goal != "new" and rng.random() < 0.2,
-        allowed=rule == CONFIRM or rng.random() < 0.6,
-        consents=rule != CONFIRM or rng.random() < 0.65,
+        turns_on=turns_on,
     )

@@ -13,7 +13,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from synthagent.errors import BadReplyError
@@ -32,6 +32,7 @@ from synthagent.teacher.llm.checks import (
 )
 from synthagent.teacher.llm.executable import executable
 from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, ToolCheck, Toolset, WorldForm
+from synthagent.teacher.llm.twin import proved_pair
 
 STEPS = ("toolset", "tool_check", "fuzzy", "constraint", "world")
 WISHES = {1: (5, 2), 2: (6, 3), 3: (7, 4)}  # level -> milestones and facts that are asked for
@@ -63,6 +64,28 @@ async def write_task(llm: Llm, personas: Sequence[Persona], params: Params, numb
         return Proposal(await writer.task(), writer.tokens, writer.not_executable)
     except (BadReplyError, RefusedError) as fault:
         return Proposal(writer.rejected(fault.reason, fault.detail), writer.tokens)
+
+
+async def write_two(
+    llm: Llm, personas: Sequence[Persona], params: Params, numbers: Sequence[int]
+) -> tuple[Proposal, ...]:
+    """Two proposals: a task and its twin, if its executable world has one; else the teacher is asked twice.
+
+    Raises:
+        SynthAgentError: as `write_task`.
+    """
+    first = await write_task(llm, personas, params, numbers[0])
+    if len(numbers) == 1:
+        return (first,)
+    if isinstance(first.row, Task) and first.row.world_kind == "executable":
+        if twins := proved_pair(first.row, id_of(numbers[1])):
+            return replace(first, row=twins[0]), Proposal(twins[1], {})
+    return first, await write_task(llm, personas, params, numbers[1])
+
+
+def id_of(number: int) -> str:
+    """The id of proposal `number`."""
+    return f"task-{number:07d}"
 
 
 def difficulty_of(workflow: Sequence[str], facts: Sequence[Fact]) -> int:
@@ -116,7 +139,7 @@ class _Writer:
         """The row of a proposal that failed; its payload holds all answers so far."""
         told = " ".join(f"{self.at}: {detail}".split())[:_LONGEST_DETAIL].encode("utf-8", "replace").decode()
         payload = {"persona_id": self.persona.id, "answers": self.answers, "provenance": self._provenance()}
-        return Rejected(id=self._id(), stage="tasks", reason=reason, detail=told, payload=json.dumps(payload))
+        return Rejected(id=id_of(self.number), stage="tasks", reason=reason, detail=told, payload=json.dumps(payload))
 
     async def _tools(self, strings: bool) -> tuple[Toolset, tuple[Tool, ...], tuple[str, ...]]:
         wished = self._wish()[0]
@@ -190,7 +213,7 @@ class _Writer:
         rule: Never | None,
     ) -> Task:
         return Task(
-            id=self._id(),
+            id=id_of(self.number),
             persona_id=self.persona.id,
             domain=toolset.domain,
             difficulty=difficulty_of(toolset.workflow, facts),
@@ -211,9 +234,6 @@ class _Writer:
         """How many milestones and facts are asked for, by a level drawn as `tasks.difficulty_mix` says."""
         rng = random.Random(f"teacher-{self.params.seed}-{self.number}")
         return WISHES[rng.choices((1, 2, 3), self.params.tasks.difficulty_mix)[0]]
-
-    def _id(self) -> str:
-        return f"task-{self.number:07d}"
 
     def _persona(self) -> str:
         return fenced(self.persona.text[:_LONGEST_PERSONA])
