@@ -8,7 +8,7 @@ observation.
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 from synthagent.episodes import user
@@ -151,6 +151,9 @@ class Episode:
         told = user.told(self.task.facts, response)
         self.world.events.append(UserEvent(turn.text, response, told))
         return {"role": "user", "content": response}
+
+
+Script = Callable[[Episode], Iterator[Turn]]  # a policy made of code
 
 
 def play(episode: Episode, turns: Iterator[Turn]) -> Episode:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from synthagent.episodes.episode import EMBEDDED, MAX_TURNS, Environment, Episode, play
-from synthagent.episodes.scripted import Script
+from synthagent.episodes.episode import EMBEDDED, MAX_TURNS, Environment, Episode, Script, play
 from synthagent.records import Task, Trajectory
 
 Decoding = Literal["sampled", "greedy", "scripted"]

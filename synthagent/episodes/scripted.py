@@ -1,27 +1,26 @@
-"""Scripted policies: an episode -> turns, one after another. Most act from the task's reference program.
+"""Scripted policies: an episode -> turns, one after another. Those here act from the task's reference program.
 
-The expert follows it; the lazy and reckless ones leave parts out. The proofs, the demonstrations and the baselines of
-the evaluation all come from here.
+The expert follows it; others leave out asking or caution. The proofs, the demonstrations and, with `lazy`, the
+baselines of the evaluation come from here.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synthagent.episodes.episode import Episode, play
-from synthagent.episodes.turn import ToolCall, Turn
+from synthagent.episodes.episode import Episode, Script, play
+from synthagent.episodes.lazy import LAZY
+from synthagent.episodes.turn import ToolCall, Turn, answer_turn
 from synthagent.episodes.user import CONFIRM
 from synthagent.episodes.world import Row, ToolEvent, UserEvent, meets_all
 from synthagent.records import Answer, Ask, Call, Guard, Step
 
 QUESTIONS = ("What is the {slot}?", "Please tell me the {slot}.")
 CONFIRMATIONS = ("Do you confirm?", "Please confirm.")
-
-Script = Callable[[Episode], Iterator[Turn]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +42,12 @@ def reference(episode: Episode, style: Style = EXPERT, rng: random.Random | None
     return _Reference(episode, style, rng or random.Random(0)).turns()
 
 
-def noop(_: Episode) -> Iterator[Turn]:
-    """Answers at once."""
-    yield _answer_turn("done", ())
-
-
-def asks_only(episode: Episode) -> Iterator[Turn]:
-    """Asks for every fact, calls nothing, answers."""
-    for fact in episode.task.facts:
-        yield Turn(_question(fact.slot, random.Random(0)))
-    yield _answer_turn("done", ())
-
-
 def never_asks(episode: Episode) -> Iterator[Turn]:
     """Follows the reference on guesses."""
     return reference(episode, NEVER_ASKS)
 
 
-WITHOUT_REFERENCE: dict[str, Script] = {"noop": noop, "asks_only": asks_only}
-SCRIPTS: dict[str, Script] = {**WITHOUT_REFERENCE, "never_asks": never_asks, "expert": reference}
+SCRIPTS: dict[str, Script] = {**LAZY, "never_asks": never_asks, "expert": reference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +122,7 @@ class _Reference:
         values = tuple(str(self.known[name]) for name in step.values if name in self.known)
         if self.style.skill < 1 and self.rng.random() > (1 + self.style.skill) / 2:
             values = ()
-        yield from self._take(step, _answer_turn(step.outcome, values))
+        yield from self._take(step, answer_turn(step.outcome, values))
 
     def _take(self, step: Step, turn: Turn) -> Iterator[Turn]:
         yield turn
@@ -164,7 +150,3 @@ def _guesses(steps: Sequence[Step]) -> dict[str, str]:
 
 def _question(slot: str, rng: random.Random) -> str:
     return rng.choice(CONFIRMATIONS if slot == CONFIRM else QUESTIONS).format(slot=slot)
-
-
-def _answer_turn(outcome: str, values: Sequence[str]) -> Turn:
-    return Turn(f"<answer>{' '.join([outcome.capitalize(), *values])}</answer>")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,11 @@ class Turn:
         if self.answer is not None:
             return ()
         return self.calls or (Question(self.text),)
+
+
+def answer_turn(outcome: str, values: Sequence[str] = ()) -> Turn:
+    """The turn that ends an episode: the outcome, and the values that belong to it."""
+    return Turn(f"<answer>{' '.join([outcome.capitalize(), *values])}</answer>")
 
 
 def parse_turn(text: str) -> Turn:

@@ -1,7 +1,7 @@
 """Stage `evaluate`: held-out tasks x policies -> `data/evaluation.parquet`, `data/plots/evaluation.csv`.
 
-Scripted baselines bound the scale (noop, never_asks, asks_only, expert; a simulated world has no reference, so only
-noop and asks_only act in it); `base` is the untrained student, `sft` and `grpo` the trained ones, sampled at
+Scripted baselines bound the scale (the lazy ones, never_asks, expert; a simulated world has no reference, so only the
+lazy ones act in it); `base` is the untrained student, `sft` and `grpo` the trained ones, sampled at
 temperature 1 and, beside it, greedily; `endpoint` is the model of `roles.policy`, if it has one.
 
 Launch: `synthagent evaluate` or `dvc repro evaluate`.
@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from synthagent.episodes.endpoint import EndpointPolicy
 from synthagent.episodes.environment import ModelEnvironment, live_models, needs_models
+from synthagent.episodes.lazy import LAZY
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.policy import Decoding, Policy, ScriptedPolicy, Setting, Start
-from synthagent.episodes.scripted import SCRIPTS, WITHOUT_REFERENCE
+from synthagent.episodes.scripted import SCRIPTS
 from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
@@ -90,7 +91,7 @@ def act(chosen: Sequence[Task], params: Params, mappings: Mappings, usage: Usage
         if params.roles.policy.backend == "openai":
             policies.append(_endpoint(params, mappings, usage))
         work = [
-            (policy, starts if policy.name in WITHOUT_REFERENCE or policy.decoding != "scripted" else with_reference)
+            (policy, starts if policy.name in LAZY or policy.decoding != "scripted" else with_reference)
             for policy in policies
         ]
         running = [
