@@ -53,7 +53,7 @@ def attacks(pairs: Sequence[Pair], formula: Formula, seed: int, effort: Effort) 
         yield name, climb(scores, Random(f"redteam-{seed}"), effort, heeds)
     for features in TABLES:
         name = "all" if features == FEATURES else features[0]
-        yield f"table: {name}", learn_table(scores, Random(f"redteam-{seed}"), features)
+        yield f"table: {name}", learn_table(scores, Random(f"redteam-{seed}"), features, effort.table)
 
 
 def turns_on(pair: Pair) -> str:

@@ -139,12 +139,14 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is tried: random programs, programs to climb from, changes of each, pairs on which that is done."""
+    """How much is tried: random programs, programs to climb from, changes of each, pairs on which that is done; changes
+    of a table."""
 
     programs: int = 150
     starts: int = 6
     changes: int = 60
     pairs: int = 50
+    table: int = 4000
 
 
 def climb(scores: Scores, rng: Random, effort: Effort, heeds_errors: bool) -> Found:
@@ -183,7 +185,7 @@ WAYS = (
 )
 
 
-def learn_table(scores: Scores, rng: Random, features: Sequence[str] = FEATURES, changes: int = 4000) -> Found:
+def learn_table(scores: Scores, rng: Random, features: Sequence[str], changes: int) -> Found:
     """A table found by a hill-climb on every second pair, and what it earns in the others."""
     earned = {way: scores.of(way) for way in WAYS}
     seen = [tuple(seen_in(case, features) for case in pair) for pair in scores.pairs]
