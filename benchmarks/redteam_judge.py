@@ -70,7 +70,7 @@ class Tally:
     favoured: int = field(default=0)
     """of the changed ones: passed now, failed the first time"""
     lost: int = 0
-    """without a verdict because of the injection; not among `verdicts`"""
+    """that have no verdict, although both of the clean ones do; not among `verdicts`"""
 
     @property
     def excess(self) -> float:
