@@ -39,7 +39,7 @@ from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
 from synthagent.teacher.domains import load_vocabulary
 
-_PROPOSALS = 20  # a task that is wanted
+_PAIRS = 10  # proposed for a task that is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def run_arm(tasks: Sequence[Task], rollouts: int, skill: float, params: Params, 
 def some_tasks(params: Params, count: int) -> list[Task]:
     """The first accepted embedded tasks, as simulated ones."""
     personas, vocabulary = tuple(built_in()), load_vocabulary()
-    proposals = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(count * _PROPOSALS))
+    proposals = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(count * _PAIRS))
     accepted = (row for row in judge_proposals(proposals) if isinstance(row, Task))
     return [simulated(task) for task, _ in zip(accepted, range(count), strict=False)]
 
