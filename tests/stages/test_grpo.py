@@ -40,5 +40,6 @@ def test_episodes_that_cannot_be_shared_out_among_processes_are_refused() -> Non
     check_params(params)
     odd = params.grpo.model_copy(update={"prompts_per_step": 1, "group_size": 3})
     two = params.compute.model_copy(update={"processes": 2})
-    with pytest.raises(ParamsError, match=r"grpo\.prompts_per_step \* grpo\.group_size: .*compute\.processes \(2\).* 3"):
+    rule = r"grpo\.prompts_per_step \* grpo\.group_size: .*compute\.processes \(2\).* 3"
+    with pytest.raises(ParamsError, match=rule):
         check_params(params.model_copy(update={"grpo": odd, "compute": two}))
