@@ -36,6 +36,11 @@ def task_of_level(level: int, where: Callable[[Task], bool] = lambda task: True)
     return next(task for task in accepted_tasks() if task.difficulty == level and where(task))
 
 
+def outcome_of(task: Task) -> str | None:
+    """The right outcome."""
+    return extract(task, fresh_world(task)).outcome
+
+
 def rubric_of(task: Task) -> Rubric:
     """The rubric that the reference's path gives."""
     return Rubric(task_id=task.id, criteria=extract(task, fresh_world(task)).criteria, coverage=1.0)
