@@ -20,7 +20,6 @@ from synthagent.episodes.rerun import rerun
 from synthagent.episodes.scripted import reference
 from synthagent.records import Task
 
-
 # Simulated, twins are the same task, unless they differ in what the user says.
 TASKS = [task for task in accepted_tasks()[:60] if outcome_of(task) == "done"]
 
