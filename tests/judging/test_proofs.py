@@ -141,7 +141,9 @@ def test_twins_are_not_like_each_other_but_a_third_is_like_one_of_them() -> None
         for first, second in ((one, two), (two, one)):
             index = Uniqueness()
             assert [index.near_duplicate_of(task) for task in (first, second)] == [None, None]
-            assert index.near_duplicate_of(broken(first, id="third")) == first.id, "it claims to be the twin of the other"
+            assert index.near_duplicate_of(broken(first, id="third")) == first.id, (
+                "it claims to be the twin of the other"
+            )
             assert index.near_duplicate_of(broken(first, id="third", twin_of=None)) in (first.id, second.id)
 
 
