@@ -92,12 +92,12 @@ def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Reje
     for tasks in proposals:
         proved = [prove(task) for task in tasks]
         faults = [_first_failed(found) for found in proved]
-        if not any(faults):  # what is rejected is nothing's like
-            likes = [index.near_duplicate_of(task) for task in tasks]
-            faults = [("unique", f"nearly the same as {like}") if like else None for like in likes]
         if len(tasks) == 2 and not any(faults):
             whole = decisive(tasks[0], tasks[1], proved[0].extracted, proved[1].extracted)
             faults = [None if whole.holds else ("decisive", whole.detail)] * 2
+        if not any(faults):  # last, so that nothing is too like a task that is not accepted
+            likes = [index.near_duplicate_of(task) for task in tasks]
+            faults = [("unique", f"nearly the same as {like}") if like else None for like in likes]
         for task, found, fault in zip(tasks, proved, faults, strict=True):
             if fault:
                 yield _rejected(task, *fault)
