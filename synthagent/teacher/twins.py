@@ -112,11 +112,21 @@ def _values(condition: Condition, met: bool, known: Sequence[Json]) -> Iterator[
                 yield from among[:1]
             else:
                 like = [other for other in known if any(type(other) is type(one) for one in among)]
-                beside = [not one if isinstance(one, bool) else f"not {one}" for one in among[:1]]
-                yield from [other for other in (*like, *beside) if other not in among][:1]
+                yield from [other for other in (*like, *map(_beside, among)) if other not in among][:1]
         case "le" | "ge" | "lt" | "gt" if isinstance(value, int | float):
             step = 1 if condition.op in ("ge", "gt") else -1
             yield value + step if met else value - step
+
+
+def _beside(value: Json) -> Json:
+    """Another value of the same type. A text does not contain the value: an answer names one, and not the other."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case _:
+            return "other" if value != "other" else "unknown"
 
 
 def _changed(task: Task, change: Change) -> dict[str, Any]:

@@ -107,7 +107,11 @@ def test_a_change_of_a_row_turns_what_the_rule_looks_at(data: st.DataObject, op:
 
 def test_the_value_is_of_the_column_where_there_is_another() -> None:
     assert [change.value for change in by_row(Condition(field="state", value="open"))] == ["lost", "open"]
-    assert [c.value for c in by_row(Condition(field="state", value="open"), ROWS[:1])] == ["not open"]
+    assert [c.value for c in by_row(Condition(field="state", value="open"), ROWS[:1])] == ["other"]
+    assert [c.value for c in by_row(Condition(field="state", op="in", value=["open", "other"]), ROWS[:1])] == [
+        "unknown"
+    ]
+    assert [c.value for c in by_row(Condition(field="price", value=5), ROWS[:1])] == [6]
     assert [c.value for c in by_row(Condition(field="paid", value=True), ROWS[:1])] == [False]
 
 
