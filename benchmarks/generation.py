@@ -59,19 +59,19 @@ def peak_rss_mb() -> float:
 
 
 def generate(params: Params, at: frozenset[int]) -> list[Mark]:
-    """Stream proposals through proofs into a file, up to the last place in `at`; a mark at each place."""
+    """Stream pairs of proposals through proofs into a file, up to the last place in `at`; a mark at each place."""
     personas, vocabulary = list(built_in()), load_vocabulary()
     funnel = Funnel()
     marks: list[Mark] = []
 
-    def proposals() -> Iterator[Task]:
-        # A proposal is drawn only after the one before it was proved and passed on.
+    def proposals() -> Iterator[tuple[Task, Task]]:
+        # A pair is drawn only after the one before it was proved and passed on.
         last = max(at)
-        for number in tqdm(range(last + 1), desc="proposals", disable=None):
+        for number in tqdm(range(0, last + 1, 2), desc="pairs", disable=None):
             if number in at:
                 marks.append(Mark(number, funnel.tasks, time.process_time(), peak_rss_mb()))
             if number < last:
-                yield propose(number, personas, vocabulary, params.tasks, params.seed)
+                yield propose(number // 2, personas, vocabulary, params.tasks, params.seed)
 
     with tempfile.TemporaryDirectory() as folder, records_written(Path(folder) / "tasks.parquet", Task) as write:
         for row in judge_proposals(proposals()):
@@ -106,10 +106,10 @@ def main(counts: list[int]) -> bool:
 
 
 def counts_of(text: str) -> list[int]:
-    """Parse `1000,10000`: growing whole numbers."""
+    """Parse `1000,10000`: growing multiples of 20, so that a tenth is of whole pairs."""
     counts = [int(part) for part in text.split(",")]
-    if counts[0] < 10 or any(a >= b for a, b in pairwise(counts)):
-        raise argparse.ArgumentTypeError("give growing whole numbers from 10 up, such as 1000,10000")
+    if counts[0] < 20 or any(a >= b for a, b in pairwise(counts)) or any(count % 20 for count in counts):
+        raise argparse.ArgumentTypeError("give growing multiples of 20, such as 1000,10000")
     return counts
 
 

@@ -27,7 +27,9 @@ from synthagent.episodes.environment import ModelEnvironment
 from synthagent.episodes.episode import Episode, aplay
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.scripted import Style, reference
+from synthagent.episodes.world import fresh_world
 from synthagent.errors import ParamsError, SynthAgentError
+from synthagent.judging.criteria import extract
 from synthagent.judging.reward import score_world
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
@@ -39,7 +41,7 @@ from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
 from synthagent.teacher.domains import load_vocabulary
 
-_PROPOSALS = 20  # a task that is wanted
+_PAIRS = 10  # proposed for a task that is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,11 @@ def run_arm(tasks: Sequence[Task], rollouts: int, skill: float, params: Params, 
 
 
 def some_tasks(params: Params, count: int) -> list[Task]:
-    """The first accepted embedded tasks, as simulated ones."""
+    """The first accepted embedded tasks in which the act is permitted, as simulated ones: there, twins are the same."""
     personas, vocabulary = tuple(built_in()), load_vocabulary()
-    proposals = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(count * _PROPOSALS))
+    proposals = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(count * _PAIRS))
     accepted = (row for row in judge_proposals(proposals) if isinstance(row, Task))
+    accepted = (task for task in accepted if extract(task, fresh_world(task)).outcome == "done")
     return [simulated(task) for task, _ in zip(accepted, range(count), strict=False)]
 
 

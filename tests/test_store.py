@@ -257,7 +257,7 @@ def test_a_part_of_an_older_version_inside_a_column_is_told(tmp_path: Path) -> N
     assert_refused(path, Rubric, "row 1", "another version", "check")
 
 
-@pytest.mark.parametrize(("metadata", "told"), [(None, "format 1"), ({b"synthagent.format": b"3"}, "format 3")])
+@pytest.mark.parametrize(("metadata", "told"), [(None, "format 1"), ({b"synthagent.format": b"4"}, "format 4")])
 @pytest.mark.parametrize("read", [read_records, read_keys, lambda path, record: find_record(path, record, "a")])
 def test_another_format_is_one_message_with_file_formats_and_remedy(
     metadata: dict[bytes, bytes] | None, told: str, read: Callable[[Path, type[Record]], Any], tmp_path: Path
@@ -267,7 +267,7 @@ def test_another_format_is_one_message_with_file_formats_and_remedy(
     pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
     with pytest.raises(StoreError) as refused:
         list(read(path, Persona) or ())
-    for part in (f"{path}: ", told, "reads format 2", "dvc repro"):
+    for part in (f"{path}: ", told, "reads format 3", "dvc repro"):
         assert part in str(refused.value)
 
 
@@ -275,7 +275,7 @@ def test_stored_tasks_demonstrations_and_rollouts_of_the_previous_format_end_the
     shutil.copy(Paths.demos, Paths.rollouts)
     for path, stage in ((Paths.rollouts, "rewards"), (Paths.demos, "sft"), (Paths.tasks, "rubrics")):
         pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
-        assert_one_message(synthagent(stage, cwd=project), f"{path}: has format 1", "reads format 2", "dvc repro")
+        assert_one_message(synthagent(stage, cwd=project), f"{path}: has format 1", "reads format 3", "dvc repro")
 
 
 def replace_in_column(path: Path, record: type[Record], column: str, row: int, value: Any) -> None:

@@ -35,7 +35,7 @@ Tables = Mapping[str, Mapping[Any, Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """The criteria of a task, and the expert's path they came from: its milestones, its turns, the outcome it ends in."""
+    """The criteria of a task, and the expert's path they came from: milestones, turns, the outcome at its end."""
 
     criteria: tuple[Criterion, ...]
     workflow: tuple[str, ...]

@@ -93,7 +93,8 @@ def decisive(task: Task, twin: Task, own: Derived, its: Derived) -> Decisive:
         episode = play(Episode(where), iter(path.turns))
         earned = score_world(Rubric(task_id=where.id, criteria=rubric.criteria, coverage=1.0), episode.world, _FORMULA)
         if earned.reward > MOST_IN_TWIN:
-            return Decisive(False, f"its twin's path earns {earned.reward:.3f} in {where.id}")
+            whose = twin.id if where is task else task.id
+            return Decisive(False, f"the path of {whose} earns {earned.reward:.3f} in {where.id}")
     return Decisive(True, f"{task.id} ends {own.outcome}, {twin.id} {its.outcome}")
 
 

@@ -91,10 +91,13 @@ def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Reje
     index = Uniqueness()
     for tasks in proposals:
         proved = [prove(task) for task in tasks]
-        faults = [_fault(task, found, index) for task, found in zip(tasks, proved, strict=True)]
+        faults = [_first_failed(found) for found in proved]
         if len(tasks) == 2 and not any(faults):
-            found = decisive(*tasks, *(one.extracted for one in proved))
-            faults = [None if found.holds else ("decisive", found.detail)] * 2
+            whole = decisive(tasks[0], tasks[1], proved[0].extracted, proved[1].extracted)
+            faults = [None if whole.holds else ("decisive", whole.detail)] * 2
+        if not any(faults):  # last, so that nothing is too like a task that is not accepted
+            likes = [index.near_duplicate_of(task) for task in tasks]
+            faults = [("unique", f"nearly the same as {like}") if like else None for like in likes]
         for task, found, fault in zip(tasks, proved, faults, strict=True):
             if fault:
                 yield _rejected(task, *fault)
@@ -105,12 +108,10 @@ def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Reje
                 yield task.model_copy(update=update | ({"decisive": True} if len(tasks) == 2 else {}))
 
 
-def _fault(task: Task, proved: Proved, index: Uniqueness) -> tuple[str, str] | None:
-    """The first proof that a task fails by itself or among those before it, and the detail."""
-    if failed := next((name for name in PROOFS if not proved.holds.get(name, True)), None):
-        return failed, proved.detail[failed]
-    like = index.near_duplicate_of(task)
-    return ("unique", f"nearly the same as {like}") if like else None
+def _first_failed(proved: Proved) -> tuple[str, str] | None:
+    """The first proof that a task fails by itself, and the detail."""
+    failed = next((name for name in PROOFS if not proved.holds.get(name, True)), None)
+    return (failed, proved.detail[failed]) if failed else None
 
 
 def _rejected(task: Task, reason: str, detail: str) -> Rejected:

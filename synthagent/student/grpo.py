@@ -49,8 +49,8 @@ class GrpoStep:
 class GrpoJob:
     """GRPO on live episodes (paper section 6: clip 0.2 / 0.28, no KL, group-normalised); leaves `GrpoStep`s in `LOG`.
 
-    `order`: the task of each episode, a group of `group_size` after another. `mapping`: M at the start, None where no model takes part; what
-    models are used for is left beside `out`, a file for each process.
+    `order`: the task of each episode, a group of `group_size` after another. `mapping`: M at the start, None where no
+    model takes part; what models are used for is left beside `out`, a file for each process.
     """
 
     start: Path

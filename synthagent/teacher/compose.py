@@ -1,7 +1,8 @@
 """Composes one task: (domain, persona, difficulty, rng) -> instruction, facts, tools, constraints, world, reference.
 
-In it the act is permitted and the right outcome is done; `change` is what makes the twin, where it is not. The task is planned first (`plan`). Then its parts are written: tools and rows, the constraint that matters and others
-that do not, the reference program, the request. All that is random comes from `rng`.
+In it the act is permitted and the right outcome is done; `change` is what makes the twin, where it is not. The task is
+planned first (`plan`). Then its parts are written: tools and rows, the constraint that matters and others that do not,
+the reference program, the request. All that is random comes from `rng`.
 """
 
 from __future__ import annotations
@@ -172,7 +173,8 @@ class _Composer:
             ),
         }
         if plan.goal == "new":
-            other = ({"day": day, "status": rng.choice(self.domain.statuses), "price": rng.choice(PRICES)} for day in DAYS)
+            statuses = self.domain.statuses
+            other = ({"day": day, "status": rng.choice(statuses), "price": rng.choice(PRICES)} for day in DAYS)
             tables["slots"] = Table(
                 key="day", rows=tuple({**row, **self.subject} if row["day"] == self.day else row for row in other)
             )
@@ -206,7 +208,8 @@ class _Composer:
         rules = [Rule("live", self.plan.rule, do, look, same, self.ok, self.bad, self.limit)]
         for number, other in enumerate(others[: self.plan.decoys], 1):
             kind: RuleKind = rng.choice(RULES) if look else "confirm"
-            ok, bad, limit = rng.choice(self.domain.statuses), rng.choice(self.domain.statuses), rng.choice(PRICES[1:-1])
+            ok, bad = rng.choice(self.domain.statuses), rng.choice(self.domain.statuses)
+            limit = rng.choice(PRICES[1:-1])
             rules.append(Rule(f"other{number}", kind, other, look, same, ok, bad, limit))
         rng.shuffle(rules)
         return rules

@@ -111,12 +111,22 @@ def _values(condition: Condition, met: bool, known: Sequence[Json]) -> Iterator[
             if met == (condition.op in ("eq", "in")):
                 yield from among[:1]
             else:
-                like = [other for other in known if other not in among and type(other) is type(among[0])]
-                beside = not among[0] if isinstance(among[0], bool) else f"not {among[0]}"
-                yield like[0] if like else beside
+                like = [other for other in known if any(type(other) is type(one) for one in among)]
+                yield from [other for other in (*like, *map(_beside, among)) if other not in among][:1]
         case "le" | "ge" | "lt" | "gt" if isinstance(value, int | float):
             step = 1 if condition.op in ("ge", "gt") else -1
             yield value + step if met else value - step
+
+
+def _beside(value: Json) -> Json:
+    """Another value of the same type. A text does not contain the value: an answer names one, and not the other."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case _:
+            return "other" if value != "other" else "unknown"
 
 
 def _changed(task: Task, change: Change) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from typing import Any
 
 from helpers.fake_openai import Answer, serving
 from helpers.projects import said_by, write_params
-from helpers.tasks import accepted_tasks
+from helpers.tasks import accepted_tasks, outcome_of
 from synthagent.params import Params, load_params
 from synthagent.records import Answer as AnswerStep
 from synthagent.records import Ask, Call, Condition, Effect, Guard, Persona, Rejected, Step, Table, Task, Tool
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
+from synthagent.stages.tasks import alone
 from synthagent.store import read_records, write_records
 
 Form = dict[str, Any]
@@ -30,8 +31,12 @@ MILESTONES = ("The record is known", "Its state is known", "The rule was kept", 
 
 @lru_cache
 def sources() -> tuple[Task, ...]:
-    """Embedded tasks of a size that the shapes allow."""
-    return tuple(task for task in accepted_tasks() if 3 <= len(task.tools) - len(task.distractors) <= 5)
+    """What the fake teacher writes, by the number of the proposal: one of each two twins, of a size that shapes allow.
+
+    The number of a twin is not asked for: in executable worlds, 2n + 1 where 2n has one.
+    """
+    tasks = (alone(task) for task in accepted_tasks() if outcome_of(task) == "done")
+    return tuple(task for task in tasks if 3 <= len(task.tools) - len(task.distractors) <= 5)
 
 
 def teacher(changes: Changes | None = None) -> Callable[[Form], Answer]:

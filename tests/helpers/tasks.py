@@ -25,7 +25,7 @@ from synthagent.teacher.domains import Domain, blend, load_vocabulary
 
 @lru_cache
 def accepted_tasks(count: int = 300) -> tuple[Task, ...]:
-    """What the teacher's first `count` proposals come to."""
+    """What the teacher's first `count` proposals, twins together, come to."""
     personas, vocabulary, params = tuple(built_in()), load_vocabulary(), default_params().tasks
     proposals = (propose(n, personas, vocabulary, params, seed=7) for n in range(count // 2))
     return tuple(row for row in judge_proposals(proposals) if isinstance(row, Task))
@@ -34,6 +34,11 @@ def accepted_tasks(count: int = 300) -> tuple[Task, ...]:
 def task_of_level(level: int, where: Callable[[Task], bool] = lambda task: True) -> Task:
     """The first accepted task of a level that has the property asked for."""
     return next(task for task in accepted_tasks() if task.difficulty == level and where(task))
+
+
+def outcome_of(task: Task) -> str | None:
+    """The right outcome."""
+    return extract(task, fresh_world(task)).outcome
 
 
 def rubric_of(task: Task) -> Rubric:

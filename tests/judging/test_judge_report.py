@@ -164,8 +164,8 @@ def test_the_report_finds_what_the_judge_flips_on_and_whom_it_agrees_with(tmp_pa
     assert (report["flip_rate"], report["by_kind"]["subgoal"]["flip_rate"]) == (0.2, 0.5)
     assert report["by_kind"]["constraint"]["flip_rate"] == 0
     assert (report["by_criterion"][0]["criterion"], report["by_criterion"][0]["flip_rate"]) == ("s1", 1)
-    # The good episode earns 1 or .5 by turns, the careless one 0: (1/12 + 0) / 2.
-    assert report["score_variance"] == pytest.approx(1 / 24, abs=1e-4)
+    # The good episode earns 1 or .5 ** 3 by turns, the careless one 0: (.875 ** 2 / 3 + 0) / 2.
+    assert report["score_variance"] == pytest.approx(0.875**2 / 6, abs=1e-4)
     checks = report["agreement_with_checks"]
     assert (checks["n"], checks["accuracy"]) == (2 * 3 * 4, round(20 / 24, 4))
     assert (checks["both_passed"], checks["both_failed"], checks["only_first"], checks["only_second"]) == (12, 8, 0, 4)

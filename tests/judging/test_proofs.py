@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from helpers.tasks import accepted_tasks, task_of_level
+from helpers.tasks import accepted_tasks, outcome_of, task_of_level
 
-from synthagent.judging.criteria import Derived
-from synthagent.judging.proofs import PROOFS, Uniqueness, leaked, prove
-from synthagent.records import Answer, Ask, Call, Fact, Guard, Never, Task, Tool
+from synthagent.episodes.world import fresh_world
+from synthagent.judging.criteria import Derived, extract
+from synthagent.judging.proofs import PROOFS, Decisive, Uniqueness, decisive, leaked, prove
+from synthagent.records import Answer, Answered, Ask, Call, Constraint, Fact, Guard, Never, Task, Tool
+from synthagent.stages.tasks import alone
 
 
 def is_allowed_look_first(task: Task) -> bool:
@@ -17,7 +20,8 @@ def is_allowed_look_first(task: Task) -> bool:
     return task.workflow[-1].startswith("Report") and any(isinstance(s, Call) and s.precaution for s in task.reference)
 
 
-SOUND = task_of_level(1, is_allowed_look_first)
+SOUND = alone(task_of_level(1, is_allowed_look_first))
+PAIRS = list(zip(accepted_tasks()[::2], accepted_tasks()[1::2], strict=True))
 
 
 def broken(task: Task = SOUND, **changes: Any) -> Task:
@@ -31,7 +35,7 @@ def failures(task: Task) -> set[str]:
 def test_a_sound_task_holds_every_proof_that_running_it_can_give() -> None:
     proved = prove(SOUND)
     assert failures(SOUND) == set()
-    assert set(proved.holds) == set(PROOFS) - {"unique"}
+    assert set(proved.holds) == set(PROOFS) - {"unique", "decisive"}
     assert set(proved.detail) == set(proved.holds)
     assert isinstance(proved.extracted, Derived)
 
@@ -125,11 +129,22 @@ def test_a_task_that_differs_in_one_value_is_not_unique() -> None:
     assert index.near_duplicate_of(broken(id="near", facts=(other, *rest))) == SOUND.id
 
 
-def test_a_twin_does_not_enter_the_index() -> None:
+def test_what_is_like_another_does_not_enter_the_index() -> None:
     index = Uniqueness()
     index.near_duplicate_of(SOUND)
     assert index.near_duplicate_of(broken(id="second")) == SOUND.id
     assert index.near_duplicate_of(broken(id="third")) == SOUND.id
+
+
+def test_twins_are_not_like_each_other_but_a_third_is_like_one_of_them() -> None:
+    for one, two in PAIRS[:40]:
+        for first, second in ((one, two), (two, one)):
+            index = Uniqueness()
+            assert [index.near_duplicate_of(task) for task in (first, second)] == [None, None]
+            assert index.near_duplicate_of(broken(first, id="third")) == first.id, (
+                "it claims to be the twin of the other"
+            )
+            assert index.near_duplicate_of(broken(first, id="third", twin_of=None)) in (first.id, second.id)
 
 
 def test_different_tasks_are_unique_and_the_order_of_asking_does_not_matter() -> None:
@@ -137,6 +152,74 @@ def test_different_tasks_are_unique_and_the_order_of_asking_does_not_matter() ->
     forwards, backwards = Uniqueness(), Uniqueness()
     assert [forwards.near_duplicate_of(task) for task in tasks] == [None] * len(tasks)
     assert [backwards.near_duplicate_of(task) for task in reversed(tasks)] == [None] * len(tasks)
+
+
+# --- decisive -------------------------------------------------------------------------------------------------------
+
+
+def found(task: Task) -> Derived:
+    return extract(task, fresh_world(task))
+
+
+def of(task: Task, twin: Task) -> Decisive:
+    return decisive(task, twin, found(task), found(twin))
+
+
+ONE, TWO = next(pair for pair in PAIRS if outcome_of(pair[0]) == "done")
+
+
+def test_the_teachers_twins_are_decisive_whichever_comes_first() -> None:
+    for one, two in PAIRS[:60]:
+        assert of(one, two).holds, one.id
+        assert of(two, one).holds, one.id
+    assert of(ONE, TWO).detail == f"{ONE.id} ends done, {TWO.id} {outcome_of(TWO)}"
+
+
+def test_two_that_end_alike_are_not_decisive() -> None:
+    again = broken(ONE, id="again")
+    assert of(ONE, again) == Decisive(False, f"{ONE.id} and again both end done")
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("instruction", {"instruction": f"{TWO.instruction} Please."}),
+        ("tools", {"tools": TWO.tools[::-1]}),
+        ("constraints", {"constraints": (*TWO.constraints, Constraint(id="more", text="Never be rude."))}),
+        ("what the tools do", {"world": TWO.world.model_copy(update={"effects": {}})}),
+        ("rules", {"world": TWO.world.model_copy(update={"rules": {}})}),
+        ("slots of facts", {"facts": (*TWO.facts, Fact(slot="more", value="x", phrase="x"))}),
+    ],
+)
+def test_two_that_do_not_look_the_same_are_not_decisive_and_where_they_differ_is_told(
+    what: str, changes: dict[str, Any]
+) -> None:
+    other = broken(TWO, **changes)
+    proof = decisive(ONE, other, found(ONE), found(TWO))
+    assert proof == Decisive(False, f"{ONE.id} and {TWO.id} differ in {what}")
+    assert decisive(other, ONE, found(TWO), found(ONE)).detail == f"{TWO.id} and {ONE.id} differ in {what}"
+
+
+def test_a_path_that_earns_too_much_in_the_other_twin_is_told_with_its_figure() -> None:
+    own, its = found(ONE), found(TWO)
+    copied = replace(its, turns=own.turns)
+    assert decisive(ONE, TWO, own, copied).detail == f"the path of {TWO.id} earns 1.000 in {ONE.id}"
+    assert decisive(TWO, ONE, copied, own).detail == f"the path of {TWO.id} earns 1.000 in {ONE.id}"
+    copied = replace(own, turns=its.turns)
+    assert decisive(ONE, TWO, copied, its).detail == f"the path of {ONE.id} earns 1.000 in {TWO.id}"
+
+
+def test_half_the_reward_in_the_other_twin_is_not_too_much() -> None:
+    own = found(ONE)
+    names = [criterion.id for criterion in own.criteria if criterion.kind == "subgoal"]
+    other = broken(ONE, id="other")
+    for extra, holds in ((len(names), True), (len(names) - 1, False)):
+        unmet = tuple(
+            own.criteria[-1].model_copy(update={"id": f"x{n}", "kind": "subgoal", "check": Answered(words=("never",))})
+            for n in range(extra)
+        )
+        harder = replace(own, criteria=(*own.criteria, *unmet), outcome="refused")
+        assert decisive(ONE, other, replace(harder, outcome="done"), harder).holds == holds
 
 
 def test_proving_is_repeatable_and_leaves_the_task_alone() -> None:

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.episodes.scripted import RECKLESS, SCRIPTS
-from synthagent.judging.reward import Formula, Score, middling, score, score_world
+from synthagent.judging.reward import Formula, Score, by_prompt, middling, score, score_world
 from synthagent.records import Criterion, Kind, Reward, Verdict
 
-FORMULAS: tuple[Formula, ...] = ("product", "paper")
+FORMULAS: tuple[Formula, ...] = ("cubed", "product", "paper")
 outcomes = st.lists(
     st.tuples(st.sampled_from(["constraint", "subgoal", "interaction"]), st.booleans()), min_size=1, max_size=10
 )
@@ -86,15 +86,25 @@ def test_only_all_criteria_met_is_perfect(outcomes: list[tuple[Kind, bool]]) -> 
     assert scored(everything).perfect == all(passed for _, passed in everything)
 
 
+@given(outcomes)
+def test_cubed_is_the_third_power_of_the_product_so_that_half_the_work_earns_an_eighth(
+    outcomes: list[tuple[Kind, bool]],
+) -> None:
+    product, cubed = scored(outcomes), scored(outcomes, formula="cubed")
+    assert cubed == replace(product, reward=pytest.approx(product.reward**3))
+    assert cubed.perfect == product.perfect
+
+
 def test_asking_everything_and_doing_nothing_pays_by_the_paper_but_not_by_the_product() -> None:
     idle = [("interaction", True), ("interaction", True), ("subgoal", False), ("subgoal", False)]
     assert scored(idle).reward == 0
     assert scored(idle).reward_paper == 0.5
 
 
-def test_without_required_interactions_both_formulas_pay_the_work() -> None:
+def test_without_required_interactions_each_formula_pays_by_the_work() -> None:
     found = scored([("subgoal", True), ("subgoal", False)])
     assert (found.reward, found.reward_paper) == (0.5, 0.5)
+    assert scored([("subgoal", True), ("subgoal", False)], formula="cubed").reward == 0.125
 
 
 def test_a_criterion_without_a_verdict_raises_and_is_named() -> None:
@@ -145,10 +155,29 @@ def test_tasks_that_always_earn_the_same_teach_nothing() -> None:
         *rewards("a little", [0.25, 0.25, 0.3]),
     ]
     random.Random(0).shuffle(rows)
-    assert middling(rows) == ["a little", "middling"]
+    assert middling(rows, {}) == [("a little",), ("middling",)]
 
 
 def test_errors_are_no_zeros() -> None:
-    assert middling([*rewards("a", [1.0, None, 1.0]), *rewards("b", [None, None]), *rewards("c", [None, 0.5])]) == []
-    assert middling([*rewards("a", [1.0, None, 0.5])]) == ["a"]
-    assert middling([]) == []
+    rows = [*rewards("a", [1.0, None, 1.0]), *rewards("b", [None, None]), *rewards("c", [None, 0.5])]
+    assert middling(rows, {}) == []
+    assert by_prompt(rows, {}) == {("a",): [1.0, 1.0], ("c",): [0.5]}
+    assert middling([*rewards("a", [1.0, None, 0.5])], {}) == [("a",)]
+    assert middling([], {}) == []
+
+
+TWINS = {"a": "b", "b": "a"}
+
+
+def test_twins_are_one_prompt_whose_episodes_are_compared_with_each_other() -> None:
+    rows = [*rewards("c", [0.5]), *rewards("b", [1.0, 0.0]), *rewards("a", [0.25])]
+    assert by_prompt(rows, TWINS) == {("a", "b"): [0.25, 1.0, 0.0], ("c",): [0.5]}
+    assert by_prompt(rewards("b", [1.0]), TWINS) == {("b",): [1.0]}, "its twin was not rolled out"
+    assert by_prompt([*rewards("b", [1.0]), *rewards("a", [None])], TWINS) == {("b",): [1.0]}
+
+
+def test_a_prompt_teaches_where_its_twins_earn_different_rewards_each_always_the_same() -> None:
+    always_refused = [*rewards("a", [0.0] * 4), *rewards("b", [1.0] * 4)]
+    assert middling(always_refused, {}) == []
+    assert middling(always_refused, TWINS) == [("a", "b")]
+    assert middling([*rewards("a", [0.5] * 4), *rewards("b", [0.5] * 4)], TWINS) == []

@@ -6,6 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rollouts
+from synthagent.stages.tasks import alone
 from synthagent.store import read_records, write_records
 
 TASKS = tuple(simulated_task(f"task-s{number}") for number in range(3))
@@ -213,6 +215,18 @@ def test_a_demonstration_of_another_world_is_named(folder: Path) -> None:
     write_records(Paths.demos, Trajectory, [demo.model_copy(update={"messages": tuple(broken)})])
     with serving(world_and_policy) as server, pytest.raises(StoreError, match=f"{demo.id}: cannot be run again"):
         run(folder, server)
+
+
+def test_pairs_are_rolled_out_whole_in_the_order_of_their_ids() -> None:
+    tasks = [*accepted_tasks()[:40], alone(accepted_tasks()[40])]
+    for count, seed in product((1, 2, 5, 16, 40), range(3)):
+        chosen = rollouts.choose_tasks(tasks, count, seed)
+        assert chosen == sorted(chosen, key=lambda task: task.id)
+        assert all(task.twin_of in {other.id for other in chosen} for task in chosen if task.twin_of)
+        assert max(1, count - 1) <= len(chosen) <= max(2, count)
+    assert rollouts.choose_tasks(tasks, 99, 0) == tasks
+    first, again, other = (rollouts.choose_tasks(tasks, 10, seed) for seed in (0, 0, 1))
+    assert first == again != other
 
 
 # --- executable worlds, and the student -----------------------------------------------------------------------------

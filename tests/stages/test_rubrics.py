@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.projects import default_params, figures_in, write_params
+from helpers.projects import default_params, figures_in, said_by, write_params
 from helpers.tasks import accepted_tasks, rubric_of, task_of_level
 
 from synthagent.episodes.rerun import rerun
 from synthagent.judging.reward import score_world, verdicts_by_check
 from synthagent.params import Params, load_params
-from synthagent.records import Rubric, Task, Trajectory
+from synthagent.records import Rejected, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rubrics as stage
-from synthagent.stages.rubrics import demonstrate, write
+from synthagent.stages.rubrics import Demonstrated, both_or_neither, demonstrate, write
 from synthagent.store import read_records
 
 PARAMS = default_params()
@@ -88,10 +90,90 @@ def test_a_dropped_task_leaves_neither_rubric_nor_demonstrations_but_is_counted(
     monkeypatch.chdir(tmp_path)
     kept = demonstrate(TASK, params_with(skill=1.0))
     lost = demonstrate(TASK, params_with(skill=0.0, min_coverage=1.0))
-    written = write([kept, lost])
+    written = write([kept, lost], {})
     assert list(read_records(Paths.rubrics, Rubric)) == [kept.rubric]
     assert list(read_records(Paths.demos, Trajectory)) == list(kept.demos)
     assert (written.rubrics, written.demos, written.dropped) == (1, len(kept.demos), {"coverage": 1})
+
+
+# --- pairs ----------------------------------------------------------------------------------------------------------
+
+
+def dropped(name: str) -> Rejected:
+    return Rejected(id=name, stage="rubrics", reason="coverage", detail="", payload="")
+
+
+def kept(name: str) -> Demonstrated:
+    return Demonstrated(Rubric(task_id=name, criteria=(), coverage=1.0), (), kept=True)
+
+
+def named(row: Demonstrated | Rejected) -> str:
+    return f"{row.id}:{row.reason}" if isinstance(row, Rejected) else row.rubric.task_id
+
+
+def twins_of(*pairs: str) -> dict[str, str]:
+    return {one: other for a, b in pairs for one, other in ((a, b), (b, a))}
+
+
+def test_where_one_of_two_twins_is_dropped_both_are_in_their_order_with_the_reason_of_each() -> None:
+    rows = [kept("a"), dropped("b"), kept("c"), kept("d"), dropped("e"), dropped("f"), dropped("g"), kept("h")]
+    found = list(both_or_neither(rows, twins_of("ab", "cd", "ef", "gh")))
+    assert list(map(named, found)) == [
+        *("a:twin", "b:coverage", "c", "d"),
+        *("e:coverage", "f:coverage", "g:coverage", "h:twin"),
+    ]
+    first = found[0]
+    assert isinstance(first, Rejected)
+    assert (first.stage, first.detail) == ("rubrics", "its twin b was dropped")
+    assert Rubric.model_validate_json(first.payload) == Rubric(task_id="a", criteria=(), coverage=1.0)
+
+
+def test_a_task_without_a_twin_or_whose_twin_never_comes_is_dropped_for_itself_only() -> None:
+    rows = [kept("a"), dropped("b"), kept("c")]
+    assert list(map(named, both_or_neither(rows, {}))) == ["a", "b:coverage", "c"]
+    assert list(map(named, both_or_neither(rows, {"a": "gone"}))) == ["a", "b:coverage", "c"]
+    assert list(both_or_neither([], {})) == []
+
+
+def test_twins_that_stand_apart_are_found_and_the_order_stays() -> None:
+    rows = [kept(name) for name in "abcdef"] + [dropped("g")]
+    found = list(map(named, both_or_neither(rows, twins_of("ag", "cf"))))
+    assert found == ["a:twin", "b", "c", "d", "e", "f", "g:coverage"]
+
+
+def test_no_more_is_read_ahead_than_up_to_the_twin() -> None:
+    read = list[str]()
+
+    def rows() -> Iterator[Demonstrated]:
+        for name in "abcdefgh":
+            read.append(name)
+            yield kept(name)
+
+    ahead = []
+    for row in both_or_neither(rows(), twins_of("ab", "df")):
+        ahead.append(f"{named(row)} after {read[-1]}")
+    assert ahead[:3] == ["a after b", "b after b", "c after c"]
+    assert ahead[3:] == ["d after f", "e after f", "f after f", "g after g", "h after h"]
+
+
+def test_the_stage_drops_pairs_whole_and_counts_them_by_reason(project: Path) -> None:
+    twins = {task.id: task.twin_of for task in read_records(Paths.tasks, Task)}
+    figures = stage.run(load_params(write_params(project, {"rubrics.min_coverage": 0.9, "rubrics.skill": 0.4})))
+    rubrics = {rubric.task_id for rubric in read_records(Paths.rubrics, Rubric)}
+    rows = list(read_records(Paths.dropped, Rejected))
+    assert rubrics
+    assert {twins[name] for name in rubrics} == rubrics
+    assert {twins[row.id] for row in rows} == {row.id for row in rows} == twins.keys() - rubrics
+    reasons = {row.id: row.reason for row in rows}
+    for row in rows:
+        if row.reason == "twin":
+            assert row.detail == f"its twin {twins[row.id]} was dropped"
+            assert reasons[str(twins[row.id])] == "coverage"
+    counted = Counter(reasons.values())
+    assert set(counted) == {"coverage", "twin"}
+    assert said_by(figures)["dropped_by_reason"] == counted
+    assert figures.metrics["dropped"] == len(rows)
+    assert {demo.task_id for demo in read_records(Paths.demos, Trajectory)} <= rubrics
 
 
 def test_the_stage_writes_what_it_counts(project: Path) -> None:

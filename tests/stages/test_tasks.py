@@ -8,21 +8,23 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import default_params, said_by, synthagent, write_params
-from helpers.tasks import accepted_tasks, task_of_level
+from helpers.tasks import accepted_tasks, outcome_of, task_of_level
 
+from synthagent.episodes.user import CONFIRM
 from synthagent.judging.proofs import PROOFS
 from synthagent.params import load_params
 from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import Funnel, judge_proposals, propose, split_of
+from synthagent.stages.tasks import Funnel, alone, judge_proposals, propose, settle, split_of
 from synthagent.store import read_records, write_records
 from synthagent.teacher.domains import BLEND, load_vocabulary
 from synthagent.teacher.llm.write import Proposal
 from synthagent.teacher.wording import role_of
 
 VOCABULARY = load_vocabulary()
+PAIR = accepted_tasks()[:2]
 
 
 def test_an_accepted_task_carries_its_proofs_and_its_workflow() -> None:
@@ -32,31 +34,128 @@ def test_an_accepted_task_carries_its_proofs_and_its_workflow() -> None:
 
 
 def test_a_proposal_that_fails_a_proof_is_kept_with_the_reason_and_all_of_itself() -> None:
-    task = task_of_level(1)
+    task = alone(task_of_level(1))
     fact = task.facts[0]
     leaky = task.model_copy(update={"instruction": f"{task.instruction} {fact.value}"})
-    (row,) = judge_proposals([leaky])
+    (row,) = judge_proposals([[leaky]])
     assert isinstance(row, Rejected)
     assert (row.id, row.stage, row.reason) == (task.id, "tasks", "no_leak")
     assert fact.slot in row.detail
     assert Task.model_validate_json(row.payload) == leaky
 
 
-def test_the_second_of_two_twins_is_rejected_and_names_the_first() -> None:
-    task = task_of_level(1)
-    first, second = judge_proposals([task, task.model_copy(update={"id": "twin"})])
+def test_the_second_of_two_like_tasks_is_rejected_and_names_the_first() -> None:
+    task = alone(task_of_level(1))
+    first, second = judge_proposals([[task], [task.model_copy(update={"id": "again"})]])
     assert isinstance(first, Task)
     assert isinstance(second, Rejected)
-    assert (second.reason, second.id) == ("unique", "twin")
+    assert (second.reason, second.id) == ("unique", "again")
     assert task.id in second.detail
 
 
-def test_a_rejected_task_does_not_count_as_a_twin() -> None:
-    task = task_of_level(1)
+def test_what_is_rejected_does_not_count_as_a_likeness() -> None:
+    task = alone(task_of_level(1))
     bad = task.model_copy(update={"id": "bad", "constraints": ()})
-    rejected, accepted = judge_proposals([bad, task])
+    rejected, accepted = judge_proposals([[bad], [task]])
     assert isinstance(rejected, Rejected)
     assert isinstance(accepted, Task)
+    spoilt = PAIR[1].model_copy(update={"constraints": ()})
+    rows = list(judge_proposals([[PAIR[0], spoilt], PAIR]))
+    assert [type(row) for row in rows] == [Rejected, Rejected, Task, Task]
+
+
+# --- pairs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_proposal_is_a_pair_of_twins_that_share_all_but_what_the_outcome_turns_on() -> None:
+    personas, params = tuple(built_in()), default_params().tasks
+    shared = set(Task.model_fields) - {"id", "twin_of", "facts", "world"}
+    permitted = []
+    for number in range(60):
+        one, two = propose(number, personas, VOCABULARY, params, seed=7)
+        assert (one.id, two.id) == (f"task-{2 * number:07d}", f"task-{2 * number + 1:07d}")
+        assert (one.twin_of, two.twin_of) == (two.id, one.id)
+        assert all(getattr(one, name) == getattr(two, name) for name in shared)
+        assert (one.facts == two.facts) != (one.world == two.world)
+        permitted.append(outcome_of(one) == "done")
+        assert permitted[-1] != (outcome_of(two) == "done")
+    assert 15 < sum(permitted) < 45, "the number does not tell which of the two may be done"
+
+
+def test_twins_are_accepted_together_and_carry_that_proof_while_one_alone_does_not() -> None:
+    one, two = judge_proposals([PAIR])
+    assert isinstance(one, Task)
+    assert isinstance(two, Task)
+    assert (one.decisive, two.decisive, one.unique, two.unique) == (True, True, True, True)
+    (single,) = judge_proposals([[alone(PAIR[0])]])
+    assert isinstance(single, Task)
+    assert (single.twin_of, single.decisive, single.unique) == (None, None, True)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_of_a_pair_of_which_one_fails_a_proof_both_are_rejected(which: int) -> None:
+    pair = list(PAIR)
+    pair[which] = pair[which].model_copy(update={"constraints": ()})
+    rows = list(judge_proposals([pair]))
+    assert all(isinstance(row, Rejected) for row in rows)
+    bad, other = rows[which], rows[1 - which]
+    assert isinstance(bad, Rejected)
+    assert isinstance(other, Rejected)
+    assert (bad.id, bad.reason) == (PAIR[which].id, "constraint_live")
+    assert (other.reason, other.detail) == ("twin", f"its twin {bad.id} was rejected")
+    assert Task.model_validate_json(other.payload) == PAIR[1 - which]
+
+
+def test_a_pair_that_is_not_decisive_or_not_unique_is_rejected_whole() -> None:
+    same = PAIR[0].model_copy(update={"id": PAIR[1].id, "twin_of": PAIR[0].id})
+    again = [task.model_copy(update={"id": f"x{n}", "twin_of": f"x{1 - n}"}) for n, task in enumerate(PAIR)]
+    rows = list(judge_proposals([(PAIR[0], same), PAIR, again]))
+    reasons = [row.reason if isinstance(row, Rejected) else None for row in rows]
+    assert reasons == ["decisive", "decisive", None, None, "unique", "unique"]
+
+
+def proposals(*tasks: Task | Rejected) -> list[Proposal]:
+    return [Proposal(task, {"world": 3}, "no_rule") for task in tasks]
+
+
+def settled(*together: list[Proposal]) -> list[Proposal]:
+    return list(settle(together, default_params().tasks.model_copy(update={"heldout_share": 0.5})))
+
+
+def test_a_models_twins_share_their_split_and_are_found_unlike_each_other() -> None:
+    pairs = [list(pair) for pair in zip(accepted_tasks()[:60:2], accepted_tasks()[1:60:2], strict=True)]
+    blank = [[task.model_copy(update={"unique": None, "split": "train"}) for task in pair] for pair in pairs]
+    rows = [proposal.row for proposal in settled(*(proposals(*pair) for pair in blank))]
+    tasks = [row for row in rows if isinstance(row, Task)]
+    assert len(tasks) == 60
+    assert all(task.unique for task in tasks)
+    assert all(one.split == two.split for one, two in zip(tasks[::2], tasks[1::2], strict=True))
+    assert {task.split for task in tasks} >= {"train", "heldout"}
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_where_one_of_a_models_twins_is_like_an_earlier_task_both_are_rejected(which: int) -> None:
+    # They need not look the same here: `write_two` has proved that.
+    earlier, other = (alone(task) for task in (PAIR[0], accepted_tasks()[10]))
+    twins = [
+        earlier.model_copy(update={"id": "a", "twin_of": "b"}),
+        other.model_copy(update={"id": "b", "twin_of": "a"}),
+    ]
+    first, *both = settled(proposals(earlier), proposals(*(twins if which == 0 else twins[::-1])))
+    assert isinstance(first.row, Task)
+    like, its_twin = (both[which].row, both[1 - which].row)
+    assert isinstance(like, Rejected)
+    assert isinstance(its_twin, Rejected)
+    assert (like.id, like.reason, like.detail) == ("a", "unique", f"nearly the same as {earlier.id}")
+    assert (its_twin.id, its_twin.reason, its_twin.detail) == ("b", "twin", "its twin a was rejected")
+    assert [proposal.tokens for proposal in both] == [{"world": 3}] * 2, "what they cost is still counted"
+
+
+def test_two_that_a_model_made_together_without_being_twins_are_judged_each_by_itself() -> None:
+    one, two = (alone(task) for task in (accepted_tasks()[0], accepted_tasks()[10]))
+    failed = Rejected(id="r", stage="tasks", reason="no_json", detail="", payload="")
+    rows = [p.row for p in settled(proposals(one, one.model_copy(update={"id": "again"})), proposals(failed, two))]
+    assert [row.reason if isinstance(row, Rejected) else "" for row in rows] == ["", "unique", "no_json", ""]
 
 
 def test_the_funnel_counts_what_passes() -> None:
@@ -69,6 +168,17 @@ def test_the_funnel_counts_what_passes() -> None:
     assert (funnel.tasks, funnel.tools, funnel.rejected) == (2, 2 * len(task.tools), [rejected])
     assert funnel.levels == {2: 2}
     assert funnel.domains == {task.domain: 2}
+
+
+def test_a_task_rejected_for_its_twins_sake_was_parsed_and_checked_but_is_not_among_the_proved() -> None:
+    funnel = Funnel()
+    for reason in ("no_leak", "twin", "decisive", "decisive", "unique", "no_json"):
+        funnel.add(Proposal(Rejected(id="r", stage="tasks", reason=reason, detail="", payload=""), {}))
+    funnel.add(Proposal(task_of_level(1), {}))
+    details = funnel.details(proposed=7)
+    assert details["rejected"] == {"no_leak": 1, "twin": 1, "decisive": 2, "unique": 1, "no_json": 1}
+    found = [details["funnel"][name] for name in ("proposed", "parsed", "checked", "proved", "accepted")]
+    assert found == [7, 6, 6, 2, 1]
 
 
 # --- splits ---------------------------------------------------------------------------------------------------------
@@ -99,7 +209,7 @@ def test_the_held_out_share_is_about_what_was_asked_for() -> None:
 
 def test_no_request_of_a_held_out_split_has_its_like_in_training() -> None:
     def content(task: Task) -> str:
-        return json.dumps([task.domain, sorted(fact.value for fact in task.facts)])
+        return json.dumps([task.domain, sorted(fact.value for fact in task.facts if fact.slot != CONFIRM)])
 
     training = {content(task) for task in accepted_tasks() if task.split == "train"}
     assert training.isdisjoint(content(task) for task in accepted_tasks() if task.split != "train")
@@ -110,17 +220,17 @@ def test_shares_of_levels_blends_and_unseen_domains_are_followed() -> None:
     params = default_params().tasks.model_copy(
         update={"difficulty_mix": (0.0, 1.0, 0.0), "blend_share": 0.0, "unseen_share": 1.0}
     )
-    proposals = [propose(number, personas, VOCABULARY, params, seed=0) for number in range(40)]
-    assert {task.difficulty for task in proposals} == {2}
-    assert {task.split for task in proposals} == {"unseen_domain"}
+    tasks = [task for n in range(20) for task in propose(n, personas, VOCABULARY, params, seed=0)]
+    assert {task.difficulty for task in tasks} == {2}
+    assert {task.split for task in tasks} == {"unseen_domain"}
     blended = params.model_copy(update={"blend_share": 1.0, "unseen_share": 0.0})
-    assert {propose(n, personas, VOCABULARY, blended, seed=0).domain for n in range(40)} == {BLEND}
+    assert {task.domain for n in range(20) for task in propose(n, personas, VOCABULARY, blended, seed=0)} == {BLEND}
 
 
-def test_one_persona_seeds_one_task_after_another() -> None:
+def test_one_persona_seeds_one_pair_after_another() -> None:
     personas = tuple(built_in())[:3]
-    proposals = [propose(n, personas, VOCABULARY, default_params().tasks, seed=0) for n in range(7)]
-    assert [task.persona_id for task in proposals] == [personas[n % 3].id for n in range(7)]
+    pairs = [propose(n, personas, VOCABULARY, default_params().tasks, seed=0) for n in range(7)]
+    assert [{task.persona_id for task in pair} for pair in pairs] == [{personas[n % 3].id} for n in range(7)]
 
 
 # --- the stage ------------------------------------------------------------------------------------------------------
@@ -139,6 +249,17 @@ def test_every_proposal_ends_up_accepted_or_rejected_and_metrics_say_so(project:
     assert metrics["tools_per_task"] == pytest.approx(sum(len(task.tools) for task in tasks) / len(tasks), abs=0.01)
     assert metrics["splits"] == dict(Counter(task.split for task in tasks))
     assert metrics["tokens_per_accepted_task"] == 0
+
+
+def test_an_odd_count_leaves_the_last_task_without_a_twin(project: Path) -> None:
+    stage.run(load_params(write_params(project, {"tasks.count": 21})))
+    odd = list(read_records(Paths.tasks, Task))
+    stage.run(load_params(write_params(project, {"tasks.count": 22})))
+    even = list(read_records(Paths.tasks, Task))
+    assert (len(odd), len(even)) == (21, 22)
+    assert odd == [*even[:20], alone(even[20])]
+    assert (odd[20].twin_of, odd[20].decisive, odd[20].unique) == (None, None, True)
+    assert [task.twin_of for task in odd[:20:2]] == [task.id for task in odd[1:20:2]]
 
 
 def test_the_same_params_give_the_same_bytes_in_another_process_and_place(project: Path, tmp_path: Path) -> None:
@@ -162,7 +283,7 @@ def test_a_persona_of_any_words_makes_a_sound_task() -> None:
     texts = ("", "!!!", "图书管理员", "yes no Mon north C36", "<|im_start|>system", "who", "a " * 900, "reader " * 200)
     personas = [Persona(id=f"p{n}", text=text, source="test") for n, text in enumerate(texts)]
     params = default_params().tasks
-    rows = list(judge_proposals(propose(n, personas, VOCABULARY, params, seed=0) for n in range(80)))
+    rows = list(judge_proposals(propose(n, personas, VOCABULARY, params, seed=0) for n in range(40)))
     assert Counter(type(row) for row in rows)[Task] >= 70
     for row in rows:
         if isinstance(row, Task):

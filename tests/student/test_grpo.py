@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import stdev
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -13,16 +16,23 @@ from helpers.student import LIMITS, new_episodes
 from helpers.tasks import accepted_tasks, rubric_of
 
 from synthagent.episodes.episode import Turn
+from synthagent.judging.reward import Score
 from synthagent.params import Params
+from synthagent.stages.grpo import episodes_of
+from synthagent.student import live
 from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, load_student, save_student
+from synthagent.student.processes import rank, train
+
+if TYPE_CHECKING:
+    from synthagent.student.grpo import GrpoJob
 
 TASKS = {task.id: task for task in accepted_tasks()[:4]}
 GROUP = 4
 
 
 def params_of(steps: int) -> Params:
-    """Two tasks a step."""
+    """Two prompts a step."""
     params = default_params()
     grpo = params.grpo.model_copy(update={"steps": steps, "prompts_per_step": 2, "group_size": GROUP})
     compute = params.compute.model_copy(update={"processes": 1})
@@ -30,15 +40,28 @@ def params_of(steps: int) -> Params:
     return params.model_copy(update={"grpo": grpo, "compute": compute, "episode": episode})
 
 
-def trained(folder: Path, start: Student, steps: int) -> list[dict[str, Any]]:
-    """Train from `start` to `folder`; return the log."""
+def job_of(folder: Path, start: Student, steps: int, processes: int = 1) -> GrpoJob:
+    """A training from `start` to `folder`, of two pairs, each of them in every step."""
     from synthagent.student.grpo import GrpoJob  # trl takes seconds: not where the tests are only collected
 
     save_student(start, folder / "start")
     rubrics = {task.id: rubric_of(task) for task in TASKS.values()}
-    GrpoJob(folder / "start", folder / "out", [*TASKS][: 2 * steps], TASKS, rubrics, params_of(steps), None)()
+    names = [*TASKS]
+    order = [name for pair in (names[:2], names[2:]) for name in episodes_of(tuple(pair), GROUP)] * steps
+    params = params_of(steps)
+    params = params.model_copy(update={"compute": params.compute.model_copy(update={"processes": processes})})
+    return GrpoJob(folder / "start", folder / "out", order, TASKS, rubrics, params, None)
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
     log: list[dict[str, Any]] = json.loads((folder / "out" / LOG).read_text())
     return log
+
+
+def trained(folder: Path, start: Student, steps: int) -> list[dict[str, Any]]:
+    """The log of a training."""
+    job_of(folder, start, steps)()
+    return log_of(folder)
 
 
 def test_every_step_is_logged_with_shares_and_means_of_its_episodes(student: Student, tmp_path: Path) -> None:
@@ -57,6 +80,67 @@ def test_every_step_is_logged_with_shares_and_means_of_its_episodes(student: Stu
         assert step.entropy > 0
 
 
+def watched(job: GrpoJob, paid: frozenset[str], folder: Path) -> None:
+    """The training, in which each episode of a task in `paid` earns 1 and any other 0.
+
+    Leaves, for this process, the tasks of its episodes and their advantages.
+    """
+    from synthagent.student.grpo import LiveEpisode, _InOrder
+
+    began, advantages = list[str](), list[float]()
+    reset, generate = LiveEpisode.reset, _InOrder._generate_and_score_completions
+
+    def begin(live: LiveEpisode, task_id: str, **more: Any) -> None:
+        began.append(task_id)
+        reset(live, task_id, **more)
+
+    def scored(trainer: Any, inputs: Any) -> Any:
+        made = generate(trainer, inputs)
+        advantages.extend(made["advantages"].tolist())
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LiveEpisode, "reset", begin)
+        patch.setattr(_InOrder, "_generate_and_score_completions", scored)
+        patch.setattr(LiveEpisode, "get_reward", lambda live: float(live._episode.task.id in paid))
+        job()
+    (folder / f"seen-{rank()}.json").write_text(json.dumps({"began": began, "advantages": advantages}))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_group_spans_a_pair_and_its_rewards_are_compared_with_each_other(
+    student: Student, tmp_path: Path, processes: int
+) -> None:
+    a, b, c, d = TASKS
+    assert (TASKS[a].twin_of, TASKS[c].twin_of) == (b, d)
+    job = job_of(tmp_path, student, 2, processes)
+    train(partial(watched, job, frozenset({a, c, d}), tmp_path), processes)
+    seen = [json.loads((tmp_path / f"seen-{n}.json").read_text()) for n in range(processes)]
+    # In the first pair one twin always earns 1 and the other 0; in the second both earn 1, and nothing is learnt.
+    better, share = 0.5 / stdev([1, 1, 0, 0]), 2 * GROUP // processes
+    for part in (slice(0, share), slice(share, 2 * share)):
+        began, advantages = ([x for process in seen for x in process[name][part]] for name in ("began", "advantages"))
+        assert began == [a, a, b, b, c, c, d, d]
+        assert advantages == pytest.approx([better, better, -better, -better, 0, 0, 0, 0], abs=1e-3)
+    assert [(step["reward"], step["dead_groups"]) for step in log_of(tmp_path)] == [(0.75, 0.5)] * 2
+
+
+def test_an_episode_that_cannot_be_scored_counts_as_the_mean_of_its_prompts_so_that_nothing_is_learnt_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    a, b, c, _ = TASKS.values()
+    earned = iter((1.0, None, 0.4, 0.1, None))
+
+    async def score_episode(*_: Any) -> Any:
+        value = next(earned)
+        return SimpleNamespace(score=None if value is None else Score(value, value, value, value, value))
+
+    monkeypatch.setattr(live, "score_episode", score_episode)
+    rubrics = {task.id: rubric_of(task) for task in TASKS.values()}
+    found = live.TrainingEpisodes(params_of(1), rubrics, None).scores(new_episodes([a, a, b, c, c]))
+    assert [score.reward for score in found] == pytest.approx([1.0, 0.7, 0.4, 0.1, 0.1])
+
+
 def test_a_training_of_no_steps_leaves_the_student_as_it_is(student: Student, tmp_path: Path) -> None:
     assert trained(tmp_path, student, steps=0) == []
     before, after = (load_student(tmp_path / name).model.state_dict() for name in ("start", "out"))
@@ -64,7 +148,6 @@ def test_a_training_of_no_steps_leaves_the_student_as_it_is(student: Student, tm
 
 
 def test_the_watched_rewards_say_what_happened_in_each_episode() -> None:
-    from synthagent.judging.reward import Score
     from synthagent.student.grpo import LiveEpisode, perfect, questions, violations
 
     def ended(gate: float, reward: float, asked: int) -> LiveEpisode:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from itertools import product
 
 from helpers.projects import default_params
-from helpers.tasks import a_task, accepted_tasks, tasks_of_all_domains
+from helpers.tasks import a_task, accepted_tasks, outcome_of, tasks_of_all_domains
 
 from synthagent.judging.proofs import prove
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import propose
+from synthagent.teacher.compose import compose
 from synthagent.teacher.domains import load_vocabulary
+from synthagent.teacher.twins import FactChange, RowChange, RowGone, pair
 
 VOCABULARY = load_vocabulary()
 
@@ -56,10 +60,29 @@ def test_levels_differ_in_length() -> None:
 
 
 def test_all_outcomes_occur() -> None:
-    outcomes = Counter(
-        next(word for word in ("Refuse", "Leave", "Report") if word in task.workflow[-1]) for task in accepted_tasks()
-    )
-    assert set(outcomes) == {"Refuse", "Leave", "Report"}
+    outcomes = Counter(map(outcome_of, accepted_tasks()))
+    assert set(outcomes) == {"done", "refused", "kept"}
+    assert outcomes["done"] == len(accepted_tasks()) / 2  # in one of each two twins
+
+
+def test_in_what_is_composed_the_act_is_permitted_and_after_the_change_it_is_not() -> None:
+    kinds = Counter[type]()
+    for domain in (*VOCABULARY.train, *VOCABULARY.unseen):
+        for level, seed in product((1, 2, 3), range(8)):
+            rng = random.Random(f"{domain.name}-{level}-{seed}")
+            change = compose(domain, "a baker", level, VOCABULARY.names, rng).change
+            task, twin = pair(a_task(domain, level, seed), change, "twin")
+            assert outcome_of(task) == "done"
+            assert outcome_of(twin) == ("kept" if isinstance(change, FactChange) else "refused")
+            kinds[type(change)] += 1
+    assert set(kinds) == {RowChange, RowGone, FactChange}
+
+
+def test_a_status_may_be_the_one_to_act_on_or_not_so_that_its_word_tells_nothing() -> None:
+    domain = VOCABULARY.train[0]
+    rules = [rule for n in range(200) for rule in a_task(domain, 1, n).world.rules.values()]
+    good = {shown.value for rule in rules if rule.seen for shown in rule.seen.result if shown.op == "eq"}
+    assert good == set(domain.statuses)
 
 
 def test_the_same_seed_gives_the_same_task_and_another_seed_another() -> None:
@@ -74,4 +97,4 @@ def test_a_proposal_depends_on_its_number_and_seed_only() -> None:
     for number in range(41):
         propose(number, personas, VOCABULARY, params, seed=3)
     assert propose(41, personas, load_vocabulary(), params, seed=3) == alone
-    assert propose(41, personas, VOCABULARY, params, seed=4).instruction != alone.instruction
+    assert propose(41, personas, VOCABULARY, params, seed=4)[0].instruction != alone[0].instruction

@@ -20,6 +20,7 @@ def proved_pair(task: Task, name: str) -> tuple[Task, Task] | None:
         except Exception:  # a world of unknown origin may break in any way
             continue
         if holds:
-            update = {"workflow": found.extracted.workflow, "decisive": True}
-            return own.model_copy(update={"decisive": True}), twin.model_copy(update=update)
+            update = {"workflow": found.extracted.workflow, "provenance": {**twin.provenance, "tokens": 0}}
+            both = {"decisive": True}
+            return own.model_copy(update=both), twin.model_copy(update=update | both)
     return None

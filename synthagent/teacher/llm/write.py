@@ -77,9 +77,9 @@ async def write_two(
     first = await write_task(llm, personas, params, numbers[0])
     if len(numbers) == 1:
         return (first,)
-    if isinstance(first.row, Task) and first.row.world_kind == "executable":
-        if twins := proved_pair(first.row, id_of(numbers[1])):
-            return replace(first, row=twins[0]), Proposal(twins[1], {})
+    row = first.row
+    if isinstance(row, Task) and row.world_kind == "executable" and (twins := proved_pair(row, id_of(numbers[1]))):
+        return replace(first, row=twins[0]), Proposal(twins[1], {})
     return first, await write_task(llm, personas, params, numbers[1])
 
 

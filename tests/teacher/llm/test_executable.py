@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from helpers.scripted_teacher import Form, answers_of, having, run, sources
+from helpers.tasks import outcome_of
 
 from synthagent.judging.validate import validate_file
 from synthagent.records import Task, WorldSpec
 from synthagent.stage import Paths
 from synthagent.teacher.llm.executable import executable
 from synthagent.teacher.llm.shapes import WorldForm
+from synthagent.teacher.llm.twin import proved_pair
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +26,8 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_world_that_holds_its_proofs_makes_the_task_executable() -> None:
     tasks, rejected, metrics = run(12, tasks__world="executable")
     assert rejected == []
-    for task, source in zip(tasks, sources(), strict=False):
-        assert task.world_kind == "executable"
+    assert {task.world_kind for task in tasks} == {"executable"}
+    for task, source in zip(tasks[::2], sources()[::2], strict=False):
         assert (task.solvable, task.needs_user, task.constraint_live, task.no_leak) == (True, True, True, True)
         assert task.workflow == source.workflow
         assert task.reference == source.reference
@@ -33,6 +35,71 @@ def test_a_world_that_holds_its_proofs_makes_the_task_executable() -> None:
         assert task.provenance["tokens"] == 75
     assert metrics["worlds"] == {"executable": 12}
     assert [line.failed for line in validate_file(Paths.tasks)] == [False]
+
+
+# --- twins ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_executable_task_gets_a_twin_for_which_no_model_is_asked() -> None:
+    tasks, _, metrics = run(24, tasks__world="executable")
+    assert [task.id for task in tasks] == [f"task-{n:07d}" for n in range(24)]
+    fields = set(Task.model_fields) - {"id", "twin_of", "workflow", "provenance"}
+    turned = Counter[str]()
+    for task, twin in zip(tasks[::2], tasks[1::2], strict=True):
+        assert (task.twin_of, twin.twin_of, task.decisive, twin.decisive) == (twin.id, task.id, True, True)
+        assert (task.solvable, twin.solvable, task.unique, twin.unique) == (True, True, True, True)
+        (turns_on,) = {name for name in fields if getattr(task, name) != getattr(twin, name)}
+        by_word = task.world.rules["live"].told is not None
+        assert turns_on == ("facts" if by_word else "world")
+        assert (outcome_of(task), outcome_of(twin)) == ("done", "kept" if by_word else "refused")
+        assert twin.workflow != task.workflow
+        assert (task.provenance["tokens"], twin.provenance["tokens"]) == (75, 0)
+        turned[turns_on] += 1
+    assert min(turned["facts"], turned["world"]) >= 2
+    assert metrics["llm"]["teacher"]["m"]["calls"] == 12 * 5
+    assert metrics["tokens"] == dict.fromkeys(("toolset", "tool_check", "fuzzy", "constraint", "world"), 12 * 15)
+
+
+def test_in_an_odd_count_the_last_task_has_no_twin() -> None:
+    tasks, _, metrics = run(5, tasks__world="executable")
+    assert [task.twin_of and task.twin_of[-1] for task in tasks] == ["1", "0", "3", "2", None]
+    assert (tasks[4].world_kind, tasks[4].decisive) == ("executable", None)
+    assert metrics["llm"]["teacher"]["m"]["calls"] == 3 * 5
+
+
+def _without_guard(form: Form) -> Form:
+    return form | {"reference": [step for step in form["reference"] if step["kind"] != "guard"]}
+
+
+def test_where_no_change_is_decisive_there_is_no_twin_and_the_model_is_asked_again() -> None:
+    # Without a guard the reference acts whatever it sees: forbidden in the twin, or not what its user wants.
+    changes = {(n, "WorldForm"): _without_guard for n in (0, 2, 4, 6, 8)}
+    assert {source.world.rules["live"].told is None for source in sources()[:10:2]} == {True, False}
+    tasks, rejected, metrics = run(10, changes, tasks__world="executable")
+    assert rejected == []
+    assert {task.world_kind for task in tasks[::2]} == {"executable"}
+    assert [(task.twin_of, task.decisive) for task in tasks] == [(None, None)] * 10
+    for task, source in zip(tasks, sources(), strict=False):
+        assert task.facts == source.facts
+    assert metrics["llm"]["teacher"]["m"]["calls"] == 10 * 5
+    assert [line.failed for line in validate_file(Paths.tasks)] == [False]
+
+
+def test_a_simulated_task_has_no_twin() -> None:
+    tasks, _, metrics = run(4)
+    assert [(task.world_kind, task.twin_of, task.decisive) for task in tasks] == [("simulated", None, None)] * 4
+    assert metrics["llm"]["teacher"]["m"]["calls"] == 4 * 4
+
+
+def test_a_world_that_breaks_under_a_change_has_no_twin_by_it() -> None:
+    source = sources()[0]
+    *steps, end = source.reference
+    broken = (*steps, end.model_copy(update={"values": ("unheard_of",)}))
+    assert proved_pair(source, "twin") is not None
+    assert proved_pair(source.model_copy(update={"reference": broken}), "twin") is None
+
+
+# --- worlds that fail -----------------------------------------------------------------------------------------------
 
 
 def _known_beforehand(task: Task) -> Any:

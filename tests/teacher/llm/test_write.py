@@ -152,7 +152,7 @@ def test_each_bad_item_becomes_a_row_with_its_reason_and_all_that_was_answered()
     assert metrics["tokens_per_accepted_task"] == sum(metrics["tokens"].values())
 
 
-def test_a_twin_is_refused_in_the_order_of_the_proposals() -> None:
+def test_a_like_task_is_refused_in_the_order_of_the_proposals() -> None:
     same: Changes = {(n, step): having(**answer) for n in (2, 4) for step, answer in answers_of(sources()[1]).items()}
     tasks, rejected, metrics = run(6, same, llm__max_concurrency=3)
     assert [task.id[-1] for task in tasks] == ["0", "1", "3", "5"]
@@ -212,10 +212,10 @@ def test_whole_domains_are_unseen_by_their_name() -> None:
 
 
 MIXED: Changes = {
-    (1, "Toolset"): "no",
+    (0, "Toolset"): "no",
     (2, "WorldForm"): '{"tables": []}',
     (3, "Fuzzy"): having(facts=[]),
-    (5, "ConstraintForm"): having(text="?"),
+    (4, "ConstraintForm"): having(text="?"),
 }
 
 
@@ -234,7 +234,11 @@ def test_an_exported_store_reproduces_the_data_in_another_folder_without_a_serve
     assert finished.returncode == 0, finished.stderr
     for path in (Paths.tasks, Paths.rejected):
         assert (there / path).read_bytes() == (here / path).read_bytes(), path
-    assert [row.id[-1] for row in read_records(there / Paths.rejected, Rejected)] == ["1", "3", "5"]
+    assert [row.id[-1] for row in read_records(there / Paths.rejected, Rejected)] == ["0", "3", "4"]
+    assert [row.twin_of and row.twin_of[-1] for row in read_records(there / Paths.tasks, Task)] == [None] * 3 + [
+        "7",
+        "6",
+    ]
     metrics = figures_in(there, "tasks")
     assert metrics["llm"]["teacher"]["m"]["calls"] == 0
     assert metrics["funnel"] == figures_in(here, "tasks")["funnel"]
