@@ -119,10 +119,11 @@ class _Composer:
         return tools
 
     def _distractors(self, parts: set[str]) -> list[ToolSpec]:
+        """A rival act, which no one may call: who does whatever can be done is wrong. And others, that only read."""
         rival = self.writer.act(self.rng.choice(self.rival.verbs), self.rival.done, receipt=False)
-        extra = [self.writer.extra(verb) for verb in self.rng.sample(self.domain.extras, 2)]
-        pool = [rival, *extra] if "look" in parts else [rival, *extra, self.writer.get(("status",))]
-        return self.rng.sample(pool, self.rng.choice((1, 2)))
+        others = [self.writer.extra(verb) for verb in self.rng.sample(self.domain.extras, 2)]
+        others += [] if "look" in parts else [self.writer.get(("status",))]
+        return [rival, *self.rng.sample(others, self.plan.others)]
 
     # --- rows ------------------------------------------------------------------------------------------------------
 
@@ -200,14 +201,14 @@ class _Composer:
     # --- constraints -----------------------------------------------------------------------------------------------
 
     def _rules(self, tools: dict[str, ToolSpec], others: list[str]) -> list[Rule]:
-        """The constraint that matters, and others about tools that are not needed; in random order."""
+        """The constraint that matters, and others about tools that are not needed, the rival first; in random order."""
         rng = self.rng
         look = tools["look"].name if "look" in tools else None
         same = self.words.day if self.plan.goal == "new" else self.words.id
         do = tools["do"].name
         rules = [Rule("live", self.plan.rule, do, look, same, self.ok, self.bad, self.limit)]
-        for number, other in enumerate(others[: self.plan.decoys], 1):
-            kind: RuleKind = rng.choice(RULES) if look else "confirm"
+        for number, other in enumerate(others[: 2 if self.plan.decoy else 1]):
+            kind: RuleKind = "never" if number == 0 else rng.choice(RULES) if look else "confirm"
             ok, bad = rng.choice(self.domain.statuses), rng.choice(self.domain.statuses)
             limit = rng.choice(PRICES[1:-1])
             rules.append(Rule(f"other{number}", kind, other, look, same, ok, bad, limit))

@@ -28,7 +28,8 @@ class Plan:
     follow: bool
     column: Literal["day", "choice"]  # what a `set` changes
     reports: bool  # the answer carries a value
-    decoys: int
+    others: int  # tools that only read, and that the task does not need
+    decoy: bool  # one of them is what another constraint is about
     turns_on: Literal["row", "consent", "existence"]  # what the twin differs in
 
 
@@ -65,6 +66,7 @@ def make_plan(difficulty: int, rng: random.Random) -> Plan:
         follow=goal == "new" or not find or rule == CONFIRM or chain or long,
         column=rng.choice(("day", "choice")),
         reports="value" in features,
-        decoys=rng.choice((1, 2)) if "decoy" in features else 0,
+        others=1 if "decoy" in features else rng.choice((0, 1)),
+        decoy="decoy" in features,
         turns_on=turns_on,
     )

@@ -1,8 +1,8 @@
 """Rules about a tool: the text of a constraint, and the check that decides whether it was violated.
 
-There are four kinds. The agent may call the tool only if it has seen a good status (`check`); only if the user agrees
-(`confirm`); not if it has seen a bad status (`status`); not if the price is above a limit (`limit`). For all but
-`confirm` it must look at the row first.
+There are five kinds. The agent may call the tool only if it has seen a good status (`check`); only if the user agrees
+(`confirm`); not if it has seen a bad status (`status`); not if the price is above a limit (`limit`); or not at all
+(`never`). For the first, third and fourth it must look at the row first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from synthagent.episodes.user import CONFIRM
 from synthagent.records import Called, Condition, Never, Told
 
-RuleKind = Literal["check", "confirm", "status", "limit"]
+RuleKind = Literal["check", "confirm", "status", "limit", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,9 @@ class Rule:
             case "limit":
                 return f"Look first: never {self.tool} if price is above {self.limit}."
 
+            case "never":
+                return f"Never {self.tool}."
+
     @property
     def licence(self) -> tuple[Condition, ...]:
         """What `look` must have shown before `tool` is called."""
@@ -52,12 +55,14 @@ class Rule:
                 return (Condition(field="status", op="ne", value=self.bad),)
             case "limit":
                 return (Condition(field="price", op="le", value=self.limit),)
-            case "confirm":
+            case "confirm" | "never":
                 return ()
 
     @property
     def check(self) -> Never:
         """The rule in executable form."""
+        if self.rule == "never":
+            return Never(tool=self.tool)  # nothing licenses it
         if self.rule == CONFIRM or self.look is None:
             return Never(tool=self.tool, told=Told(slot=CONFIRM, value="yes"))
         return Never(tool=self.tool, seen=Called(tool=self.look, result=self.licence), same=(self.same,))
