@@ -27,7 +27,7 @@ from synthagent.teacher.domains import Domain, blend, load_vocabulary
 def accepted_tasks(count: int = 300) -> tuple[Task, ...]:
     """What the teacher's first `count` proposals come to."""
     personas, vocabulary, params = tuple(built_in()), load_vocabulary(), default_params().tasks
-    proposals = (propose(number, personas, vocabulary, params, seed=7) for number in range(count))
+    proposals = (propose(n, personas, vocabulary, params, seed=7) for n in range(count // 2))
     return tuple(row for row in judge_proposals(proposals) if isinstance(row, Task))
 
 
