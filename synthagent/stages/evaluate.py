@@ -45,7 +45,7 @@ class Acted:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpertPath:
     """The right outcome of a task (None: one in its own words), and how many questions and calls the expert needs."""
 
     outcome: Outcome | None
@@ -62,17 +62,17 @@ def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
     return chosen
 
 
-def expected_of(task: Task) -> Expected | None:
+def expert_path(task: Task) -> ExpertPath | None:
     """What the expert's path through an executable task says; a simulated one has no reference to follow."""
     if task.world_kind != "executable" or not task.reference:
         return None
     path = extract(task, fresh_world(task))
     asked = [isinstance(each, Question) for turn in path.turns for each in turn.asked]
     outcome = next((known for known in PERFECT_WHERE if known == path.outcome), None)
-    return Expected(outcome, sum(asked), len(asked) - sum(asked))
+    return ExpertPath(outcome, sum(asked), len(asked) - sum(asked))
 
 
-def evaluation_of(acted: Acted, task: Task, scored: Reward, expected: Expected | None) -> Evaluation | None:
+def evaluation_of(acted: Acted, task: Task, scored: Reward, expert: ExpertPath | None) -> Evaluation | None:
     """A scored trajectory as a row of the evaluation; None where it has no score."""
     if scored.reward is None or scored.reward_paper is None or scored.gate is None:
         return None
@@ -84,7 +84,7 @@ def evaluation_of(acted: Acted, task: Task, scored: Reward, expected: Expected |
         twin_of=task.twin_of,
         split=task.split,
         difficulty=task.difficulty,
-        outcome=expected.outcome if expected else None,
+        outcome=expert.outcome if expert else None,
         sample=trajectory.sample,
         decoding=acted.decoding,
         reward=scored.reward,
@@ -94,8 +94,8 @@ def evaluation_of(acted: Acted, task: Task, scored: Reward, expected: Expected |
         interactions=scored.interactions or 0.0,
         n_turns=trajectory.n_turns,
         n_questions=trajectory.n_questions,
-        extra_questions=max(0, trajectory.n_questions - expected.questions) if expected else None,
-        extra_calls=max(0, trajectory.n_tool_calls - expected.calls) if expected else None,
+        extra_questions=max(0, trajectory.n_questions - expert.questions) if expert else None,
+        extra_calls=max(0, trajectory.n_tool_calls - expert.calls) if expert else None,
         end=trajectory.end,
     )
 
@@ -171,9 +171,9 @@ def run(params: Params) -> Figures:
     acted = act(chosen, params, mappings, usage)
     trajectories = [each.trajectory for each in acted]
     scored = score_all(trajectories, tasks, rubrics, params, "evaluate", usage)
-    expected = {task.id: expected_of(task) for task in chosen}
+    paths = {task.id: expert_path(task) for task in chosen}
     found = [
-        evaluation_of(each, tasks[row.reward.task_id], row.reward, expected[row.reward.task_id])
+        evaluation_of(each, tasks[row.reward.task_id], row.reward, paths[row.reward.task_id])
         for each, row in zip(acted, scored, strict=True)
     ]
     rows = [row for row in found if row is not None]

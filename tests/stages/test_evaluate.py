@@ -21,7 +21,7 @@ from synthagent.params import Params
 from synthagent.records import BENCHMARK, Evaluation, Reward, Task
 from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
-from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of, expected_of, stored_tables
+from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of, expert_path, stored_tables
 from synthagent.store import write_records
 
 PARAMS = default_params()
@@ -32,7 +32,7 @@ def evaluated(policy: str, task: Task, params: Params = PARAMS) -> Evaluation:
     """What a scripted policy's episode of a task earns."""
     trajectory = scripted(policy, task).trajectory(policy)
     reward = scored(trajectory, task, rule=params.reward)
-    row = evaluation_of(Acted(trajectory, "scripted"), task, reward, expected_of(task))
+    row = evaluation_of(Acted(trajectory, "scripted"), task, reward, expert_path(task))
     assert row is not None
     return row
 
@@ -88,7 +88,7 @@ def test_questions_and_calls_beyond_the_experts_are_counted_and_fewer_are_no_cre
     call = Turn(calls=(ToolCall("no_such_tool", {}),) * 2)
     play(episode, iter([*[Turn("What is it?")] * (asked + 3), *[call] * made, Turn("<answer>Done</answer>")]))
     trajectory = episode.trajectory("busy")
-    row = evaluation_of(Acted(trajectory, "scripted"), task, scored(trajectory, task), expected_of(task))
+    row = evaluation_of(Acted(trajectory, "scripted"), task, scored(trajectory, task), expert_path(task))
     assert row is not None
     assert (row.extra_questions, row.extra_calls) == (3, made)
     idle = evaluated("noop", task)
@@ -97,11 +97,11 @@ def test_questions_and_calls_beyond_the_experts_are_counted_and_fewer_are_no_cre
 
 def test_of_a_simulated_task_neither_the_right_outcome_nor_the_experts_path_is_known() -> None:
     task = simulated_task()
-    assert expected_of(task) is None
+    assert expert_path(task) is None
     trajectory = play(Episode(task), iter([Turn("<answer>Done</answer>")])).trajectory("noop")
     values = dict.fromkeys(("gate", "subgoals", "interactions", "reward", "reward_paper"), 1.0)
     reward = Reward(trajectory_id=trajectory.id, task_id=task.id, verdicts=(), status="ok", **values)
-    row = evaluation_of(Acted(trajectory, "scripted"), task, reward, expected_of(task))
+    row = evaluation_of(Acted(trajectory, "scripted"), task, reward, expert_path(task))
     assert row is not None
     assert (row.twin_of, row.outcome, row.extra_questions, row.extra_calls) == (None, None, None, None)
 
@@ -110,7 +110,7 @@ def test_a_task_whose_answer_is_a_word_of_its_own_has_no_known_outcome() -> None
     task = task_of_level(1)
     *steps, last = task.reference
     own = task.model_copy(update={"reference": (*steps, last.model_copy(update={"outcome": "solved"}))})
-    assert {expected_of(task).outcome, expected_of(own).outcome} == {"done", None}
+    assert {expert_path(task).outcome, expert_path(own).outcome} == {"done", None}
 
 
 @given(st.sampled_from(HELD_OUT), st.sampled_from(HELD_OUT), st.sampled_from(("Done", "Refused", "Kept", None)))
@@ -125,7 +125,7 @@ def test_a_policy_that_does_the_same_in_both_twins_has_a_pair_rate_of_zero(
         rows = []
         for one in (task, twin):
             trajectory = play(Episode(one), iter(turns)).trajectory("same")
-            rows.append(evaluation_of(Acted(trajectory, "scripted"), one, scored(trajectory, one), expected_of(one)))
+            rows.append(evaluation_of(Acted(trajectory, "scripted"), one, scored(trajectory, one), expert_path(one)))
         has = summarise([row for row in rows if row], 0).cells[0].measures
         assert has["pair_rate"].mean == 0
         assert has["pair_reward"].mean < 1
@@ -160,7 +160,7 @@ def test_a_trajectory_of_another_task_is_not_made_into_a_score() -> None:
     one, other = (task_of_level(1, lambda task, split=split: task.split == split) for split in SPLITS)
     trajectory = scripted("expert", one).trajectory("expert")
     reward = scored(trajectory, other)
-    assert evaluation_of(Acted(trajectory, "scripted"), other, reward, expected_of(other)) is None
+    assert evaluation_of(Acted(trajectory, "scripted"), other, reward, expert_path(other)) is None
 
 
 def test_what_another_benchmark_says_is_never_averaged_with_ours(
