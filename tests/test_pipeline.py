@@ -18,6 +18,7 @@ from helpers.pipeline import SMALL, Finished, Project, new_project, processes_in
 from helpers.projects import ROOT, files_under
 
 from synthagent.cli import STAGES
+from synthagent.episodes.scripted import SCRIPTS
 from synthagent.records import Reward
 from synthagent.store import read_records, write_records
 
@@ -30,13 +31,16 @@ EPISODES = (
 COLUMNS = {
     "personas": "id, text, source",
     "tasks": "id, persona_id, domain, difficulty, split, instruction, workflow, facts, tools, distractors, "
-    "constraints, world_kind, world, reference, solvable, needs_user, constraint_live, no_leak, unique, provenance",
+    "constraints, world_kind, world, reference, twin_of, solvable, needs_user, constraint_live, no_leak, unique, "
+    "decisive, provenance",
     "rejected": "id, stage, reason, detail, payload",
     "rubrics": "task_id, criteria, coverage",
     "demos": EPISODES,
     "rollouts": EPISODES,
     "rewards": "trajectory_id, task_id, gate, subgoals, interactions, reward, reward_paper, verdicts, status",
-    "evaluation": "policy, benchmark, task_id, split, reward, gate, subgoals, interactions, n_turns, n_questions, end",
+    "evaluation": "policy, benchmark, category, version, task_id, twin_of, split, difficulty, outcome, sample, "
+    "decoding, reward, reward_paper, gate, subgoals, interactions, n_turns, n_questions, extra_questions, "
+    "extra_calls, end",
 }
 METRICS = {
     "tasks": "proposed accepted rejected tools_per_task domains tokens_per_accepted_task distinct_tools",
@@ -44,7 +48,7 @@ METRICS = {
     "rewards": "mean gate_violations errors",
     "evaluate": "policies grpo_minus_sft",
 }
-POLICIES = {"noop", "never_asks", "asks_only", "base", "sft", "grpo", "expert"}
+POLICIES = {*SCRIPTS, "base", "sft", "grpo"}
 
 
 # --- what a run leaves ----------------------------------------------------------------------------------------------
@@ -69,9 +73,7 @@ def test_every_out_is_there_and_nothing_else(finished: Finished) -> None:
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_dataset_has_the_columns_that_others_read(name: str, finished: Finished) -> None:
     found = pq.read_schema(finished.project.data / f"{name}.parquet").names
-    assert set(COLUMNS[name].split(", ")) <= set(found)
-    if name != "evaluation":
-        assert found == COLUMNS[name].split(", ")
+    assert found == COLUMNS[name].split(", ")
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -88,7 +90,17 @@ def test_the_evaluation_has_every_policy_on_every_split(finished: Finished) -> N
     assert set(metrics["policies"]) == POLICIES
     for splits in metrics["policies"].values():
         assert set(splits) == set(metrics["grpo_minus_sft"]) == {"heldout", "unseen_domain"}
-        assert all(figures["n"] == SMALL["evaluate.tasks"] for figures in splits.values())
+        for figures in splits.values():
+            assert (figures["n"], 2 * figures["pairs"]) == (SMALL["evaluate.tasks"],) * 2
+            assert {"done"} < set(figures["perfect_by_outcome"]) <= {"done", "refused", "kept"}
+            assert figures["pair_rate"] <= figures["pair_reward"] <= figures["reward"]
+    expert, noop = (metrics["policies"][policy]["heldout"] for policy in ("expert", "noop"))
+    assert (expert["pair_rate"], expert["extra_questions"], expert["extra_calls"]) == (1, 0, 0)
+    assert noop["pair_rate"] == 0
+    headlines = json.loads((finished.project.data / "metrics" / "evaluate.json").read_text())
+    assert len(headlines) == 15
+    assert headlines["heldout_grpo_pair_rate"] == metrics["policies"]["grpo"]["heldout"]["pair_rate"]
+    assert "grpo - sft on unseen_domain: pair rate " in finished.printed
 
 
 def test_the_student_was_trained_on_tasks_whose_episodes_differ(finished: Finished) -> None:

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 from typing import Any
 
+from synthagent.episodes.scripted import SCRIPTS
 from synthagent.judging.proofs import PROOFS
 from synthagent.judging.reward import middling
 from synthagent.records import Criterion, Evaluation, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.showing import pictures
-from synthagent.showing.statistics import Cell, Difference, summarise
+from synthagent.showing.counts import RubricCounts, TaskCounts, count_rubrics, count_tasks
+from synthagent.showing.statistics import Cell, Difference, Measure, in_order, summarise
 from synthagent.text import visible
 
 _LONGEST = 8  # turns of an episode that is shown
 _EDGE = 5  # steps at each end of the learning curve that are averaged
 _CALL_ID = re.compile(r"call_\d+_\d+")
+_DRAWN: dict[Measure, str] = {"pair_rate": "Pair rate", "perfect_done": "Perfect where done", "reward": "Reward"}
 _svg = partial(pictures.svg, on_page=True)
 
 
@@ -38,33 +41,6 @@ class Inputs:
     rewards: Sequence[Reward]
     steps: pictures.Steps
     evaluation: Sequence[Evaluation]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskCounts:
-    """How many tasks there are of each domain, split, level and number of tools, and with each tool."""
-
-    domains: Counter[str] = field(default_factory=Counter)
-    splits: Counter[str] = field(default_factory=Counter)
-    levels: Counter[int] = field(default_factory=Counter)
-    sizes: Counter[int] = field(default_factory=Counter)
-    tools: Counter[str] = field(default_factory=Counter)
-    kept: dict[str, Task] = field(default_factory=dict)
-    twins: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        return sum(self.domains.values())
-
-
-@dataclass(frozen=True, slots=True)
-class RubricCounts:
-    """How many rubrics, criteria, and criteria that a check decides."""
-
-    total: int
-    criteria: int
-    decidable: int
-    kept: dict[str, Rubric]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +97,7 @@ class Page:
     funnel: tuple[Stage, ...]
     rejections: Mapping[str, int]
     facts: Mapping[str, float]
+    scripts: Mapping[str, str]
     lines: Mapping[str, Sequence[TableRow]]
     ends: Mapping[str, int]
     shown: tuple[Shown, ...]
@@ -141,7 +118,11 @@ def page_of(inputs: Inputs, seed: int) -> Page:
         ("Accepted", accepted, "every proof holds"),
         ("With a rubric", rubrics.total, f"{accepted - rubrics.total:,} dropped: demonstrations executed too little"),
         ("Rolled out", len(rolled), f"{len(inputs.rollouts):,} episodes by the student before RL"),
-        ("To learn from", len(middling(earned, tasks.twins)), "prompts whose episodes differ in reward: candidates for GRPO"),
+        (
+            "To learn from",
+            len(middling(earned, tasks.twins)),
+            "prompts whose episodes differ in reward; twins share one",
+        ),
     ]
     summary = summarise(inputs.evaluation, seed)
     splits = sorted({cell.split for cell in summary.cells})
@@ -164,12 +145,18 @@ def page_of(inputs: Inputs, seed: int) -> Page:
             "first": _mean(row["reward"] for row in inputs.steps[:_EDGE]),
             "last": _mean(row["reward"] for row in inputs.steps[-_EDGE:]),
         },
+        scripts={name: (script.__doc__ or "").partition("\n")[0] for name, script in SCRIPTS.items()},
         lines={split: _lines(cells, split) for split in splits},
         ends=dict(sorted(Counter(t.end for t in inputs.rollouts).items())),
         shown=tuple(_shown(*choice, tasks.kept, rubrics.kept) for choice in chosen),
         pictures={
             "learning": [_svg(pictures.learning_curve(inputs.steps, [curve])) for curve in pictures.CURVES],
-            "evaluation": [_svg(pictures.policies(summary, split)) for split in splits],
+            "evaluation": [
+                _svg(pictures.policies(summary, split, measure, title))
+                for split in splits
+                for measure, title in _DRAWN.items()
+                if any(measure in cell.measures for cell in summary.cells if cell.split == split)
+            ],
             "diversity": _diversity(tasks),
             "rewards": [
                 _svg(pictures.reward_parts(earned)),
@@ -218,40 +205,15 @@ def render(page: Page) -> str:
         "count": lambda value: f"{value:,}",
         "share": lambda value: f"{value:.0%}",
         "score": lambda value: f"{value:.3f}",
-        "between": lambda value: f"{value.low:.2f} to {value.high:.2f}",
+        "mean": lambda value: f"{value.mean:.3f}" if value else "",
+        "amount": lambda value: "" if value is None else f"{value:.2f}",
+        "between": lambda value: f"{value.low:.2f} to {value.high:.2f}" if value else "",
         "change": lambda value: f"{value:+.3f}".replace("-", "\u2212"),
         "changes": lambda value: f"{value.low:+.3f} to {value.high:+.3f}".replace("-", "\u2212"),
     }
     drawn = {name: [Markup(drawing) for drawing in drawings] for name, drawings in page.pictures.items()}
     themes = {"light": pictures.COLOURS, "dark": pictures.DARK}
     return environment.get_template("report.html.j2").render(page=page, pictures=drawn, **themes)
-
-
-def count_tasks(tasks: Iterable[Task], wanted: Container[str]) -> TaskCounts:
-    """Count the tasks, one after the other, and keep the wanted ones."""
-    counts = TaskCounts()
-    for task in tasks:
-        counts.domains[task.domain] += 1
-        counts.splits[task.split] += 1
-        counts.levels[task.difficulty] += 1
-        counts.sizes[len(task.tools)] += 1
-        counts.tools.update(tool.name for tool in task.tools)
-        if task.twin_of:
-            counts.twins[task.id] = task.twin_of
-        if task.id in wanted:
-            counts.kept[task.id] = task
-    return counts
-
-
-def count_rubrics(rubrics: Iterable[Rubric], wanted: Container[str]) -> RubricCounts:
-    """Count the criteria of each rubric, and keep the rubrics of the wanted tasks."""
-    total, decidable, kept = list[int](), 0, dict[str, Rubric]()
-    for rubric in rubrics:
-        total.append(len(rubric.criteria))
-        decidable += sum(c.check is not None for c in rubric.criteria)
-        if rubric.task_id in wanted:
-            kept[rubric.task_id] = rubric
-    return RubricCounts(len(total), sum(total), decidable, kept)
 
 
 def _facts(tasks: TaskCounts, rubrics: RubricCounts) -> dict[str, float]:
@@ -279,7 +241,7 @@ def _diversity(tasks: TaskCounts) -> list[str]:
 
 def _lines(cells: Mapping[tuple[str, str, str, int], Cell], split: str) -> list[TableRow]:
     """The table of a split: all levels first, then level by level."""
-    ordered = sorted(pictures.in_order(cells.values()), key=lambda c: c.difficulty)
+    ordered = sorted(in_order(cells.values()), key=lambda c: c.difficulty)
     of_split = [c for c in ordered if c.split == split and c.decoding != "greedy"]
     return [TableRow(c, cells.get((c.policy, "greedy", split, c.difficulty))) for c in of_split]
 

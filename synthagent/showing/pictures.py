@@ -11,7 +11,7 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from synthagent.errors import StoreError, SynthAgentError
 from synthagent.records import Reward, Rubric
-from synthagent.showing.statistics import POLICIES, Cell, Summary
+from synthagent.showing.statistics import Measure, Summary, in_order
 from synthagent.stage import Paths
 from synthagent.store import write_text
 from synthagent.text import visible
@@ -141,23 +141,24 @@ def bars(values: Mapping[str, float], title: str, colour: str = "blue", shares: 
         return figure
 
 
-def policies(summary: Summary, split: str) -> Figure:
-    """Reward of every policy on a split, with its 95% interval; hollow: decoded greedily."""
-    cells = in_order(cell for cell in summary.cells if cell.split == split and not cell.difficulty)
+def policies(summary: Summary, split: str, measure: Measure, title: str) -> Figure:
+    """A measure of every policy on a split, with its 95% interval; hollow: decoded greedily."""
+    of_split = (cell for cell in summary.cells if cell.split == split and not cell.difficulty)
+    cells = in_order(cell for cell in of_split if measure in cell.measures)
     names = list(dict.fromkeys(cell.policy for cell in cells))
     with _style():
-        figure = _figure(_WIDTH, 0.8 + 0.3 * max(1, len(names)))
+        figure = _figure(_WIDTH, 0.8 + 0.24 * max(1, len(names)))
         axes = figure.subplots()
-        figure.suptitle(f"Reward on {split}, with 95% intervals", x=0.01, ha="left")
+        figure.suptitle(f"{title} on {split}, with 95% intervals", x=0.01, ha="left")
         _plain(axes)
         for cell in cells:
-            greedy = cell.decoding == "greedy"
+            greedy, found = cell.decoding == "greedy", cell.measures[measure]
             thickness, size = (1.0, 4) if greedy else (2.5, 6)
             place = names.index(cell.policy) + (0.22 if greedy else 0)
             colour = COLOURS["orange" if cell.policy == "grpo" else "blue" if cell.policy == "sft" else "muted"]
-            axes.plot([cell.reward.low, cell.reward.high], [place] * 2, color=colour, linewidth=thickness)
+            axes.plot([found.low, found.high], [place] * 2, color=colour, linewidth=thickness)
             face = "none" if greedy else colour
-            axes.plot([cell.reward.mean], [place], "o", color=colour, markerfacecolor=face, markersize=size)
+            axes.plot([found.mean], [place], "o", color=colour, markerfacecolor=face, markersize=size)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(-0.03, 1.03)
@@ -201,12 +202,6 @@ def commonest(counts: Mapping[str, int], rest: bool = True) -> dict[str, int]:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     top, others = dict(ranked[:_TOP]), ranked[_TOP:]
     return top | {f"{len(others):,} others": sum(n for _, n in others)} if rest and others else top
-
-
-def in_order(cells: Iterable[Cell]) -> list[Cell]:
-    """Cells in the order of the policies, from those that do nothing to the expert."""
-    order = {name: number for number, name in enumerate(POLICIES)}
-    return sorted(cells, key=lambda cell: order.get(cell.policy, len(order)))
 
 
 def svg(figure: Figure, on_page: bool = False) -> str:

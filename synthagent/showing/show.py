@@ -108,6 +108,8 @@ def _reason(row: Rejected) -> str:
 
 def _task_parts(task: Task, rubric: Rubric | None, dropped: Rejected | None) -> Sequence[RenderableType]:
     head = f"{task.domain}, level {task.difficulty}, {task.split}, {task.world_kind}; persona {task.persona_id}"
+    if task.twin_of:
+        head += f"; twin {task.twin_of}"
     facts = [f"{fact.slot} = {fact.value}: {fact.phrase}" for fact in task.facts]
     proofs = {name: {True: "holds", False: "FAILS", None: "not known"}[getattr(task, name)] for name in PROOFS}
     return [

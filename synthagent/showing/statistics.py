@@ -1,22 +1,54 @@
-"""Means with bootstrap intervals of an evaluation, and the tables that show them. Pure.
+"""What an evaluation comes to: means with bootstrap intervals, by policy, decoding, split and level. Pure.
 
-Intervals are percentile bootstraps at 95% over tasks; differences are paired by task.
+Intervals are percentile bootstraps at 95%. Twins depend on each other, so it is pairs that are drawn; a task without a
+twin is drawn alone. Differences are paired: of the tasks that both policies acted in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from statistics import fmean
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthagent.records import BENCHMARK, Evaluation
+from synthagent.episodes.scripted import SCRIPTS
+from synthagent.records import BENCHMARK, Evaluation, Outcome
 
-Values = NDArray[np.float64]
+# In the order of the tables: what acts without learning, the students, what bounds the scale from above.
+POLICIES = (*(name for name in SCRIPTS if name != "expert"), "base", "sft", "grpo", "expert", "endpoint")
+Measure = Literal[
+    "pair_rate",  # share of pairs of twins with both perfect
+    "pair_reward",  # of pairs, the mean of the smaller reward
+    "reward",
+    "perfect",  # share of episodes
+    "perfect_done",  # the same where the right outcome is done, and so on
+    "perfect_refused",
+    "perfect_kept",
+    "perfect_cannot",
+    "perfect_mean_of_outcomes",  # the mean of those: each outcome counts the same, however often it is the right one
+]
+PERFECT_WHERE: dict[Outcome, Measure] = {
+    "done": "perfect_done",
+    "refused": "perfect_refused",
+    "kept": "perfect_kept",
+    "cannot": "perfect_cannot",
+}
 _RESAMPLES = 2_000
-POLICIES = ("noop", "asks_only", "never_asks", "base", "sft", "grpo", "expert")
+
+
+class Value(NamedTuple):
+    """What one episode, or one pair of them, has of a measure. Those of one `unit` are drawn together."""
+
+    unit: str
+    value: float
+
+
+Strata = Sequence[Sequence[Value]]  # a measure is the mean of the means of its strata; most have one
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +62,28 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One policy on one split (and one level, or all: 0)."""
+    """One policy on one split (and one level, or all: 0). A measure of which there is no episode is left out."""
 
     policy: str
     decoding: str
     split: str
     difficulty: int
     n: int
-    reward: Interval
-    perfect: Interval
+    pairs: int
+    measures: Mapping[Measure, Interval]
     reward_paper: float
     asks_rate: float
     violation_rate: float
+    extra_questions: float | None
+    extra_calls: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """GRPO minus SFT on one split, paired by task."""
+    """GRPO minus SFT on one split, sampled, paired by task."""
 
     split: str
-    reward: Interval
-    perfect: Interval
+    measures: Mapping[Measure, Interval]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,108 +93,51 @@ class Summary:
     cells: tuple[Cell, ...]
     differences: tuple[Difference, ...]
 
-    def headline(self) -> dict[str, float]:
-        """What `data/metrics/evaluate.json` says: GRPO by split, sampled, and what it gained over SFT."""
-        after = {c.split: c for c in self.cells if (c.policy, c.decoding, c.difficulty) == ("grpo", "sampled", 0)}
-        found: dict[str, float] = {}
-        for split, cell in after.items():
-            found[f"{split}_grpo_reward"] = _round(cell.reward.mean)
-            found[f"{split}_grpo_perfect"] = _round(cell.perfect.mean)
-        for d in self.differences:
-            for name, gained in (("reward", d.reward), ("perfect", d.perfect)):
-                found[f"{d.split}_grpo_minus_sft_{name}"] = _round(gained.mean)
-                found[f"{d.split}_grpo_minus_sft_{name}_ci_low"] = _round(gained.low)
-        return found
-
-    def details(self) -> dict[str, Any]:
-        """What `data/details/evaluate.json` says."""
-        policies: dict[str, dict[str, Any]] = {}
-        greedy: dict[str, dict[str, Any]] = {}
-        levels: dict[str, dict[str, Any]] = {}
-        for cell in self.cells:
-            figures = _figures(cell)
-            if cell.difficulty:
-                if cell.decoding != "greedy":
-                    levels.setdefault(cell.policy, {}).setdefault(cell.split, {})[str(cell.difficulty)] = figures
-            else:
-                (greedy if cell.decoding == "greedy" else policies).setdefault(cell.policy, {})[cell.split] = figures
-        differences = {
-            d.split: {
-                "reward": _round(d.reward.mean),
-                "ci_low": _round(d.reward.low),
-                "ci_high": _round(d.reward.high),
-                "perfect": _round(d.perfect.mean),
-                "perfect_ci_low": _round(d.perfect.low),
-                "perfect_ci_high": _round(d.perfect.high),
-            }
-            for d in self.differences
-        }
-        return {"policies": policies, "grpo_minus_sft": differences, "greedy": greedy, "by_difficulty": levels}
-
-
-def interval(values: Values, seed: int) -> Interval:
-    """The mean of `values`, shape (n,), with its bootstrap interval."""
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (_RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Interval(float(values.mean()), float(low), float(high))
-
 
 def summarise(rows: Sequence[Evaluation], seed: int, benchmark: str = BENCHMARK) -> Summary:
     """Cells for every policy, decoding and split, over all levels and by level; and GRPO minus SFT, sampled.
 
     Of one benchmark's rows: tasks of others are never averaged with ours.
     """
-    rows = [row for row in rows if row.benchmark == benchmark]
-    groups: dict[tuple[str, str, str, int], list[Evaluation]] = {}
+    groups: dict[tuple[str, str, str, int], list[Evaluation]] = defaultdict(list)
     for row in rows:
-        for level in (0, row.difficulty):
-            groups.setdefault((row.policy, row.decoding, row.split, level), []).append(row)
+        if row.benchmark == benchmark:
+            for level in (0, row.difficulty):
+                groups[row.policy, row.decoding, row.split, level].append(row)
     cells = [_cell(*key, group, seed) for key, group in sorted(groups.items())]
-    splits = sorted({row.split for row in rows})
     differences = []
-    for split in splits:
-        before, after = groups.get(("sft", "sampled", split, 0)), groups.get(("grpo", "sampled", split, 0))
-        if before and after:
-            differences.append(_difference(split, before, after, seed))
+    for split in sorted({cell.split for cell in cells}):
+        before, after = (groups.get((policy, "sampled", split, 0), ()) for policy in ("sft", "grpo"))
+        if changed := _changed(before, after):
+            differences.append(Difference(split, _intervals(changed, seed)))
     return Summary(tuple(cells), tuple(differences))
 
 
-def plot_table(summary: Summary) -> str:
-    """The cells as CSV."""
-    header = "policy,decoding,split,difficulty,n,reward,ci_low,ci_high,perfect,violations,asks"
-    lines = [
-        f"{c.policy},{c.decoding},{c.split},{c.difficulty or 'all'},{c.n},{c.reward.mean:.4f},{c.reward.low:.4f},"
-        f"{c.reward.high:.4f},{c.perfect.mean:.4f},{c.violation_rate:.4f},{c.asks_rate:.4f}"
-        for c in summary.cells
-    ]
-    return "\n".join([header, *lines]) + "\n"
-
-
-def printed_tables(summary: Summary) -> Iterator[str]:
-    """The tables a run ends with, line by line."""
-    greedy = {(c.policy, c.split, c.difficulty): c for c in summary.cells if c.decoding == "greedy"}
+def in_order(cells: Iterable[Cell]) -> list[Cell]:
+    """Cells in the order of the policies."""
     order = {name: number for number, name in enumerate(POLICIES)}
-    cells = sorted(
-        (c for c in summary.cells if c.decoding != "greedy"),
-        key=lambda c: (c.split, c.difficulty, order.get(c.policy, len(order))),
-    )
-    heading = (
-        f"{'split':<14} {'level':<5} {'policy':<10} {'n':>4}  {'reward [95%]':<20} {'perfect [95%]':<20} "
-        f"{'violates':>8} {'asks':>5} {'paper':>6}  {'greedy reward / perfect'}"
-    )
-    for split in sorted({c.split for c in cells}):
-        yield heading
-        for c in (c for c in cells if c.split == split):
-            beside = greedy.get((c.policy, c.split, c.difficulty))
-            shown = f"{beside.reward.mean:.3f} / {beside.perfect.mean:.3f}" if beside else ""
-            yield (
-                f"{c.split:<14} {c.difficulty or 'all':<5} {c.policy:<10} {c.n:>4}  {_show(c.reward):<20} "
-                f"{_show(c.perfect):<20} {c.violation_rate:>8.3f} {c.asks_rate:>5.2f} {c.reward_paper:>6.3f}  {shown}"
-            )
-        yield ""
-    for d in summary.differences:
-        yield f"grpo - sft on {d.split}: reward {_show(d.reward, '+')}, perfect rate {_show(d.perfect, '+')}"
+    return sorted(cells, key=lambda cell: order.get(cell.policy, len(order)))
+
+
+def interval(strata: Strata, seed: int) -> Interval:
+    """The mean of the strata's means, with its bootstrap interval. A draw that misses a stratum does without it."""
+    units = {name: number for number, name in enumerate(sorted({v.unit for stratum in strata for v in stratum}))}
+    sums, counts = np.zeros((2, len(strata), len(units)))
+    for number, stratum in enumerate(strata):
+        for unit, value in stratum:
+            sums[number, units[unit]] += value
+            counts[number, units[unit]] += 1
+    drawn = _draws(len(units), seed)
+    total, count = sums[:, drawn].sum(axis=2), counts[:, drawn].sum(axis=2)
+    means = np.nanmean(np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0), axis=0)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Interval(float((sums.sum(axis=1) / counts.sum(axis=1)).mean()), float(low), float(high))
+
+
+@lru_cache(maxsize=8)
+def _draws(units: int, seed: int) -> NDArray[np.int64]:
+    """Which units each resample draws: the same for every measure and policy."""
+    return np.random.default_rng(seed).integers(0, units, (_RESAMPLES, units))
 
 
 def _cell(policy: str, decoding: str, split: str, difficulty: int, rows: Sequence[Evaluation], seed: int) -> Cell:
@@ -171,48 +147,69 @@ def _cell(policy: str, decoding: str, split: str, difficulty: int, rows: Sequenc
         split=split,
         difficulty=difficulty,
         n=len(rows),
-        reward=interval(_array(row.reward for row in rows), seed),
-        perfect=interval(_array(_is_perfect(row) for row in rows), seed),
-        reward_paper=float(_array(row.reward_paper for row in rows).mean()),
-        asks_rate=float(_array(row.n_questions > 0 for row in rows).mean()),
-        violation_rate=float(_array(row.gate == 0 for row in rows).mean()),
+        pairs=sum(1 for _ in _pairs(rows)),
+        measures=_intervals(_measured(rows), seed),
+        reward_paper=fmean(row.reward_paper for row in rows),
+        asks_rate=fmean(row.n_questions > 0 for row in rows),
+        violation_rate=fmean(row.gate == 0 for row in rows),
+        extra_questions=_mean_of_known(row.extra_questions for row in rows),
+        extra_calls=_mean_of_known(row.extra_calls for row in rows),
     )
 
 
-def _difference(split: str, before: Sequence[Evaluation], after: Sequence[Evaluation], seed: int) -> Difference:
-    first = {row.task_id: row for row in before}
-    pairs = [(first[row.task_id], row) for row in after]
-    reward = _array(b.reward - a.reward for a, b in pairs)
-    perfect = _array(float(_is_perfect(b)) - float(_is_perfect(a)) for a, b in pairs)
-    return Difference(split, interval(reward, seed), interval(perfect, seed))
-
-
-def _is_perfect(row: Evaluation) -> bool:
-    return row.reward > 1 - 1e-9
-
-
-def _figures(cell: Cell) -> dict[str, float]:
+def _changed(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> dict[Measure, Strata]:
+    """What each unit gained, of the episodes that both have."""
+    first, second = ({(row.task_id, row.sample): row for row in rows} for rows in (before, after))
+    both = sorted(first.keys() & second.keys())
+    old, new = (_measured([rows[key] for key in both]) for rows in (first, second))
     return {
-        "reward": _round(cell.reward.mean),
-        "ci_low": _round(cell.reward.low),
-        "ci_high": _round(cell.reward.high),
-        "n": cell.n,
-        "asks_rate": _round(cell.asks_rate),
-        "violation_rate": _round(cell.violation_rate),
-        "perfect_rate": _round(cell.perfect.mean),
-        "perfect_ci_low": _round(cell.perfect.low),
-        "perfect_ci_high": _round(cell.perfect.high),
-        "reward_paper": _round(cell.reward_paper),
+        measure: [
+            [Value(b.unit, a.value - b.value) for b, a in zip(*strata, strict=True)]
+            for strata in zip(old[measure], new[measure], strict=True)
+        ]
+        for measure in old
     }
 
 
-def _array(values: Iterable[float]) -> Values:
-    return np.array([float(value) for value in values], dtype=np.float64)
+def _measured(rows: Sequence[Evaluation]) -> dict[Measure, Strata]:
+    """The values of each measure; none where nothing can be measured."""
+    pairs = list(_pairs(rows))
+    perfect_where = {
+        outcome: [Value(_unit(row), _is_perfect(row)) for row in rows if row.outcome == outcome]
+        for outcome in PERFECT_WHERE
+    }
+    found: dict[Measure, Strata] = {
+        "pair_rate": [[Value(_unit(one), min(_is_perfect(one), _is_perfect(other))) for one, other in pairs]],
+        "pair_reward": [[Value(_unit(one), min(one.reward, other.reward)) for one, other in pairs]],
+        "reward": [[Value(_unit(row), row.reward) for row in rows]],
+        "perfect": [[Value(_unit(row), _is_perfect(row)) for row in rows]],
+        **{PERFECT_WHERE[outcome]: [values] for outcome, values in perfect_where.items()},
+        "perfect_mean_of_outcomes": [values for values in perfect_where.values() if values],
+    }
+    return {measure: strata for measure, strata in found.items() if any(strata)}
 
 
-def _round(value: float) -> float:
-    return round(value, 4)
+def _pairs(rows: Sequence[Evaluation]) -> Iterator[tuple[Evaluation, Evaluation]]:
+    """The twins among the rows; each pair once, and only if both are there."""
+    there = {(row.task_id, row.sample): row for row in rows}
+    for row in rows:
+        twin = there.get((row.twin_of or "", row.sample))
+        if twin is not None and row.task_id < twin.task_id:
+            yield row, twin
 
 
-def _show(value: Interval, sign: str = "") -> str:
-    return f"{value.mean:{sign}.3f} [{value.low:{sign}.2f}, {value.high:{sign}.2f}]"
+def _intervals(values: Mapping[Measure, Strata], seed: int) -> dict[Measure, Interval]:
+    return {measure: interval(strata, seed) for measure, strata in values.items()}
+
+
+def _unit(row: Evaluation) -> str:
+    return min(row.task_id, row.twin_of or row.task_id)
+
+
+def _is_perfect(row: Evaluation) -> float:
+    return float(row.reward > 1 - 1e-9)
+
+
+def _mean_of_known(values: Iterable[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

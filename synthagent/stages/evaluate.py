@@ -20,12 +20,16 @@ from synthagent.episodes.lazy import LAZY
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.policy import Decoding, Policy, ScriptedPolicy, Setting, Start
 from synthagent.episodes.scripted import SCRIPTS
+from synthagent.episodes.turn import Question
+from synthagent.episodes.world import fresh_world
+from synthagent.judging.criteria import extract
 from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
-from synthagent.records import BENCHMARK, Evaluation, MappingEntry, Reward, Rubric, Task, Trajectory
-from synthagent.showing.statistics import plot_table, printed_tables, summarise
+from synthagent.records import BENCHMARK, Evaluation, MappingEntry, Outcome, Reward, Rubric, Task, Trajectory
+from synthagent.showing.scoreboard import details, headline, plot_table, printed_tables
+from synthagent.showing.statistics import PERFECT_WHERE, summarise
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, write_records, write_text
 from synthagent.teacher.twins import draw_pairs, in_pairs
@@ -41,6 +45,15 @@ class Acted:
     decoding: Decoding
 
 
+@dataclass(frozen=True, slots=True)
+class ExpertPath:
+    """The right outcome of a task (None: one in its own words), and how many questions and calls the expert needs."""
+
+    outcome: Outcome | None
+    questions: int
+    calls: int
+
+
 def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
     """Up to `count` tasks of each held-out split, at random, twins together."""
     chosen: list[Task] = []
@@ -50,7 +63,17 @@ def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
     return chosen
 
 
-def evaluation_of(acted: Acted, task: Task, scored: Reward) -> Evaluation | None:
+def expert_path(task: Task) -> ExpertPath | None:
+    """What the expert's path through an executable task says; a simulated one has no reference to follow."""
+    if task.world_kind != "executable" or not task.reference:
+        return None
+    path = extract(task, fresh_world(task))
+    asked = [isinstance(each, Question) for turn in path.turns for each in turn.asked]
+    outcome = next((known for known in PERFECT_WHERE if known == path.outcome), None)
+    return ExpertPath(outcome, sum(asked), len(asked) - sum(asked))
+
+
+def evaluation_of(acted: Acted, task: Task, scored: Reward, expert: ExpertPath | None) -> Evaluation | None:
     """A scored trajectory as a row of the evaluation; None where it has no score."""
     if scored.reward is None or scored.reward_paper is None or scored.gate is None:
         return None
@@ -59,8 +82,10 @@ def evaluation_of(acted: Acted, task: Task, scored: Reward) -> Evaluation | None
         policy=trajectory.policy,
         benchmark=BENCHMARK,
         task_id=task.id,
+        twin_of=task.twin_of,
         split=task.split,
         difficulty=task.difficulty,
+        outcome=expert.outcome if expert else None,
         sample=trajectory.sample,
         decoding=acted.decoding,
         reward=scored.reward,
@@ -70,6 +95,8 @@ def evaluation_of(acted: Acted, task: Task, scored: Reward) -> Evaluation | None
         interactions=scored.interactions or 0.0,
         n_turns=trajectory.n_turns,
         n_questions=trajectory.n_questions,
+        extra_questions=max(0, trajectory.n_questions - expert.questions) if expert else None,
+        extra_calls=max(0, trajectory.n_tool_calls - expert.calls) if expert else None,
         end=trajectory.end,
     )
 
@@ -145,8 +172,10 @@ def run(params: Params) -> Figures:
     acted = act(chosen, params, mappings, usage)
     trajectories = [each.trajectory for each in acted]
     scored = score_all(trajectories, tasks, rubrics, params, "evaluate", usage)
+    paths = {task.id: expert_path(task) for task in chosen}
     found = [
-        evaluation_of(each, tasks[each.trajectory.task_id], row.reward) for each, row in zip(acted, scored, strict=True)
+        evaluation_of(each, tasks[row.reward.task_id], row.reward, paths[row.reward.task_id])
+        for each, row in zip(acted, scored, strict=True)
     ]
     rows = [row for row in found if row is not None]
     rows.sort(key=lambda row: (row.policy, row.decoding, row.split, row.task_id))
@@ -157,7 +186,7 @@ def run(params: Params) -> Figures:
         say(line)
     calls = usage.metrics()
     return Figures(
-        {**summary.headline(), "errors": len(found) - len(rows)},
-        {**summary.details(), **({"mapping": mappings.metrics()} if calls else {})},
+        {**headline(summary), "errors": len(found) - len(rows)},
+        {**details(summary), **({"mapping": mappings.metrics()} if calls else {})},
         {"llm": calls},
     )

@@ -16,7 +16,7 @@ from synthagent.params import load_params
 from synthagent.records import Evaluation, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import personas, rewards, rubrics, tasks
-from synthagent.stages.evaluate import Acted, evaluation_of
+from synthagent.stages.evaluate import Acted, evaluation_of, expert_path
 from synthagent.store import read_records, write_records, write_text
 
 STUDENTS = {"base": 0.1, "sft": 0.5, "grpo": 0.95}
@@ -59,6 +59,6 @@ def evaluated(task: Task) -> Iterator[Evaluation]:
         if name != "base":
             runs.append((acted(task, name, 1, Style(skill=skill)), "greedy"))
     for trajectory, decoding in runs:
-        row = evaluation_of(Acted(trajectory, decoding), task, scored(trajectory, task))
+        row = evaluation_of(Acted(trajectory, decoding), task, scored(trajectory, task), expert_path(task))
         assert row is not None
         yield row

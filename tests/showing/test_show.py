@@ -32,8 +32,9 @@ def test_a_task_is_shown_with_all_that_belongs_to_it(generated: Path) -> None:
         assert f"{tool.name}({parameters}) -> {', '.join(tool.outputs)}:" in flat
     parts = [line.text for line in task.constraints] + [fact.phrase for fact in task.facts]
     parts += [f"{n}. {line}" for n, line in enumerate(task.workflow, 1)] + [c.text for c in rubric.criteria]
-    for part in (*parts, "(a distractor)", "solvable: holds", "unique: holds", task.domain, task.persona_id):
+    for part in (*parts, "(a distractor)", "solvable: holds", "decisive: holds", task.domain, task.persona_id):
         assert part in flat, part
+    assert f"twin {task.twin_of}" in flat
     assert "\x1b" not in text
 
 

@@ -7,14 +7,21 @@ from statistics import fmean
 
 import pytest
 from helpers.projects import default_params
+from helpers.simulated import simulated_task
 from helpers.tasks import accepted_tasks, scored, scripted, task_of_level
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from synthagent.episodes.episode import Episode, play
 from synthagent.episodes.scripted import SCRIPTS
+from synthagent.episodes.turn import ToolCall, Turn
+from synthagent.episodes.world import fresh_world
+from synthagent.judging.criteria import extract
 from synthagent.params import Params
-from synthagent.records import BENCHMARK, Evaluation, Task
+from synthagent.records import BENCHMARK, Evaluation, Reward, Task
 from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
-from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of, stored_tables
+from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of, expert_path, stored_tables
 from synthagent.store import write_records
 
 PARAMS = default_params()
@@ -25,7 +32,7 @@ def evaluated(policy: str, task: Task, params: Params = PARAMS) -> Evaluation:
     """What a scripted policy's episode of a task earns."""
     trajectory = scripted(policy, task).trajectory(policy)
     reward = scored(trajectory, task, rule=params.reward)
-    row = evaluation_of(Acted(trajectory, "scripted"), task, reward)
+    row = evaluation_of(Acted(trajectory, "scripted"), task, reward, expert_path(task))
     assert row is not None
     return row
 
@@ -34,10 +41,13 @@ def mean_reward(policy: str) -> float:
     return fmean(evaluated(policy, task).reward for task in HELD_OUT)
 
 
-def test_tasks_are_held_out_ones_as_many_of_each_split_as_asked_for() -> None:
-    chosen = choose_tasks(accepted_tasks(), 5, seed=0)
-    assert [task.split for task in chosen] == [split for split in SPLITS for _ in range(5)]
-    assert len({task.id for task in chosen}) == len(chosen)
+def test_tasks_are_held_out_ones_as_many_of_each_split_as_asked_for_in_whole_pairs() -> None:
+    for count in (6, 7):
+        chosen = choose_tasks(accepted_tasks(), count, seed=0)
+        assert [task.split for task in chosen] == [split for split in SPLITS for _ in range(6)]
+        names = {task.id for task in chosen}
+        assert len(names) == len(chosen)
+        assert {task.twin_of for task in chosen} == names
 
 
 def test_where_there_are_fewer_tasks_all_are_taken() -> None:
@@ -59,10 +69,71 @@ def test_an_evaluation_says_who_did_what_and_what_it_earned() -> None:
     assert (row.difficulty, row.sample, row.decoding, row.end) == (1, 0, "scripted", "answer")
     assert (row.reward, row.reward_paper, row.gate, row.subgoals, row.interactions) == (1, 1, 1, 1, 1)
     assert row.n_turns > row.n_questions > 0
+    assert (row.twin_of, row.extra_questions, row.extra_calls) == (task.twin_of, 0, 0)
+
+
+def test_the_right_outcome_is_that_of_the_experts_answer_and_twins_have_different_ones() -> None:
+    found = {task.id: evaluated("expert", task).outcome for task in HELD_OUT}
+    for task in HELD_OUT:
+        answer = scripted("expert", task).messages[-1]["content"]
+        assert answer.lower().startswith(f"<answer>{found[task.id]}")
+        assert found[task.id] != found[task.twin_of]
+    assert {"done", "refused", "kept"} >= set(found.values()) > {"done"}
+
+
+def test_questions_and_calls_beyond_the_experts_are_counted_and_fewer_are_no_credit() -> None:
+    task = next(task for task in HELD_OUT if evaluated("expert", task).outcome == "done")
+    asked, made = (getattr(scripted("expert", task), name) for name in ("n_questions", "n_tool_calls"))
+    episode = Episode(task)
+    call = Turn(calls=(ToolCall("no_such_tool", {}),) * 2)
+    play(episode, iter([*[Turn("What is it?")] * (asked + 3), *[call] * made, Turn("<answer>Done</answer>")]))
+    trajectory = episode.trajectory("busy")
+    row = evaluation_of(Acted(trajectory, "scripted"), task, scored(trajectory, task), expert_path(task))
+    assert row is not None
+    assert (row.extra_questions, row.extra_calls) == (3, made)
+    idle = evaluated("noop", task)
+    assert (idle.extra_questions, idle.extra_calls) == (0, 0)
+
+
+def test_of_a_simulated_task_neither_the_right_outcome_nor_the_experts_path_is_known() -> None:
+    task = simulated_task()
+    assert expert_path(task) is None
+    trajectory = play(Episode(task), iter([Turn("<answer>Done</answer>")])).trajectory("noop")
+    values = dict.fromkeys(("gate", "subgoals", "interactions", "reward", "reward_paper"), 1.0)
+    reward = Reward(trajectory_id=trajectory.id, task_id=task.id, verdicts=(), status="ok", **values)
+    row = evaluation_of(Acted(trajectory, "scripted"), task, reward, expert_path(task))
+    assert row is not None
+    assert (row.twin_of, row.outcome, row.extra_questions, row.extra_calls) == (None, None, None, None)
+
+
+def test_a_task_whose_answer_is_a_word_of_its_own_has_no_known_outcome() -> None:
+    task = task_of_level(1)
+    *steps, last = task.reference
+    own = task.model_copy(update={"reference": (*steps, last.model_copy(update={"outcome": "solved"}))})
+    assert {expert_path(task).outcome, expert_path(own).outcome} == {"done", None}
+
+
+@given(st.sampled_from(HELD_OUT), st.sampled_from(HELD_OUT), st.sampled_from(("Done", "Refused", "Kept", None)))
+@settings(max_examples=30, deadline=None)
+def test_a_policy_that_does_the_same_in_both_twins_has_a_pair_rate_of_zero(
+    task: Task, whose: Task, answer: str | None
+) -> None:
+    """Whether it follows the expert's path of the task, of its twin or of another one, or changes the answer of it."""
+    twin = next(other for other in HELD_OUT if other.id == task.twin_of)
+    for path in (extract(one, fresh_world(one)).turns for one in (task, twin, whose)):
+        turns = [*path[:-1], Turn(f"<answer>{answer}</answer>")] if answer else path
+        rows = []
+        for one in (task, twin):
+            trajectory = play(Episode(one), iter(turns)).trajectory("same")
+            rows.append(evaluation_of(Acted(trajectory, "scripted"), one, scored(trajectory, one), expert_path(one)))
+        has = summarise([row for row in rows if row], 0).cells[0].measures
+        assert has["pair_rate"].mean == 0
+        assert has["pair_reward"].mean < 1
 
 
 def test_the_expert_earns_everything_on_every_held_out_task() -> None:
-    assert all(evaluated("expert", task).reward == 1 for task in HELD_OUT)
+    has = summarise([evaluated("expert", task) for task in HELD_OUT], 0).cells[0].measures
+    assert {found.mean for found in has.values()} == {1}
 
 
 def test_doing_nothing_or_asking_only_earns_almost_nothing() -> None:
@@ -89,7 +160,7 @@ def test_a_trajectory_of_another_task_is_not_made_into_a_score() -> None:
     one, other = (task_of_level(1, lambda task, split=split: task.split == split) for split in SPLITS)
     trajectory = scripted("expert", one).trajectory("expert")
     reward = scored(trajectory, other)
-    assert evaluation_of(Acted(trajectory, "scripted"), other, reward) is None
+    assert evaluation_of(Acted(trajectory, "scripted"), other, reward, expert_path(other)) is None
 
 
 def test_what_another_benchmark_says_is_never_averaged_with_ours(
@@ -102,5 +173,5 @@ def test_what_another_benchmark_says_is_never_averaged_with_ours(
     write_records(Paths.evaluation, Evaluation, sorted([*ours, *others], key=lambda row: row.policy))
     tables = list(stored_tables(0))
     first, second = (tables.index(f"benchmark {name}") for name in ("a-suite", BENCHMARK))
-    assert all("0.000 [0.00, 0.00]" in line for line in tables[first:second] if " expert " in line)
-    assert all("1.000 [1.00, 1.00]" in line for line in tables[second:] if " expert " in line)
+    assert all("0.000 [.00,.00]" in line for line in tables[first:second] if " expert " in line)
+    assert all("1.000 [1.0,1.0]" in line for line in tables[second:] if " expert " in line)

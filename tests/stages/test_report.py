@@ -12,6 +12,7 @@ import pytest
 from helpers.projects import default_params
 from helpers.run import CURVE, build_dataset
 
+from synthagent.episodes.scripted import SCRIPTS
 from synthagent.errors import StoreError
 from synthagent.records import Evaluation, Persona, Reward, Rubric, Task, Trajectory
 from synthagent.showing import pictures
@@ -123,13 +124,48 @@ def test_the_page_shows_the_figures_of_the_datasets(html: str, run: Path) -> Non
     assert "90 episodes judged, 0 without a score" in text
     summary = summarise(list(read_records(Paths.evaluation, Evaluation)), default_params().seed)
     assert {d.split for d in summary.differences} == {"heldout", "unseen_domain"}
+    figures = {
+        (cell.policy, cell.split): cell for cell in summary.cells if cell.decoding == "sampled" and not cell.difficulty
+    }
     for difference in summary.differences:
-        assert f"{difference.reward.mean:+.3f} {difference.reward.low:+.3f} to {difference.reward.high:+.3f}" in text
+        before, after = (figures[policy, difference.split].measures for policy in ("sft", "grpo"))
+        for title, measure in (
+            ("Pair rate", "pair_rate"),
+            ("Perfect where done", "perfect_done"),
+            ("Reward", "reward"),
+        ):
+            change, means = difference.measures[measure], (before[measure].mean, after[measure].mean)
+            said = f"{title} {change.mean:+.3f} {means[0]:.3f} → {means[1]:.3f} {change.low:+.3f} to {change.high:+.3f}"
+            assert said.replace("-", "\u2212") in text
+        assert f"Pair reward {before['pair_reward'].mean:.3f} → {after['pair_reward'].mean:.3f}" in text
     for cell in summary.cells:
         if cell.decoding != "greedy" and not cell.difficulty:
-            assert f"{cell.policy} {cell.n} {cell.reward.mean:.3f} {cell.reward.low:.2f} to" in text
+            rate, done = cell.measures["pair_rate"], cell.measures["perfect_done"].mean
+            between = f"{rate.low:.2f} to {rate.high:.2f}"
+            assert f"{cell.policy} {cell.n} {rate.mean:.3f} {between} {done:.3f}" in text
+    for name, script in SCRIPTS.items():
+        assert f"{name} {script.__doc__}" in text
     for curve in pictures.CURVES:
         assert curve.title in text
+
+
+def test_the_page_leads_with_pair_rate_and_perfect_where_done_and_draws_them(html: str) -> None:
+    result, evaluation = (html[html.index(f'<section id="{name}">') :] for name in ("result", "evaluation"))
+    titles = re.findall(r"<h4>(.*?)</h4>", result)
+    assert titles == ["Pair rate", "Perfect where done", "Reward"] * 2
+    for split in ("heldout", "unseen_domain"):
+        for measure in ("Pair rate", "Perfect where done", "Reward"):
+            assert f"{measure} on {split}, with 95% intervals" in evaluation
+
+
+def test_without_twins_the_page_leads_with_the_reward_and_draws_nothing_else(run: Path) -> None:
+    unknown = dict.fromkeys(("twin_of", "outcome", "extra_questions", "extra_calls"))
+    rows = [row.model_copy(update=unknown) for row in read_records(Paths.evaluation, Evaluation)]
+    write_records(Paths.evaluation, Evaluation, rows)
+    html = written()
+    assert re.findall(r"<h4>(.*?)</h4>", html) == ["Reward"] * 2
+    assert "Reward on heldout, with 95% intervals" in html
+    assert "Pair rate on heldout" not in html
 
 
 def test_a_perfect_and_a_violating_episode_can_be_read_with_their_verdicts(html: str, run: Path) -> None:

@@ -1,10 +1,10 @@
-"""What the report page counts, and which tasks and rubrics it keeps while it reads them once."""
+"""What the report counts, and which tasks and rubrics it keeps while it reads them once."""
 
 from __future__ import annotations
 
 from helpers.tasks import accepted_tasks, rubric_of
 
-from synthagent.showing.page import count_rubrics, count_tasks
+from synthagent.showing.counts import count_rubrics, count_tasks
 
 
 def test_tasks_are_counted_once_each_and_only_the_wanted_are_kept() -> None:
