@@ -30,6 +30,9 @@ from synthagent.student.sampler import run_episodes
 from synthagent.student.training import QUIET, Monitor, finish
 
 
+_A_PASS = 8  # episodes
+
+
 @dataclass(frozen=True, slots=True)
 class GrpoStep:
     """What one step of GRPO logged, as shares or means over its episodes; a row of `data/plots/grpo.csv`."""
@@ -73,11 +76,13 @@ class GrpoJob:
 
     def _train(self, student: Student, episodes: TrainingEpisodes) -> list[dict[str, Any]]:
         params = self.params.grpo
+        a_step = params.prompts_per_step * params.group_size
+        a_pass, passes = passes_of(a_step // self.params.compute.processes)
         config = GRPOConfig(
             output_dir=str(self.out),
-            per_device_train_batch_size=params.prompts_per_step * params.group_size // self.params.compute.processes,
+            per_device_train_batch_size=a_pass,
             num_generations=params.group_size,
-            gradient_accumulation_steps=1,
+            gradient_accumulation_steps=passes,
             max_steps=params.steps,
             learning_rate=params.adam_rate,
             lr_scheduler_type="cosine",
@@ -96,8 +101,11 @@ class GrpoJob:
             **QUIET,
         )
         monitor = Monitor("grpo", params.steps)
-        prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
-        trainer = _InOrder(
+        # TRL reads the rows of a step once for every pass over them; only the first reading counts.
+        steps = [self.order[first : first + a_step] for first in range(0, len(self.order), a_step)]
+        names = [name for step in steps for _ in range(passes) for name in step]
+        prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in names]
+        trainer = _Groups(
             model=student.model,
             args=config,
             train_dataset=Dataset.from_list(prompts),
@@ -128,7 +136,13 @@ class GrpoJob:
         }
 
 
-class _InOrder(GRPOTrainer):  # type: ignore[misc]
+def passes_of(episodes: int) -> tuple[int, int]:
+    """How many of a process's `episodes` go through the network at once in training, and how often: for memory."""
+    a_pass = next(size for size in range(min(episodes, _A_PASS), 0, -1) if episodes % size == 0)
+    return a_pass, episodes // a_pass
+
+
+class _Groups(GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer that takes the rows as they come: TRL would fill a group with one row."""
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
