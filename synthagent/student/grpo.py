@@ -29,7 +29,6 @@ from synthagent.student.processes import rank
 from synthagent.student.sampler import run_episodes
 from synthagent.student.training import QUIET, Monitor, finish
 
-
 _A_PASS = 8  # episodes
 
 
