@@ -89,23 +89,23 @@ def score_world(rubric: Rubric, world: World, formula: Formula = "product", requ
     )
 
 
-Prompt = tuple[str, ...]  # ids of tasks that look the same: twins, or one alone
+SamePrompt = tuple[str, ...]  # ids of tasks that look the same: twins, or one alone
 
 
-def by_prompt(rewards: Iterable[Reward], twins: Mapping[str, str]) -> dict[Prompt, list[float]]:
+def by_prompt(rewards: Iterable[Reward], twins: Mapping[str, str]) -> dict[SamePrompt, list[float]]:
     """What was earned from each prompt. `twins`: task id -> its twin's; a task that has none is not in it."""
     earned: dict[str, list[float]] = defaultdict(list)
     for reward in rewards:
         if reward.reward is not None:
             earned[reward.task_id].append(reward.reward)
-    found: dict[Prompt, list[float]] = defaultdict(list)
+    found: dict[SamePrompt, list[float]] = defaultdict(list)
     for name in sorted(earned):
         prompt = tuple(sorted({name, twins.get(name, name)} & earned.keys()))
         found[prompt] += earned[name]
     return dict(found)
 
 
-def middling(rewards: Iterable[Reward], twins: Mapping[str, str]) -> list[Prompt]:
+def middling(rewards: Iterable[Reward], twins: Mapping[str, str]) -> list[SamePrompt]:
     """Prompts whose rollouts did not all earn the same: only these give a group with a gradient."""
     return [prompt for prompt, values in by_prompt(rewards, twins).items() if pvariance(values) > 0]
 

@@ -18,7 +18,7 @@ from statistics import fmean
 
 from synthagent.episodes.environment import needs_models
 from synthagent.errors import ParamsError, SynthAgentError
-from synthagent.judging.reward import Prompt, by_prompt, middling
+from synthagent.judging.reward import SamePrompt, by_prompt, middling
 from synthagent.judging.scoring import needs_judge
 from synthagent.llm.usage import total
 from synthagent.params import Params
@@ -28,16 +28,16 @@ from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
 
 
-def schedule(prompts: Sequence[Prompt], count: int, seed: int) -> list[Prompt]:
+def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[SamePrompt]:
     """`count` prompts: all of them in random order, again and again."""
     rng = random.Random(f"grpo-{seed}")
-    order: list[Prompt] = []
+    order: list[SamePrompt] = []
     while len(order) < count and prompts:
         order += rng.sample(list(prompts), len(prompts))
     return order[:count]
 
 
-def episodes_of(prompt: Prompt, size: int) -> list[str]:
+def episodes_of(prompt: SamePrompt, size: int) -> list[str]:
     """The tasks of a prompt's group of `size` episodes: each twin has its half."""
     return [prompt[number * len(prompt) // size] for number in range(size)]
 

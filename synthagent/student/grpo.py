@@ -97,7 +97,7 @@ class GrpoJob:
         )
         monitor = Monitor("grpo", params.steps)
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
-        trainer = _InOrder(
+        trainer = _GroupsAsGiven(
             model=student.model,
             args=config,
             train_dataset=Dataset.from_list(prompts),
@@ -128,7 +128,7 @@ class GrpoJob:
         }
 
 
-class _InOrder(GRPOTrainer):  # type: ignore[misc]
+class _GroupsAsGiven(GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer that takes the rows as they come: TRL would fill a group with one row."""
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.errors import ParamsError
-from synthagent.judging.reward import Prompt
+from synthagent.judging.reward import SamePrompt
 from synthagent.stages.grpo import check_params, episodes_of, schedule
 
 PROMPTS = st.lists(st.sampled_from("abcdefghijkl"), unique=True, max_size=12).map(
@@ -19,7 +19,7 @@ PROMPTS = st.lists(st.sampled_from("abcdefghijkl"), unique=True, max_size=12).ma
 
 
 @given(PROMPTS, st.integers(0, 40), st.integers(0, 3))
-def test_a_schedule_takes_every_prompt_before_any_again(prompts: list[Prompt], count: int, seed: int) -> None:
+def test_a_schedule_takes_every_prompt_before_any_again(prompts: list[SamePrompt], count: int, seed: int) -> None:
     order = schedule(prompts, count, seed)
     assert len(order) == (count if prompts else 0)
     for start in range(0, len(order), max(1, len(prompts))):
