@@ -104,7 +104,7 @@ class GrpoJob:
         steps = [self.order[first : first + a_step] for first in range(0, len(self.order), a_step)]
         names = [name for step in steps for _ in range(passes) for name in step]
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in names]
-        trainer = _Groups(
+        trainer = _GroupsAsGiven(
             model=student.model,
             args=config,
             train_dataset=Dataset.from_list(prompts),
@@ -141,7 +141,7 @@ def passes_of(episodes: int) -> tuple[int, int]:
     return a_pass, episodes // a_pass
 
 
-class _Groups(GRPOTrainer):  # type: ignore[misc]
+class _GroupsAsGiven(GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer that takes the rows as they come: TRL would fill a group with one row."""
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

@@ -32,6 +32,7 @@ def test_an_item_becomes_a_simulated_task() -> None:
         "find_boat",
         "Outcome",
     ]
+    assert (task.twin_of, task.decisive) == (None, None)
     assert task.provenance["source"] == "boats.json"
     assert task.provenance["source_id"] == "boat-1"
     assert task.provenance["test_policy"] == "members only"

@@ -35,7 +35,9 @@ def test_datasets_reads_every_table_and_split_back_as_it_was(tmp_path: Path) -> 
         for split, part in loaded.items():
             assert part.to_list() == [row for row in stored if split_of[row[key]] == split], (name, split)
         assert sum(map(len, loaded.values())) == len(stored)
-    assert load_dataset(folder, cache_dir=cache)["train"].column_names == arrow_schema(Task).names
+    of_train = load_dataset(folder, cache_dir=cache)["train"]
+    assert of_train.column_names == arrow_schema(Task).names
+    assert set(of_train["twin_of"]) == set(of_train["id"]), "twins are in one split"
 
 
 def test_the_card_describes_every_column_and_names_json(tmp_path: Path) -> None:

@@ -85,10 +85,10 @@ def watched(job: GrpoJob, paid: frozenset[str], folder: Path) -> None:
 
     Leaves, for this process, the tasks of its episodes and their advantages.
     """
-    from synthagent.student.grpo import LiveEpisode, _InOrder
+    from synthagent.student.grpo import LiveEpisode, _GroupsAsGiven
 
     began, advantages = list[str](), list[float]()
-    reset, generate = LiveEpisode.reset, _InOrder._generate_and_score_completions
+    reset, generate = LiveEpisode.reset, _GroupsAsGiven._generate_and_score_completions
 
     def begin(live: LiveEpisode, task_id: str, **more: Any) -> None:
         began.append(task_id)
@@ -101,7 +101,7 @@ def watched(job: GrpoJob, paid: frozenset[str], folder: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LiveEpisode, "reset", begin)
-        patch.setattr(_InOrder, "_generate_and_score_completions", scored)
+        patch.setattr(_GroupsAsGiven, "_generate_and_score_completions", scored)
         patch.setattr(LiveEpisode, "get_reward", lambda live: float(live._episode.task.id in paid))
         job()
     (folder / f"seen-{rank()}.json").write_text(json.dumps({"began": began, "advantages": advantages}))
