@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from synthagent.episodes.episode import Episode, Script, play
@@ -25,11 +25,15 @@ CONFIRMATIONS = ("Do you confirm?", "Please confirm.")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How faithfully the reference is followed. `skill`: the chance to keep each good habit."""
+    """How faithfully the reference is followed. `skill`: the chance to keep each good habit.
+
+    `aloud`: what was looked up is held against the policy in words, before the turn that depends on it.
+    """
 
     asks: bool = True
     careful: bool = True
     skill: float = 1.0
+    aloud: bool = False
 
 
 EXPERT = Style()
@@ -75,6 +79,7 @@ class _Reference:
         self.episode, self.style, self.rng, self.path = episode, style, rng, path
         self.known: dict[str, Any] = {}
         self.guesses = _guesses(episode.task.reference)
+        self.thought = ""
 
     def turns(self) -> Iterator[Turn]:
         for step in self.episode.task.reference:
@@ -115,7 +120,12 @@ class _Reference:
     def _guard(self, step: Guard) -> Iterator[Turn]:
         # What was not looked up cannot stop anyone.
         seen = [c for c in step.conditions if c.field in self.known]
-        if self.style.careful and not meets_all(self.known, seen) and self._keeps_habit():
+        if not seen or not self.style.careful or not self._keeps_habit():
+            return
+        fits = meets_all(self.known, seen)
+        if self.style.aloud and CONFIRM not in (c.field for c in seen):
+            self.thought = f"{', '.join(str(self.known[c.field]) for c in seen)}: {'yes' if fits else 'no'}. "
+        if not fits:
             yield from self._answer(step.otherwise)
 
     def _answer(self, step: Answer) -> Iterator[Turn]:
@@ -125,7 +135,8 @@ class _Reference:
         yield from self._take(step, answer_turn(step.outcome, values))
 
     def _take(self, step: Step, turn: Turn) -> Iterator[Turn]:
-        yield turn
+        said, self.thought = self.thought, ""
+        yield replace(turn, text=said + turn.text)
         if self.path is not None:
             world = self.episode.world
             event = world.events[-1]

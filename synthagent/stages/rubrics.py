@@ -54,7 +54,7 @@ def demonstrate(task: Task, params: Params) -> Demonstrated:
         rng = random.Random(f"demos-{params.seed}-{task.id}-{sample}")
         world = World(task.world, validators)
         episode = Episode(task, max_turns=params.episode.max_turns, sample=sample, world=world)
-        play(episode, reference(episode, Style(skill=params.rubrics.skill), rng))
+        play(episode, reference(episode, Style(skill=params.rubrics.skill, aloud=True), rng))
         demos.append(episode.trajectory("teacher"))
         reached |= {v.criterion for v in verdicts_by_check(rubric, episode.world) if v.passed}
     work = [c.id for c in criteria if c.kind != "constraint"]
