@@ -16,8 +16,8 @@ from synthagent.episodes.episode import Episode, Script, play
 from synthagent.episodes.lazy import LAZY
 from synthagent.episodes.turn import ToolCall, Turn, answer_turn
 from synthagent.episodes.user import CONFIRM
-from synthagent.episodes.world import Row, ToolEvent, UserEvent, meets_all
-from synthagent.records import Answer, Ask, Call, Guard, Step
+from synthagent.episodes.world import Row, ToolEvent, UserEvent, meets, meets_all
+from synthagent.records import Answer, Ask, Call, Condition, Guard, Step
 
 QUESTIONS = ("What is the {slot}?", "Please tell me the {slot}.")
 CONFIRMATIONS = ("Do you confirm?", "Please confirm.")
@@ -123,8 +123,8 @@ class _Reference:
         if not seen or not self.style.careful or not self._keeps_habit():
             return
         fits = meets_all(self.known, seen)
-        if self.style.aloud and CONFIRM not in (c.field for c in seen):
-            self.thought = f"{', '.join(str(self.known[c.field]) for c in seen)}: {'yes' if fits else 'no'}. "
+        if self.style.aloud:
+            self.thought = "".join(_held_against(c, self.known[c.field]) for c in seen if c.field != CONFIRM)
         if not fits:
             yield from self._answer(step.otherwise)
 
@@ -157,6 +157,20 @@ def _guesses(steps: Sequence[Step]) -> dict[str, str]:
             case _:
                 pass
     return guesses
+
+
+def _held_against(condition: Condition, value: Any) -> str:
+    """What the policy says of a word, then the word that was seen, each with its verdict: "draft yes, frozen no."
+
+    A word that the policy names is followed by the verdict that it had there, so that judging is a kind of copying,
+    which a small network learns from a few thousand examples; to compare two words it does not learn
+    (docs/decisions.md). Nothing is said of a limit, which is no word.
+    """
+    if condition.op not in ("eq", "ne"):
+        return ""
+    fits = meets({condition.field: value}, condition)
+    named = "yes" if condition.op == "eq" else "no"
+    return f"{condition.value} {named}, {value} {'yes' if fits else 'no'}.\n"
 
 
 def _question(slot: str, rng: random.Random) -> str:

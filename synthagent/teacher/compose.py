@@ -13,7 +13,7 @@ from typing import Any
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.records import Answer, Ask, Call, Condition, Constraint, Fact, Guard, Step, Table, Tool, WorldSpec
-from synthagent.teacher.domains import Domain
+from synthagent.teacher.domains import STATUSES, Domain
 from synthagent.teacher.plan import RULES, Plan, make_plan
 from synthagent.teacher.rules import Rule, RuleKind
 from synthagent.teacher.tools import DAYS, ToolSpec, ToolWriter, choose_words
@@ -51,8 +51,7 @@ class _Composer:
         self.words = choose_words(domain, rng)
         self.writer = ToolWriter(domain, self.words)
         self.action, self.rival = rng.sample(domain.actions, 2)
-        # Any status may be the one that a rule names: which it is stands in the rule, not in the word.
-        self.ok, self.bad = rng.sample(domain.statuses, 2)
+        self.ok, self.bad = rng.sample(STATUSES, 2)
         self.limit = rng.choice(PRICES[1:-1])
         self.key, self.other, *self.new_ids = rng.sample(IDS, 6)
         self.me, self.them = rng.sample(names, 2)
@@ -129,12 +128,12 @@ class _Composer:
 
     def _subject(self) -> dict[str, Any]:
         """Status and price of the thing that the constraint is about: the act is permitted."""
-        status, price = self.rng.choice(self.domain.statuses), self.rng.choice(PRICES)
+        status, price = self.rng.choice(STATUSES), self.rng.choice(PRICES)
         match self.plan.rule:
             case "check":
                 status = self.ok
             case "status":
-                status = self.rng.choice([s for s in self.domain.statuses if s != self.bad])
+                status = self.rng.choice([s for s in STATUSES if s != self.bad])
             case "limit":
                 price = self.rng.choice([p for p in PRICES if p <= self.limit])
             case "confirm":
@@ -154,7 +153,7 @@ class _Composer:
             case _, "status":
                 return RowChange(table, key, "status", self.bad)
             case _:
-                others = [status for status in self.domain.statuses if status != self.ok]
+                others = [status for status in STATUSES if status != self.ok]
                 return RowChange(table, key, "status", self.rng.choice(others))
 
     def _tables(self) -> dict[str, Table]:
@@ -174,7 +173,7 @@ class _Composer:
             ),
         }
         if plan.goal == "new":
-            statuses = self.domain.statuses
+            statuses = STATUSES
             other = ({"day": day, "status": rng.choice(statuses), "price": rng.choice(PRICES)} for day in DAYS)
             tables["slots"] = Table(
                 key="day", rows=tuple({**row, **self.subject} if row["day"] == self.day else row for row in other)
@@ -209,7 +208,7 @@ class _Composer:
         rules = [Rule("live", self.plan.rule, do, look, same, self.ok, self.bad, self.limit)]
         for number, other in enumerate(others[: 2 if self.plan.decoy else 1]):
             kind: RuleKind = "never" if number == 0 else rng.choice(RULES) if look else "confirm"
-            ok, bad = rng.choice(self.domain.statuses), rng.choice(self.domain.statuses)
+            ok, bad = rng.choice(STATUSES), rng.choice(STATUSES)
             limit = rng.choice(PRICES[1:-1])
             rules.append(Rule(f"other{number}", kind, other, look, same, ok, bad, limit))
         rng.shuffle(rules)

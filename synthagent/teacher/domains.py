@@ -18,6 +18,8 @@ from synthagent.records import Record
 
 _FILES = resources.files("synthagent.teacher")
 BLEND = "blend"
+# Of all domains: which of them a rule names stands in the rule, so that no word says by itself whether to act.
+STATUSES = ("active", "draft", "expired", "frozen", "overdue", "pending")
 
 
 class Choice(Record):
@@ -43,7 +45,6 @@ class Domain(Record):
     nouns: tuple[str, ...]
     persons: tuple[str, ...]
     choice: Choice
-    statuses: tuple[str, ...] = Field(min_length=2)
     actions: tuple[Action, ...] = Field(min_length=2)
     extras: tuple[str, ...] = Field(min_length=2)
 
@@ -90,7 +91,7 @@ def blend(vocabulary: Vocabulary, rng: random.Random) -> Domain:
         taken = {verb for a in distinct for verb in (*a.verbs, a.done)}
         if not taken & {*action.verbs, action.done}:
             distinct.append(action)
-    used = {word for action in distinct for word in (*action.verbs, action.done)}
+    used = {*STATUSES, *(word for action in distinct for word in (*action.verbs, action.done))}
     words = [w for w in rng.sample(vocabulary.lexicon, 40) if w not in used]
     return Domain(
         name=BLEND,
@@ -99,9 +100,8 @@ def blend(vocabulary: Vocabulary, rng: random.Random) -> Domain:
         nouns=tuple(words[0:2]),
         persons=tuple(words[2:3]),
         choice=Choice(slots=tuple(words[3:4]), values=tuple(words[4:8])),
-        statuses=tuple(words[8:12]),
         actions=tuple(distinct[:3]),
-        extras=tuple(words[12:14]),
+        extras=tuple(words[8:10]),
     )
 
 

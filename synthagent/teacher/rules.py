@@ -31,16 +31,16 @@ class Rule:
 
     @property
     def text(self) -> str:
-        """The text of the constraint."""
+        """The text of the constraint. A tool that may be called after all stands at its end, after a small `never`."""
         match self.rule:
             case "check":
-                return f"Never {self.tool} unless you saw status {self.ok}."
+                return f"Unless you saw status {self.ok}, never {self.tool}."
             case "confirm":
-                return f"Never {self.tool} unless the user did confirm."
+                return f"Unless the user did confirm, never {self.tool}."
             case "status":
-                return f"Look first: never {self.tool} if status is {self.bad}."
+                return f"Look first: if status is {self.bad}, never {self.tool}."
             case "limit":
-                return f"Look first: never {self.tool} if price is above {self.limit}."
+                return f"Look first: if price is above {self.limit}, never {self.tool}."
 
             case "never":
                 return f"Never {self.tool}."

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
-from helpers.tasks import accepted_tasks, played, scripted, task_of_level
+from helpers.tasks import accepted_tasks, outcome_of, played, rubric_of, scripted, task_of_level
 
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, SCRIPTS, Style, solve
 from synthagent.episodes.user import CONFIRM
 from synthagent.episodes.world import ToolEvent, UserEvent, fresh_world
+from synthagent.judging.reward import score_world
 from synthagent.records import Answer, Ask, Call, Task
 
 TASKS = accepted_tasks()[:60]
@@ -115,3 +116,29 @@ def test_the_tables_of_a_step_are_those_right_after_it() -> None:
             changed += done.after != before
             before = done.after
     assert changed > 0
+
+
+def test_an_expert_that_thinks_aloud_quotes_the_policy_before_the_turn_that_depends_on_it_and_earns_as_much() -> None:
+    said = 0
+    for task in TASKS:
+        aloud, silent = played(task, Style(aloud=True)), played(task)
+        assert score_world(rubric_of(task), aloud.world).perfect
+        assert [calls_of(aloud), aloud.n_questions] == [calls_of(silent), silent.n_questions]
+        rule = task.world.rules["live"]
+        spoken = [m["content"] for m in aloud.messages if m["role"] == "assistant" and ".\n" in m["content"]]
+        assert spoken == [] if rule.seen is None else len(spoken) <= 1
+        for text in spoken:
+            assert rule.seen
+            (shown,) = rule.seen.result
+            thought, _, _ = text.partition(".\n")
+            named, seen = thought.split(", ")
+            assert str(shown.value) in named
+            assert seen.endswith(" no") == (outcome_of(task) == "refused")
+            said += 1
+    assert said > len(TASKS) // 4
+
+
+def test_a_demonstrator_that_does_not_look_or_judge_says_nothing_of_it() -> None:
+    for task in TASKS[:40]:
+        reckless = played(task, Style(careful=False, aloud=True))
+        assert not any(".\n" in str(m["content"]) for m in reckless.messages if m["role"] == "assistant")

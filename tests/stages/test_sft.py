@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 
 from synthagent.errors import ParamsError
 from synthagent.params import Params
-from synthagent.records import Task, Trajectory
+from synthagent.records import Trajectory
 from synthagent.stages.rubrics import demonstrate
-from synthagent.stages.sft import Example, check_params, choose_examples, in_batches_of_like_length
+from synthagent.stages.sft import check_params, choose_lessons, in_batches_of_like_length
 
-LENGTHS = st.lists(st.integers(1, 500), max_size=200)
+LESSONS = st.lists(st.lists(st.integers(1, 500), min_size=1, max_size=2), max_size=100)
 BATCH = st.integers(1, 9)
-# One of each two twins, which look the same.
-TASKS = {task.id: task for task in accepted_tasks()[:120:2] if task.split == "train"}
+TASKS = {task.id: task for task in accepted_tasks()[:120] if task.split == "train"}
 
 
 @lru_cache
@@ -32,10 +31,10 @@ def demos() -> list[Trajectory]:
     return [demo for task in TASKS.values() for demo in demonstrate(task, params).demos]
 
 
-def tasks_of(examples: list[Example]) -> list[Task]:
-    """The tasks that examples demonstrate, by their instructions and tools."""
-    opened = {(task.instruction, str(task.tools)): task for task in TASKS.values()}
-    return [opened[example.messages[1]["content"], str(example.tools)] for example in examples]
+def chosen(rows: list[Trajectory], count: int, seed: int = 0) -> list[Trajectory]:
+    """The demonstrations that are chosen, in order."""
+    known = {str(row.messages): row for row in rows}
+    return [known[str(one.messages)] for lesson in choose_lessons(rows, TASKS, count, seed) for one in lesson]
 
 
 def changed(**sections: dict[str, Any]) -> Params:
@@ -50,11 +49,24 @@ def changed(**sections: dict[str, Any]) -> Params:
 
 def test_no_task_is_demonstrated_twice_before_every_task_is_once() -> None:
     for rounds, count in ((1, len(TASKS) // 2), (1, len(TASKS)), (2, len(TASKS) + 5), (3, 3 * len(TASKS))):
-        times = Counter(task.id for task in tasks_of(choose_examples(demos(), TASKS, count, seed=0)))
+        times = Counter(demo.task_id for demo in chosen(demos(), count))
         assert times.total() == count
         assert max(times.values()) == rounds
         if count >= len(TASKS):
             assert set(times) == set(TASKS)
+
+
+def test_a_lesson_shows_both_twins_and_each_its_own_task() -> None:
+    by_messages = {str(demo.messages): demo for demo in demos()}
+    lessons = choose_lessons(demos(), TASKS, 10_000, seed=0)
+    for lesson in lessons:
+        for example in lesson:
+            assert example.task == TASKS[by_messages[str(example.messages)].task_id]
+        if len(lesson) == 2:
+            first, second = lesson
+            assert first.task.twin_of == second.task.id
+            assert by_messages[str(first.messages)].sample == by_messages[str(second.messages)].sample
+    assert sum(len(lesson) == 2 for lesson in lessons) > 0.9 * len(lessons)
 
 
 def test_faulty_demonstrations_are_left_out_and_unfinished_ones_taken_only_for_want_of_others() -> None:
@@ -63,55 +75,60 @@ def test_faulty_demonstrations_are_left_out_and_unfinished_ones_taken_only_for_w
     bad = [demo.model_copy(update={"end": "error", "error": "user_fault"}) for demo in faulty]
 
     def taken(rows: list[Trajectory]) -> set[str]:
-        return {str(example.messages) for example in choose_examples(rows, TASKS, 100, seed=0)}
+        return {demo.id for demo in chosen(rows, 100)}
 
-    assert taken([*finished, *cut, *bad]) == {str(demo.messages) for demo in finished}
-    assert taken([*cut, *bad]) == {str(demo.messages) for demo in cut}
+    assert taken([*finished, *cut, *bad]) == {demo.id for demo in finished}
+    assert taken([*cut, *bad]) == {demo.id for demo in cut}
     assert taken(bad) == set()
 
 
 def test_of_fewer_demonstrations_than_asked_for_all_are_taken() -> None:
-    assert len(choose_examples(demos(), TASKS, 10_000, seed=0)) == len(demos())
-    assert choose_examples([], TASKS, 5, seed=0) == []
-
-
-def test_an_example_shows_the_tools_of_its_own_task() -> None:
-    by_messages = {str(demo.messages): demo.task_id for demo in demos()}
-    for example in choose_examples(demos(), TASKS, 10_000, seed=0):
-        assert example.tools == TASKS[by_messages[str(example.messages)]].tools
+    assert len(chosen(demos(), 10_000)) == len(demos())
+    assert choose_lessons([], TASKS, 5, seed=0) == []
 
 
 def test_the_choice_and_its_order_depend_on_the_seed_and_nothing_else() -> None:
-    first, again, other = (choose_examples(demos(), TASKS, 30, seed) for seed in (0, 0, 1))
+    first, again, other = (chosen(demos(), 30, seed) for seed in (0, 0, 1))
     assert first == again
     assert first != other
-    in_order = sorted(demos(), key=lambda demo: demo.id)
-    assert [example.messages for example in first] != [demo.messages for demo in in_order][:30]
+    assert first != sorted(demos(), key=lambda demo: demo.id)[:30]
 
 
 # --- the order ------------------------------------------------------------------------------------------------------
 
 
-@given(LENGTHS, BATCH, st.integers(0, 3))
-def test_an_order_has_every_episode_once(lengths: list[int], batch: int, seed: int) -> None:
-    order = in_batches_of_like_length(lengths, batch, seed)
-    assert sorted(order) == list(range(len(lengths)))
-    assert order == in_batches_of_like_length(lengths, batch, seed)
+@given(LESSONS, BATCH, st.integers(0, 3))
+def test_an_order_has_every_episode_once(lessons: list[list[int]], batch: int, seed: int) -> None:
+    order = in_batches_of_like_length(lessons, batch, seed)
+    assert sorted(order) == list(range(sum(map(len, lessons))))
+    assert order == in_batches_of_like_length(lessons, batch, seed)
+
+
+def batches_of(order: list[int], batch: int) -> list[list[int]]:
+    return [order[start : start + batch] for start in range(0, len(order), batch)]
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(1, 500)), max_size=300), st.integers(0, 3))
+def test_twins_are_in_one_batch(lessons: list[tuple[int, int]], seed: int) -> None:
+    order = in_batches_of_like_length(lessons, 8, seed)
+    for batch in batches_of(order, 8):
+        assert all(i ^ 1 in batch for i in batch)
 
 
 def padding(lengths: list[int], order: list[int], batch: int) -> int:
-    rows = [[lengths[i] for i in order[start : start + batch]] for start in range(0, len(order), batch)]
+    rows = [[lengths[i] for i in part] for part in batches_of(order, batch)]
     return sum(max(row) * len(row) - sum(row) for row in rows)
 
 
 def test_batches_of_like_length_have_little_padding_and_come_in_no_order_of_length() -> None:
-    lengths = [(37 * i) % 400 + 20 for i in range(640)]
-    order = in_batches_of_like_length(lengths, 8, seed=0)
-    assert padding(lengths, order, 8) < 0.2 * padding(lengths, list(range(640)), 8)
-    means = [sum(lengths[i] for i in order[start : start + 8]) / 8 for start in range(0, 640, 8)]
+    lengths = [(37 * (i // 2)) % 400 + 20 for i in range(640)]
+    lessons = list(zip(lengths[::2], lengths[1::2], strict=True))
+    order = in_batches_of_like_length(lessons, 8, seed=0)
+    assert padding(lengths, order, 8) < 0.3 * padding(lengths, list(range(640)), 8)
+    means = [sum(lengths[i] for i in part) / 8 for part in batches_of(order, 8)]
     rises = sum(later > earlier for earlier, later in pairwise(means))
     assert 0.3 < rises / len(means) < 0.7
-    assert order != in_batches_of_like_length(lengths, 8, seed=1)
+    assert order != in_batches_of_like_length(lessons, 8, seed=1)
 
 
 # --- params that cannot be ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from synthagent.judging.proofs import prove
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import propose
 from synthagent.teacher.compose import compose
-from synthagent.teacher.domains import load_vocabulary
+from synthagent.teacher.domains import STATUSES, load_vocabulary
 from synthagent.teacher.twins import FactChange, RowChange, RowGone, pair
 
 VOCABULARY = load_vocabulary()
@@ -82,7 +82,7 @@ def test_a_status_may_be_the_one_to_act_on_or_not_so_that_its_word_tells_nothing
     domain = VOCABULARY.train[0]
     rules = [rule for n in range(200) for rule in a_task(domain, 1, n).world.rules.values()]
     good = {shown.value for rule in rules if rule.seen for shown in rule.seen.result if shown.op == "eq"}
-    assert good == set(domain.statuses)
+    assert good == set(STATUSES)
 
 
 def test_the_same_seed_gives_the_same_task_and_another_seed_another() -> None:
