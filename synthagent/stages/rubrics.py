@@ -1,9 +1,10 @@
 """Stage `rubrics`: tasks + demonstrations -> `data/demos.parquet`, `data/rubrics.parquet`, `data/dropped.parquet`.
 
-A demonstration of the embedded teacher follows the reference, aloud, with seeded imperfections, for variety. A rubric keeps its
-task's constraints, sub-goals and required interactions; a task whose demonstrations leave most of the workflow
-unexecuted gets none, nor does its twin. With `roles.teacher.backend: openai` a language model demonstrates in the live
-world, and the rubrics of simulated tasks are extracted from what it did (`synthagent.teacher.llm.demonstrate`).
+A demonstration of the embedded teacher follows the reference, aloud, with seeded imperfections, for variety. A rubric
+keeps its task's constraints, sub-goals and required interactions; a task whose demonstrations leave most of the
+workflow unexecuted gets none, nor does its twin. With `roles.teacher.backend: openai` a language model demonstrates in
+the live world, and the rubrics of simulated tasks are extracted from what it did
+(`synthagent.teacher.llm.demonstrate`).
 
 Launch: `synthagent rubrics` or `dvc repro rubrics`.
 """
