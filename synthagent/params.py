@@ -86,7 +86,7 @@ class GrpoParams(Record):
     """Group-relative policy optimisation; paper section 6."""
 
     steps: Annotated[int, Field(ge=0)]
-    prompts_per_step: Count
+    tasks_per_step: Count
     group_size: Annotated[int, Field(ge=2)]
     muon_rate: Rate
     adam_rate: Rate

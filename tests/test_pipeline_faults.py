@@ -63,7 +63,7 @@ def test_a_file_of_personas_that_is_missing_is_named_and_costs_nothing(small_pro
     ("stage", "changes", "parts"),
     [
         ("sft", {"sft__hidden_size": 30}, ("params.yaml: sft.hidden_size / sft.heads", "15")),
-        ("grpo", {"compute__processes": 3}, ("params.yaml: grpo.prompts_per_step * grpo.group_size", "(3)")),
+        ("grpo", {"compute__processes": 3}, ("params.yaml: grpo.tasks_per_step * grpo.group_size", "(3)")),
     ],
 )
 def test_a_size_that_cannot_be_is_told(

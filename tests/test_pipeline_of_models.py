@@ -37,7 +37,7 @@ SMALL = {
     "rollouts.tasks": 3,
     "rollouts.samples": 4,
     "grpo.steps": 2,
-    "grpo.prompts_per_step": 2,
+    "grpo.tasks_per_step": 2,
     "grpo.group_size": 2,
     "evaluate.tasks": 2,
     "llm.max_retries": 1,

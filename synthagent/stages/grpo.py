@@ -1,9 +1,7 @@
 """Stage `grpo`: tasks of middling difficulty + the student before RL -> `data/models/grpo`, `data/plots/grpo.csv`.
 
-Twins share their prompt, and a group its episodes between them: what is hidden is part of the draw, and the baseline is
-that of the prompt. So neither acting always nor refusing always is better than the baseline.
-
-Launch: `synthagent grpo` or `dvc repro grpo`.
+Of a prompt both twins are trained on, in the same step as a rule: what is right in one is wrong in the other, and
+nothing but what was asked for or looked up tells which.
 """
 
 from __future__ import annotations
@@ -28,26 +26,21 @@ from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
 
 
-def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[SamePrompt]:
-    """`count` prompts: all of them in random order, again and again."""
+def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
+    """`count` tasks: those of all prompts in random order, twins one after the other, again and again."""
     rng = random.Random(f"grpo-{seed}")
-    order: list[SamePrompt] = []
+    order: list[str] = []
     while len(order) < count and prompts:
-        order += rng.sample(list(prompts), len(prompts))
+        order += [name for prompt in rng.sample(list(prompts), len(prompts)) for name in prompt]
     return order[:count]
-
-
-def episodes_of(prompt: SamePrompt, size: int) -> list[str]:
-    """The tasks of a prompt's group of `size` episodes: each twin has its half."""
-    return [prompt[number * len(prompt) // size] for number in range(size)]
 
 
 def check_params(params: Params) -> None:
     """Raise ParamsError where the episodes of a step cannot be shared out."""
-    episodes, processes = params.grpo.prompts_per_step * params.grpo.group_size, params.compute.processes
+    episodes, processes = params.grpo.tasks_per_step * params.grpo.group_size, params.compute.processes
     if episodes % processes:
         raise ParamsError(
-            "params.yaml: grpo.prompts_per_step * grpo.group_size: must be a multiple of compute.processes "
+            "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "
             f"({processes}), but it is {episodes}"
         )
 
@@ -70,8 +63,8 @@ def run(params: Params) -> Figures:
                 f"grpo: no prompt has rollouts that differ in reward; training on all {len(chosen)} instead; "
                 "more rollouts (rollouts.tasks, rollouts.samples) or a longer warm start (sft.demos) may change that"
             )
-        prompts = schedule(chosen, params.grpo.steps * params.grpo.prompts_per_step, params.seed)
-        order = [name for prompt in prompts for name in episodes_of(prompt, params.grpo.group_size)]
+        groups = schedule(chosen, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
+        order = [name for name in groups for _ in range(params.grpo.group_size)]
         wanted = set(order)
         tasks = {t.id: t for t in read_records(Paths.tasks, Task) if t.id in wanted}
         rubrics = {r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted}

@@ -75,7 +75,7 @@ class GrpoJob:
 
     def _train(self, student: Student, episodes: TrainingEpisodes) -> list[dict[str, Any]]:
         params = self.params.grpo
-        a_step = params.prompts_per_step * params.group_size
+        a_step = params.tasks_per_step * params.group_size
         a_pass, passes = passes_of(a_step // self.params.compute.processes)
         config = GRPOConfig(
             output_dir=str(self.out),

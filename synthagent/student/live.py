@@ -37,16 +37,16 @@ class TrainingEpisodes:
     def scores(self, episodes: Sequence[Episode]) -> list[Score]:
         """The scores of episodes that have just ended.
 
-        One that cannot be scored, for a fault of a model other than the policy, gets the mean of its prompt's others,
-        its twin's among them: its advantage is then nothing, and nothing is learnt from it.
+        One that cannot be scored, for a fault of a model other than the policy, gets the mean of its task's others:
+        its advantage is then nothing, and nothing is learnt from it.
         """
         llm = self.models.llm if self.models else None
         work = [score_episode(e, self.rubrics[e.task.id], self.params, llm) for e in episodes]
         known = [scored.score for scored in (self.models.loop.gather(work) if self.models else map(at_once, work))]
-        prompts = [{episode.task.id, episode.task.twin_of or episode.task.id} for episode in episodes]
+        names = [episode.task.id for episode in episodes]
         return [
-            score or _mean([other for other, its in zip(known, prompts, strict=True) if other and its == prompt])
-            for score, prompt in zip(known, prompts, strict=True)
+            score or _mean([other for other, its in zip(known, names, strict=True) if other and its == name])
+            for score, name in zip(known, names, strict=True)
         ]
 
     def usage(self) -> dict[str, Any]:

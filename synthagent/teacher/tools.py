@@ -9,12 +9,12 @@ from synthagent.records import Effect, Requirement, Tool
 from synthagent.teacher.domains import Domain
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_FIND = ("find", "search", "locate", "lookup")
-_GET = ("get", "show", "view", "read")
-_SET = ("move", "change", "edit", "set")
-_NEW = ("book", "create", "add", "open")
-_PROBE = ("probe", "availability", "stock", "quota")
-_FOLLOW = ("log", "notify", "record", "mail")
+_FIND = ("find", "search")
+_GET = ("get", "view")
+_SET = ("move", "edit")
+_NEW = ("book", "add")
+_PROBE = ("stock", "quota")
+_FOLLOW = ("log", "mail")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ SMALL = {
     "rollouts.tasks": 24,
     "rollouts.samples": 3,
     "grpo.steps": 2,
-    "grpo.prompts_per_step": 2,
+    "grpo.tasks_per_step": 2,
     "grpo.group_size": 4,
     "evaluate.tasks": 6,
     "compute.processes": 1,

@@ -50,8 +50,8 @@ def test_each_twin_has_half_of_its_prompts_episodes(size: int) -> None:
 def test_episodes_that_cannot_be_shared_out_among_processes_are_refused() -> None:
     params = default_params()
     check_params(params)
-    odd = params.grpo.model_copy(update={"prompts_per_step": 1, "group_size": 3})
+    odd = params.grpo.model_copy(update={"tasks_per_step": 1, "group_size": 3})
     two = params.compute.model_copy(update={"processes": 2})
-    rule = r"grpo\.prompts_per_step \* grpo\.group_size: .*compute\.processes \(2\).* 3"
+    rule = r"grpo\.tasks_per_step \* grpo\.group_size: .*compute\.processes \(2\).* 3"
     with pytest.raises(ParamsError, match=rule):
         check_params(params.model_copy(update={"grpo": odd, "compute": two}))

@@ -17,7 +17,7 @@ from synthagent.errors import ParamsError
 from synthagent.params import Params
 from synthagent.records import Trajectory
 from synthagent.stages.rubrics import demonstrate
-from synthagent.stages.sft import check_params, choose_lessons, in_batches_of_like_length
+from synthagent.stages.sft import Example, check_params, choose_lessons, in_batches_of_like_length
 
 LESSONS = st.lists(st.lists(st.integers(1, 500), min_size=1, max_size=2), max_size=100)
 BATCH = st.integers(1, 9)
@@ -31,10 +31,9 @@ def demos() -> list[Trajectory]:
     return [demo for task in TASKS.values() for demo in demonstrate(task, params).demos]
 
 
-def chosen(rows: list[Trajectory], count: int, seed: int = 0) -> list[Trajectory]:
-    """The demonstrations that are chosen, in order."""
-    known = {str(row.messages): row for row in rows}
-    return [known[str(one.messages)] for lesson in choose_lessons(rows, TASKS, count, seed) for one in lesson]
+def chosen(rows: list[Trajectory], count: int, seed: int = 0) -> list[Example]:
+    """The examples that are chosen, in order."""
+    return [example for lesson in choose_lessons(rows, TASKS, count, seed) for example in lesson]
 
 
 def changed(**sections: dict[str, Any]) -> Params:
@@ -49,7 +48,7 @@ def changed(**sections: dict[str, Any]) -> Params:
 
 def test_no_task_is_demonstrated_twice_before_every_task_is_once() -> None:
     for rounds, count in ((1, len(TASKS) // 2), (1, len(TASKS)), (2, len(TASKS) + 5), (3, 3 * len(TASKS))):
-        times = Counter(demo.task_id for demo in chosen(demos(), count))
+        times = Counter(example.task.id for example in chosen(demos(), count))
         assert times.total() == count
         assert max(times.values()) == rounds
         if count >= len(TASKS):
@@ -57,15 +56,13 @@ def test_no_task_is_demonstrated_twice_before_every_task_is_once() -> None:
 
 
 def test_a_lesson_shows_both_twins_and_each_its_own_task() -> None:
-    by_messages = {str(demo.messages): demo for demo in demos()}
+    known = {(demo.task_id, demo.sample): demo.messages for demo in demos()}
     lessons = choose_lessons(demos(), TASKS, 10_000, seed=0)
     for lesson in lessons:
-        for example in lesson:
-            assert example.task == TASKS[by_messages[str(example.messages)].task_id]
+        samples = [{n for n in range(3) if known[e.task.id, n] == e.messages} for e in lesson]
+        assert set.intersection(*samples)
         if len(lesson) == 2:
-            first, second = lesson
-            assert first.task.twin_of == second.task.id
-            assert by_messages[str(first.messages)].sample == by_messages[str(second.messages)].sample
+            assert lesson[0].task.twin_of == lesson[1].task.id
     assert sum(len(lesson) == 2 for lesson in lessons) > 0.9 * len(lessons)
 
 
@@ -75,10 +72,10 @@ def test_faulty_demonstrations_are_left_out_and_unfinished_ones_taken_only_for_w
     bad = [demo.model_copy(update={"end": "error", "error": "user_fault"}) for demo in faulty]
 
     def taken(rows: list[Trajectory]) -> set[str]:
-        return {demo.id for demo in chosen(rows, 100)}
+        return {str(example.messages) for example in chosen(rows, 100)}
 
-    assert taken([*finished, *cut, *bad]) == {demo.id for demo in finished}
-    assert taken([*cut, *bad]) == {demo.id for demo in cut}
+    assert taken([*finished, *cut, *bad]) == {str(demo.messages) for demo in finished}
+    assert taken([*cut, *bad]) == {str(demo.messages) for demo in cut}
     assert taken(bad) == set()
 
 
@@ -91,7 +88,8 @@ def test_the_choice_and_its_order_depend_on_the_seed_and_nothing_else() -> None:
     first, again, other = (chosen(demos(), 30, seed) for seed in (0, 0, 1))
     assert first == again
     assert first != other
-    assert first != sorted(demos(), key=lambda demo: demo.id)[:30]
+    in_order = sorted(demos(), key=lambda demo: demo.id)[:30]
+    assert [example.messages for example in first] != [demo.messages for demo in in_order]
 
 
 # --- the order ------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ GROUP = 4
 def params_of(steps: int) -> Params:
     """Two prompts a step."""
     params = default_params()
-    grpo = params.grpo.model_copy(update={"steps": steps, "prompts_per_step": 2, "group_size": GROUP})
+    grpo = params.grpo.model_copy(update={"steps": steps, "tasks_per_step": 2, "group_size": GROUP})
     compute = params.compute.model_copy(update={"processes": 1})
     episode = LIMITS.model_copy(update={"max_tokens": 60})
     return params.model_copy(update={"grpo": grpo, "compute": compute, "episode": episode})

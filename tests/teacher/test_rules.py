@@ -70,11 +70,17 @@ def test_where_there_is_no_tool_to_look_with_consent_is_what_is_checked() -> Non
 
 
 def test_the_kinds_of_lines_read_differently() -> None:
-    assert len({a_rule(kind).text for kind in get_args(RuleKind)}) == 4
+    kinds = get_args(RuleKind)
+    assert len({a_rule(kind).text for kind in kinds}) == len(kinds)
+
+
+def test_nothing_licenses_a_tool_that_is_never_to_be_called() -> None:
+    assert keeps(a_rule("never"))
+    assert not keeps(a_rule("never"), look(status="free", price=10), said("yes"), ACT)
 
 
 def kind_of(text: str) -> str:
-    """Which of the four kinds a constraint is, by its words."""
+    """Which kind a constraint is, by its words."""
     return next(
         kind
         for words, kind in (
@@ -82,12 +88,13 @@ def kind_of(text: str) -> str:
             ("you saw", "check"),
             ("price", "limit"),
             ("status is", "status"),
+            ("Never", "never"),
         )
         if words in text
     )
 
 
-def test_four_kinds_of_constraint_occur() -> None:
+def test_four_kinds_of_constraint_decide_whether_to_act() -> None:
     kinds = Counter(
         kind_of(line.text) for task in tasks_of_all_domains() for line in task.constraints if line.id == "live"
     )
@@ -104,3 +111,11 @@ def test_a_constraint_and_its_check_are_about_the_same_tool_and_value() -> None:
             if rule.seen is not None:
                 assert isinstance(rule.seen, Called)
                 assert all(str(condition.value) in line.text for condition in rule.seen.result)
+
+
+def test_every_task_has_a_rival_act_that_no_one_may_call() -> None:
+    for task in tasks_of_all_domains():
+        (line,) = (line for line in task.constraints if kind_of(line.text) == "never")
+        rival = task.world.rules[line.id].tool
+        assert rival in task.distractors
+        assert any(effect.op == "update" for effect in task.world.effects[rival])
