@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import stdev
@@ -18,7 +19,6 @@ from helpers.tasks import accepted_tasks, rubric_of
 from synthagent.episodes.episode import Turn
 from synthagent.judging.reward import Score
 from synthagent.params import Params
-from synthagent.stages.grpo import episodes_of
 from synthagent.student import live
 from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, load_student, save_student
@@ -32,7 +32,7 @@ GROUP = 4
 
 
 def params_of(steps: int) -> Params:
-    """Two prompts a step."""
+    """Two tasks a step."""
     params = default_params()
     grpo = params.grpo.model_copy(update={"steps": steps, "tasks_per_step": 2, "group_size": GROUP})
     compute = params.compute.model_copy(update={"processes": 1})
@@ -41,13 +41,12 @@ def params_of(steps: int) -> Params:
 
 
 def job_of(folder: Path, start: Student, steps: int, processes: int = 1) -> GrpoJob:
-    """A training from `start` to `folder`, of two pairs, each of them in every step."""
+    """A training from `start` to `folder`: a pair of twins in one step, another in the next, and again."""
     from synthagent.student.grpo import GrpoJob  # trl takes seconds: not where the tests are only collected
 
     save_student(start, folder / "start")
     rubrics = {task.id: rubric_of(task) for task in TASKS.values()}
-    names = [*TASKS]
-    order = [name for pair in (names[:2], names[2:]) for name in episodes_of(tuple(pair), GROUP)] * steps
+    order = [name for name in TASKS for _ in range(GROUP)] * -(-steps // 2)
     params = params_of(steps)
     params = params.model_copy(update={"compute": params.compute.model_copy(update={"processes": processes})})
     return GrpoJob(folder / "start", folder / "out", order, TASKS, rubrics, params, None)
@@ -80,17 +79,18 @@ def test_every_step_is_logged_with_shares_and_means_of_its_episodes(student: Stu
         assert step.entropy > 0
 
 
-def watched(job: GrpoJob, paid: frozenset[str], folder: Path) -> None:
-    """The training, in which each episode of a task in `paid` earns 1 and any other 0.
+def watched(job: GrpoJob, always: frozenset[str], folder: Path) -> None:
+    """The training, in which episodes of a task in `always` earn 1, and of the others every other one.
 
     Leaves, for this process, the tasks of its episodes and their advantages.
     """
     from synthagent.student.grpo import LiveEpisode, _GroupsAsGiven
 
-    began, advantages = list[str](), list[float]()
+    began, advantages, lucky = list[str](), list[float](), dict[LiveEpisode, bool]()
     reset, generate = LiveEpisode.reset, _GroupsAsGiven._generate_and_score_completions
 
     def begin(live: LiveEpisode, task_id: str, **more: Any) -> None:
+        lucky[live] = task_id in always or len(began) % 2 == 0
         began.append(task_id)
         reset(live, task_id, **more)
 
@@ -102,30 +102,52 @@ def watched(job: GrpoJob, paid: frozenset[str], folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LiveEpisode, "reset", begin)
         patch.setattr(_GroupsAsGiven, "_generate_and_score_completions", scored)
-        patch.setattr(LiveEpisode, "get_reward", lambda live: float(live._episode.task.id in paid))
+        patch.setattr(LiveEpisode, "get_reward", lambda live: float(lucky[live]))
         job()
     (folder / f"seen-{rank()}.json").write_text(json.dumps({"began": began, "advantages": advantages}))
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_group_spans_a_pair_and_its_rewards_are_compared_with_each_other(
-    student: Student, tmp_path: Path, processes: int
-) -> None:
+def test_a_group_is_of_one_task_and_twins_are_in_one_step(student: Student, tmp_path: Path, processes: int) -> None:
     a, b, c, d = TASKS
     assert (TASKS[a].twin_of, TASKS[c].twin_of) == (b, d)
     job = job_of(tmp_path, student, 2, processes)
-    train(partial(watched, job, frozenset({a, c, d}), tmp_path), processes)
+    train(partial(watched, job, frozenset({a, d}), tmp_path), processes)
     seen = [json.loads((tmp_path / f"seen-{n}.json").read_text()) for n in range(processes)]
-    # In the first pair one twin always earns 1 and the other 0; in the second both earn 1, and nothing is learnt.
     better, share = 0.5 / stdev([1, 1, 0, 0]), 2 * GROUP // processes
-    for part in (slice(0, share), slice(share, 2 * share)):
+    nothing, something = [0] * GROUP, [better, -better, better, -better]
+    for part, names, wanted in (
+        (slice(0, share), [a, b], [*nothing, *something]),
+        (slice(share, 2 * share), [c, d], [*something, *nothing]),
+    ):
         began, advantages = ([x for process in seen for x in process[name][part]] for name in ("began", "advantages"))
-        assert began == [a, a, b, b, c, c, d, d]
-        assert advantages == pytest.approx([better, better, -better, -better, 0, 0, 0, 0], abs=1e-3)
+        assert began == [name for name in names for _ in range(GROUP)]
+        assert advantages == pytest.approx(wanted, abs=1e-3)
     assert [(step["reward"], step["dead_groups"]) for step in log_of(tmp_path)] == [(0.75, 0.5)] * 2
 
 
-def test_an_episode_that_cannot_be_scored_counts_as_the_mean_of_its_prompts_so_that_nothing_is_learnt_from_it(
+def test_episodes_pass_through_the_network_at_most_eight_at_once_and_all_of_them() -> None:
+    from synthagent.student.grpo import passes_of
+
+    for episodes in range(1, 130):
+        a_pass, passes = passes_of(episodes)
+        assert a_pass * passes == episodes
+        assert a_pass <= 8
+    assert passes_of(32) == (8, 4)
+
+
+def test_a_step_of_several_passes_logs_each_episode_once(student: Student, tmp_path: Path) -> None:
+    job = job_of(tmp_path, student, 1)
+    grpo = job.params.grpo.model_copy(update={"tasks_per_step": 4})
+    job = replace(job, params=job.params.model_copy(update={"grpo": grpo}))
+    watched(job, frozenset([*TASKS][:2]), tmp_path)
+    seen = json.loads((tmp_path / "seen-0.json").read_text())
+    assert seen["began"] == [name for name in TASKS for _ in range(GROUP)]
+    assert len(seen["advantages"]) == len(seen["began"]) == 16
+    assert [(step["step"], step["reward"], step["dead_groups"]) for step in log_of(tmp_path)] == [(1, 0.75, 0.5)]
+
+
+def test_an_episode_that_cannot_be_scored_counts_as_the_mean_of_its_tasks_so_that_nothing_is_learnt_from_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     a, b, c, _ = TASKS.values()
@@ -138,7 +160,7 @@ def test_an_episode_that_cannot_be_scored_counts_as_the_mean_of_its_prompts_so_t
     monkeypatch.setattr(live, "score_episode", score_episode)
     rubrics = {task.id: rubric_of(task) for task in TASKS.values()}
     found = live.TrainingEpisodes(params_of(1), rubrics, None).scores(new_episodes([a, a, b, c, c]))
-    assert [score.reward for score in found] == pytest.approx([1.0, 0.7, 0.4, 0.1, 0.1])
+    assert [score.reward for score in found] == pytest.approx([1.0, 1.0, 0.4, 0.1, 0.1])
 
 
 def test_a_training_of_no_steps_leaves_the_student_as_it_is(student: Student, tmp_path: Path) -> None:
