@@ -2,6 +2,8 @@
 
 Of a prompt both twins are trained on, in the same step as a rule: what is right in one is wrong in the other, and
 nothing but what was asked for or looked up tells which.
+
+Launch: `synthagent grpo` or `dvc repro grpo`.
 """
 
 from __future__ import annotations
