@@ -207,18 +207,18 @@ def test_only_tasks_that_wait_for_their_twin_are_kept(tmp_path: Path, monkeypatc
 
     def counted(task: Task) -> Any:
         gc.collect()
-        alive.append(sum(isinstance(thing, Task) and thing.id[0] in "ab" for thing in gc.get_objects()))
+        alive.append(sum(isinstance(thing, Task) and thing.id.startswith("mine-") for thing in gc.get_objects()))
         return prove(task)
 
     monkeypatch.setattr("synthagent.judging.validate.prove", counted)
     pairs = zip(accepted_tasks()[:24:2], accepted_tasks()[1:24:2], strict=True)
     path = tmp_path / "mine.parquet"
     rows = [
-        renamed(task, f"b{n:02d}{side}", f"b{n:02d}{'yx'[side == 'y']}")
+        renamed(task, f"mine-b{n:02d}{side}", f"mine-b{n:02d}{'yx'[side == 'y']}")
         for n, pair in enumerate(pairs)
         for side, task in zip("xy", pair, strict=True)
     ]
-    write_records(path, Task, [renamed(OTHER, "a", "zz"), *rows])
+    write_records(path, Task, [renamed(OTHER, "mine-a", "mine-zz"), *rows])
     del rows
     list(validate_file(path))
     assert len(alive) == 25
