@@ -80,6 +80,10 @@ NOT_RUN = {
     ),
     "python -m flows.pipeline": Reason(LONG, FLOWS, 'flow("pipeline")'),
     "python -m flows.tasks": Reason(LONG, FLOWS, 'flow("personas")'),
+    "python -m benchmarks.redteam": Reason(LONG, "tests/benchmarks/test_redteam.py", "redteam.main(["),
+    "python -m benchmarks.redteam --judge params.yaml": Reason(
+        "it needs a model", "tests/benchmarks/test_redteam.py", "redteam.main([*given"
+    ),
     "PREFECT_API_URL=http://127.0.0.1:4200/api prefect deployment run pipeline/pipeline": Reason(
         "it needs a server", FLOWS, '"deployment", "run"'
     ),
