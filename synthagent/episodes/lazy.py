@@ -34,16 +34,13 @@ def asks_only(episode: Episode) -> Iterator[Turn]:
 
 def timid(episode: Episode) -> Iterator[Turn]:
     """Asks and reads everything; refuses, and says what it read."""
-    yield from ask_all(episode)
-    tools = reading(episode.task)
-    yield from call_all(episode, tools)
-    yield answer_turn("refused", given_by(episode, tools))
+    yield from look_around(episode)
+    yield answer_turn("refused", given_by(episode, reading(episode.task)))
 
 
 def doer(episode: Episode) -> Iterator[Turn]:
     """Asks and reads everything, then calls every tool that it has the arguments for; says that it is done."""
-    yield from ask_all(episode)
-    yield from call_all(episode, reading(episode.task))
+    yield from look_around(episode)
     tools = writing(episode.task)
     yield from call_all(episode, tools)
     yield answer_turn("done", given_by(episode, tools))
@@ -51,8 +48,7 @@ def doer(episode: Episode) -> Iterator[Turn]:
 
 def always_kept(episode: Episode) -> Iterator[Turn]:
     """Asks and reads everything; says that all was left as it was."""
-    yield from ask_all(episode)
-    yield from call_all(episode, reading(episode.task))
+    yield from look_around(episode)
     yield answer_turn("kept")
 
 
@@ -85,6 +81,12 @@ def ask_all(episode: Episode) -> Iterator[Turn]:
     """Asks for every fact, one a turn."""
     for fact in episode.task.facts:
         yield Turn(question(fact.slot))
+
+
+def look_around(episode: Episode) -> Iterator[Turn]:
+    """Asks for every fact, then calls every tool that only looks."""
+    yield from ask_all(episode)
+    yield from call_all(episode, reading(episode.task))
 
 
 def call_all(episode: Episode, tools: Iterable[Tool]) -> Iterator[Turn]:

@@ -26,6 +26,7 @@ from synthagent.records import MappingEntry, Reward, Rubric, Task
 from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
+from synthagent.teacher.twins import twin_names
 
 
 def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
@@ -55,7 +56,9 @@ def run(params: Params) -> Figures:
     with scratch("grpo") as folder:
         check_params(params)
         rewards = list(read_records(Paths.rewards, Reward))
-        twins = {task.id: task.twin_of for task in read_records(Paths.tasks, Task) if task.twin_of}
+        rolled = {reward.task_id for reward in rewards}
+        known = {task.id: task for task in read_records(Paths.tasks, Task) if task.id in rolled}
+        twins = twin_names(known.values())
         candidates = middling(rewards, twins)
         chosen = candidates or list(by_prompt(rewards, twins))
         if not chosen:
@@ -65,10 +68,9 @@ def run(params: Params) -> Figures:
                 f"grpo: no prompt has rollouts that differ in reward; training on all {len(chosen)} instead; "
                 "more rollouts (rollouts.tasks, rollouts.samples) or a longer warm start (sft.demos) may change that"
             )
-        groups = schedule(chosen, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
-        order = [name for name in groups for _ in range(params.grpo.group_size)]
+        order = schedule(chosen, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
         wanted = set(order)
-        tasks = {t.id: t for t in read_records(Paths.tasks, Task) if t.id in wanted}
+        tasks = {name: known[name] for name in sorted(wanted)}
         rubrics = {r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted}
         live = needs_judge(params, rubrics.values()) or needs_models(params, tasks.values())
         job = GrpoJob(

@@ -28,6 +28,7 @@ from synthagent.params import Params
 from synthagent.records import Rejected, Rubric, Task, Trajectory
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, records_written, write_records
+from synthagent.teacher.twins import twin_names
 
 if TYPE_CHECKING:
     from synthagent.episodes.mapping import HitCounter
@@ -157,11 +158,7 @@ def run(params: Params) -> Figures:
         return _by_model(tasks, params)
     _check_worlds(tasks)
     shown = progress(tasks, len(tasks), "rubrics")
-    return write((demonstrate(task, params) for task in shown), _twins(tasks)).figures()
-
-
-def _twins(tasks: Iterable[Task]) -> dict[str, str]:
-    return {task.id: task.twin_of for task in tasks if task.twin_of}
+    return write((demonstrate(task, params) for task in shown), twin_names(tasks)).figures()
 
 
 def _check_worlds(tasks: Sequence[Task]) -> None:
@@ -190,7 +187,7 @@ def _by_model(tasks: Sequence[Task], params: Params) -> Figures:
 
     live = ordered(work, tasks, params.llm.max_concurrency, llm.close)
     made = list(progress(live, len(tasks), "rubrics"))
-    written = write((_kept(task, row, hits) for task, row in zip(tasks, made, strict=True)), _twins(tasks))
+    written = write((_kept(task, row, hits) for task, row in zip(tasks, made, strict=True)), twin_names(tasks))
     figures, usage = written.figures(), llm.metrics()
     metrics = {
         **figures.metrics,

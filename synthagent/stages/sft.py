@@ -19,6 +19,7 @@ from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_records
 from synthagent.student.checkpoint import take_checkpoint
 from synthagent.teacher.domains import load_vocabulary
+from synthagent.teacher.twins import pair_name
 
 _WINDOW = 20  # batches whose episodes are sorted by length together
 
@@ -45,7 +46,7 @@ def choose_lessons(demos: Sequence[Trajectory], tasks: dict[str, Task], count: i
     lessons: dict[tuple[int, str], list[Example]] = {}
     for demo in finished or faultless:
         task = tasks[demo.task_id]
-        key = (demo.sample, min(task.id, task.twin_of or task.id))
+        key = (demo.sample, pair_name(task))
         lessons.setdefault(key, []).append(Example(demo.messages, task))
     chosen: list[Lesson] = []
     for key in sorted(lessons, key=lambda key: (key[0], rng.random())):

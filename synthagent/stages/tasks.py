@@ -102,7 +102,7 @@ def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Reje
             if fault:
                 yield _rejected(task, *fault)
             elif any(faults):
-                yield _rejected(task, "twin", f"its twin {task.twin_of} was rejected")
+                yield _rejected_with_twin(task)
             else:
                 update = {**found.holds, "unique": True, "workflow": found.extracted.workflow}
                 yield task.model_copy(update=update | ({"decisive": True} if len(tasks) == 2 else {}))
@@ -116,6 +116,10 @@ def _first_failed(proved: Proved) -> tuple[str, str] | None:
 
 def _rejected(task: Task, reason: str, detail: str) -> Rejected:
     return Rejected(id=task.id, stage="tasks", reason=reason, detail=detail, payload=task.model_dump_json())
+
+
+def _rejected_with_twin(task: Task) -> Rejected:
+    return _rejected(task, "twin", f"its twin {task.twin_of} was rejected")
 
 
 def domain_split(domain: str, unseen_share: float) -> str:
@@ -138,7 +142,7 @@ def settle(proposals: Iterable[Sequence[Proposal]], params: TasksParams) -> Iter
             elif like := likes[row.id]:
                 yield replace(proposal, row=_rejected(row, "unique", f"nearly the same as {like}"))
             elif row.twin_of and likes[row.twin_of]:
-                yield replace(proposal, row=_rejected(row, "twin", f"its twin {row.twin_of} was rejected"))
+                yield replace(proposal, row=_rejected_with_twin(row))
             else:
                 split = split_of(row, domain_split(row.domain, params.unseen_share), params.heldout_share)
                 yield replace(proposal, row=row.model_copy(update={"unique": True, "split": split}))

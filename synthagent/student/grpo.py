@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -51,7 +50,7 @@ class GrpoStep:
 class GrpoJob:
     """GRPO on live episodes (paper section 6: clip 0.2 / 0.28, no KL, group-normalised); leaves `GrpoStep`s in `LOG`.
 
-    `order`: the task of each episode, a group of `group_size` after another. `mapping`: M at the start, None where no
+    `order` names the tasks, `tasks_per_step` a step. `mapping`: M at the start, None where no
     model takes part; what models are used for is left beside `out`, a file for each process.
     """
 
@@ -75,8 +74,7 @@ class GrpoJob:
 
     def _train(self, student: Student, episodes: TrainingEpisodes) -> list[dict[str, Any]]:
         params = self.params.grpo
-        a_step = params.tasks_per_step * params.group_size
-        a_pass, passes = passes_of(a_step // self.params.compute.processes)
+        a_pass, passes = passes_of(params.tasks_per_step * params.group_size // self.params.compute.processes)
         config = GRPOConfig(
             output_dir=str(self.out),
             per_device_train_batch_size=a_pass,
@@ -100,11 +98,8 @@ class GrpoJob:
             **QUIET,
         )
         monitor = Monitor("grpo", params.steps)
-        # TRL reads the rows of a step once for every pass over them; only the first reading counts.
-        steps = [self.order[first : first + a_step] for first in range(0, len(self.order), a_step)]
-        names = [name for step in steps for _ in range(passes) for name in step]
-        prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in names]
-        trainer = _GroupsAsGiven(
+        prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
+        trainer = GRPOTrainer(
             model=student.model,
             args=config,
             train_dataset=Dataset.from_list(prompts),
@@ -139,13 +134,6 @@ def passes_of(episodes: int) -> tuple[int, int]:
     """How many of a process's `episodes` go through the network at once in training, and how often: for memory."""
     a_pass = next(size for size in range(min(episodes, _A_PASS), 0, -1) if episodes % size == 0)
     return a_pass, episodes // a_pass
-
-
-class _GroupsAsGiven(GRPOTrainer):  # type: ignore[misc]
-    """GRPOTrainer that takes the rows as they come: TRL would fill a group with one row."""
-
-    def _get_train_sampler(self, dataset: Any = None) -> Any:
-        return SequentialSampler(dataset if dataset is not None else self.train_dataset)
 
 
 class LiveEpisode:

@@ -52,11 +52,21 @@ def pair(task: Task, change: Change, name: str) -> tuple[Task, Task]:
     return task.model_copy(update={"twin_of": name}), twin
 
 
+def pair_name(task: Task) -> str:
+    """What the two of a pair have in common: the id of the first of them."""
+    return min(task.id, task.twin_of or task.id)
+
+
+def twin_names(tasks: Iterable[Task]) -> dict[str, str]:
+    """Task id -> its twin's; a task that has none is not in it."""
+    return {task.id: task.twin_of for task in tasks if task.twin_of}
+
+
 def in_pairs(tasks: Iterable[Task]) -> list[tuple[Task, ...]]:
     """The tasks with their twins, each pair or task without a twin among them once, in the order of the first."""
     groups: dict[str, list[Task]] = {}
     for task in tasks:
-        groups.setdefault(min(task.id, task.twin_of or task.id), []).append(task)
+        groups.setdefault(pair_name(task), []).append(task)
     return [tuple(group) for group in groups.values()]
 
 

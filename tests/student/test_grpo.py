@@ -46,7 +46,7 @@ def job_of(folder: Path, start: Student, steps: int, processes: int = 1) -> Grpo
 
     save_student(start, folder / "start")
     rubrics = {task.id: rubric_of(task) for task in TASKS.values()}
-    order = [name for name in TASKS for _ in range(GROUP)] * -(-steps // 2)
+    order = [*TASKS] * -(-steps // 2)
     params = params_of(steps)
     params = params.model_copy(update={"compute": params.compute.model_copy(update={"processes": processes})})
     return GrpoJob(folder / "start", folder / "out", order, TASKS, rubrics, params, None)
@@ -84,10 +84,10 @@ def watched(job: GrpoJob, always: frozenset[str], folder: Path) -> None:
 
     Leaves, for this process, the tasks of its episodes and their advantages.
     """
-    from synthagent.student.grpo import LiveEpisode, _GroupsAsGiven
+    from synthagent.student.grpo import GRPOTrainer, LiveEpisode
 
     began, advantages, lucky = list[str](), list[float](), dict[LiveEpisode, bool]()
-    reset, generate = LiveEpisode.reset, _GroupsAsGiven._generate_and_score_completions
+    reset, generate = LiveEpisode.reset, GRPOTrainer._generate_and_score_completions
 
     def begin(live: LiveEpisode, task_id: str, **more: Any) -> None:
         lucky[live] = task_id in always or len(began) % 2 == 0
@@ -101,7 +101,7 @@ def watched(job: GrpoJob, always: frozenset[str], folder: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LiveEpisode, "reset", begin)
-        patch.setattr(_GroupsAsGiven, "_generate_and_score_completions", scored)
+        patch.setattr(GRPOTrainer, "_generate_and_score_completions", scored)
         patch.setattr(LiveEpisode, "get_reward", lambda live: float(lucky[live]))
         job()
     (folder / f"seen-{rank()}.json").write_text(json.dumps({"began": began, "advantages": advantages}))
