@@ -25,7 +25,8 @@ CONFIRMATIONS = ("Do you confirm?", "Please confirm.")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How faithfully the reference is followed. `skill`: the chance to keep each good habit.
+    """How faithfully the reference is followed. `skill`: the chance to keep each good habit: to ask, to look, to heed
+    an error, to answer in full.
 
     `aloud`: what was looked up is held against the policy in words, before the turn that depends on it.
     """
@@ -118,9 +119,10 @@ class _Reference:
             yield from self._answer(step.otherwise)
 
     def _guard(self, step: Guard) -> Iterator[Turn]:
-        # What was not looked up cannot stop anyone.
+        # What was not looked up cannot stop anyone. What was seen is heeded whatever the skill: from demonstrations of
+        # which some act against what they saw, a student learns much later that it matters (docs/decisions.md).
         seen = [c for c in step.conditions if c.field in self.known]
-        if not seen or not self.style.careful or not self._keeps_habit():
+        if not seen or not self.style.careful:
             return
         fits = meets_all(self.known, seen)
         if self.style.aloud:
@@ -160,7 +162,7 @@ def _guesses(steps: Sequence[Step]) -> dict[str, str]:
 
 
 def _held_against(condition: Condition, value: Any) -> str:
-    """What the policy says of a word, then the word that was seen, each with its verdict: "draft yes, frozen no."
+    """What the policy says of a word, then the word that was seen, each with its verdict: "active yes, frozen no."
 
     A word that the policy names is followed by the verdict that it had there, so that judging is a kind of copying,
     which a small network learns from a few thousand examples; to compare two words it does not learn

@@ -42,7 +42,7 @@ class SftJob:
             num_train_epochs=1,
             learning_rate=params.adam_rate,
             lr_scheduler_type="warmup_stable_decay",
-            lr_scheduler_kwargs={"num_decay_steps": int(0.4 * steps), "decay_type": "linear"},
+            lr_scheduler_kwargs={"num_decay_steps": int(0.6 * steps), "decay_type": "linear"},
             warmup_steps=20,
             max_length=None,
             logging_steps=min(10, steps),

@@ -31,8 +31,14 @@ _FRAMES = (
     f"{_START}assistant\n",
     f"{_START}system\n",
 )
-# A letter before digits and the digits are tokens of their own, so that a key such as K17 is two tokens everywhere.
-_WORDS = r"[A-Z](?=\d)|\d+|_?[A-Za-z]+ ?|[^A-Za-z0-9_]+|_"
+# A name is the same token wherever it stands, so that it can be copied from there: the spaces beside it go with the
+# words around names, which are these. A letter before digits and the digits are tokens of their own, so that a key such
+# as K17 is two tokens everywhere. A word before its verdict is a token apart, as that verdict is copied from a thought.
+_AROUND = (
+    "a above ahead am an and answer as ask can confirm did do first found go hello hi i if is it kindly look me my "
+    "never not of or please reason saw tell the then to unless user value want what you"
+).replace(" ", "|")
+_WORDS = rf"[a-z]+ (?=(?:yes|no)[,.:])|[A-Z](?=\d)|\d+| ?\b(?i:{_AROUND})\b ?|_?[A-Za-z]+|[^A-Za-z0-9_]+|_"
 
 # `<` of other roles' text is replaced by U+2039, so that nothing they say can look like a frame.
 TEMPLATE = """\

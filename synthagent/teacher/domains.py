@@ -19,7 +19,8 @@ from synthagent.records import Record
 _FILES = resources.files("synthagent.teacher")
 BLEND = "blend"
 # Of all domains: which of them a rule names stands in the rule, so that no word says by itself whether to act.
-STATUSES = ("active", "draft", "expired", "frozen", "overdue", "pending")
+# Three, as each is one more word that a small network has to meet often before it can judge (docs/decisions.md).
+STATUSES = ("active", "frozen", "pending")
 
 
 class Choice(Record):
