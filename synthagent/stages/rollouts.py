@@ -77,11 +77,11 @@ def policy_of(params: Params, tasks: Sequence[Task], mappings: Mappings, usage: 
         llm = Llm(params, usage=usage)
         yield EndpointPolicy(llm, params, Setting(ModelEnvironment(params, llm, mappings), params.episode.max_turns))
         return
-    from synthagent.student.model import load_student
+    from synthagent.student.model import acting_student
     from synthagent.student.policy import StudentPolicy
     from synthagent.student.processes import workers
 
-    student = load_student(Paths.sft)
+    student = acting_student(Paths.sft, params.student)
     if needs_models(params, tasks):
         with live_models(params, mappings, usage) as models:
             setting = Setting(models.environment, params.episode.max_turns)

@@ -9,17 +9,21 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import Params
 from synthagent.records import Task, Tool, Trajectory
 from synthagent.stage import Figures, Paths, say, scratch
-from synthagent.store import read_records
-from synthagent.student.checkpoint import take_checkpoint
+from synthagent.store import read_records, write_text
+from synthagent.student.checkpoint import LOG, take_checkpoint
 from synthagent.teacher.domains import load_vocabulary
 from synthagent.teacher.twins import pair_name
+
+if TYPE_CHECKING:
+    from synthagent.student.model import Student
 
 _WINDOW = 20  # batches whose episodes are sorted by length together
 
@@ -83,64 +87,101 @@ def in_batches_of_like_length(lessons: Sequence[Sequence[int]], batch: int, seed
 
 def check_params(params: Params) -> None:
     """Raise ParamsError where the size of the student or of a batch cannot be."""
-    sft, processes = params.sft, params.compute.processes
-    head = sft.hidden_size // sft.heads
-    if head == 0 or head % 2:
+    tiny, batch, processes = params.student.tiny, params.sft.batch_size, params.compute.processes
+    head = tiny.hidden_size // tiny.heads
+    if params.student.base == "tiny" and (head == 0 or head % 2):
         raise ParamsError(
-            f"params.yaml: sft.hidden_size / sft.heads: must be even, but {sft.hidden_size} / {sft.heads} is {head}"
+            "params.yaml: student.tiny.hidden_size / student.tiny.heads: must be even, but "
+            f"{tiny.hidden_size} / {tiny.heads} is {head}"
         )
-    if sft.batch_size % processes:
+    if batch % processes:
         raise ParamsError(
-            f"params.yaml: sft.batch_size: must be a multiple of compute.processes ({processes}), "
-            f"but it is {sft.batch_size}"
+            f"params.yaml: sft.batch_size: must be a multiple of compute.processes ({processes}), but it is {batch}"
         )
 
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
-    from synthagent.student.format import ChatFormat
-    from synthagent.student.model import Student, build_model, save_student
-    from synthagent.student.processes import train
-    from synthagent.student.sft import SftJob
-    from synthagent.student.tokenizer import render_plain, train_tokenizer
+    from synthagent.student.model import save_student
 
     with scratch("sft") as folder:
         check_params(params)
-        sft, vocabulary = params.sft, load_vocabulary()
         tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.split == "train"}
-        lessons = choose_lessons(list(read_records(Paths.demos, Trajectory)), tasks, sft.demos, params.seed)
+        lessons = choose_lessons(list(read_records(Paths.demos, Trajectory)), tasks, params.sft.demos, params.seed)
         examples = [example for lesson in lessons for example in lesson]
-        if not examples:
+        if not examples and params.sft.demos:
             raise SynthAgentError(
                 f"sft: {Paths.demos} has no demonstration; raise tasks.count, or lower rubrics.min_coverage or "
                 "tasks.heldout_share"
             )
-        signatures = [" ".join(_names(example.task.tools)) for example in examples]
-        texts = [f"{s}\n{render_plain(e.messages)}" for s, e in zip(signatures, examples, strict=True)]
-        tokenizer = train_tokenizer(texts, (*vocabulary.lexicon, *vocabulary.names), sft.vocab_size)
-        chat = ChatFormat.of(tokenizer)
-        rows = [chat.tokenise(example.messages, example.task.tools) for example in examples]
-        lengths = iter(len(row["input_ids"]) for row in rows)
-        order = in_batches_of_like_length(
-            [[next(lengths) for _ in lesson] for lesson in lessons], sft.batch_size, params.seed
-        )
-        model = build_model(tokenizer, sft, params.seed)
-        parameters, tokens = sum(p.numel() for p in model.parameters()), sum(len(row["input_ids"]) for row in rows)
-        say(f"{parameters:,} parameters, {len(tokenizer)} words, {len(rows)} demonstrations, {tokens:,} tokens")
-        save_student(Student(model, tokenizer), folder / "start")
-        ordered = [rows[i] for i in order]
-        processes = params.compute.processes
-        train(SftJob(folder / "start", folder / "out", ordered, sft, params.seed, processes), processes)
-        losses = take_checkpoint(folder / "out", Paths.sft)
+        student = base_student(params, examples)
+        rows = [student.format.tokenise(example.messages, example.task.tools) for example in examples]
+        parameters, tokens = sum(p.numel() for p in student.model.parameters()), sum(len(r["input_ids"]) for r in rows)
+        words = len(student.tokenizer)
+        say(f"{parameters:,} parameters, {words} words, {len(rows)} demonstrations, {tokens:,} tokens")
+        save_student(student, folder / "start")
+        del student  # what trains it loads it again
+        trained = _train(folder, rows, [len(lesson) for lesson in lessons], params) if rows else _as_it_is(folder)
+        losses = take_checkpoint(trained, Paths.sft)
         return Figures(
             {
                 "parameters": parameters,
                 "demos": len(rows),
                 "tokens": tokens,
-                "tokens_per_demo": round(tokens / len(rows), 1),
-                "loss": round(fmean(losses[-10:]), 4),
+                "tokens_per_demo": round(tokens / len(rows), 1) if rows else None,
+                "loss": round(fmean(losses[-10:]), 4) if losses else None,
             }
         )
+
+
+def base_student(params: Params, examples: Sequence[Example]) -> Student:
+    """The student before any training: the one that was given; or the built-in one, whose words are the examples'.
+
+    Raises:
+        ParamsError: adapters are wanted for what it does not have, or the built-in one has no words.
+        InputError: what was given cannot be used.
+    """
+    from synthagent.student.base import given_base
+    from synthagent.student.model import Student, build_model
+    from synthagent.student.tokenizer import render_plain, train_tokenizer
+    from synthagent.student.trainable import check_targets
+
+    if params.student.base != "tiny":
+        student = given_base(params.student)
+    elif not examples:
+        raise ParamsError(
+            "params.yaml: sft.demos: 0 passes the base on, but `tiny` has no words before demonstrations give it some; "
+            "raise it, or set student.base"
+        )
+    else:
+        vocabulary, tiny = load_vocabulary(), params.student.tiny
+        signatures = [" ".join(_names(example.task.tools)) for example in examples]
+        texts = [f"{s}\n{render_plain(e.messages)}" for s, e in zip(signatures, examples, strict=True)]
+        tokenizer = train_tokenizer(texts, (*vocabulary.lexicon, *vocabulary.names), tiny.vocab_size)
+        student = Student(build_model(tokenizer, tiny, params.seed), tokenizer)
+    if params.student.lora is not None:
+        check_targets(student.model, params.student.lora)
+    return student
+
+
+def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], params: Params) -> Path:
+    """Train on the rows of lessons of these sizes; return the folder with checkpoint and log."""
+    from synthagent.student.processes import train
+    from synthagent.student.sft import SftJob
+
+    lengths, processes = iter(len(row["input_ids"]) for row in rows), params.compute.processes
+    lessons = [[next(lengths) for _ in range(size)] for size in sizes]
+    ordered = [rows[i] for i in in_batches_of_like_length(lessons, params.sft.batch_size, params.seed)]
+    out = folder / "out"
+    train(SftJob(folder / "start", out, ordered, params.sft, params.seed, processes, params.student), processes)
+    return out
+
+
+def _as_it_is(folder: Path) -> Path:
+    """The base as if it had been trained."""
+    say("sft: sft.demos is 0, so the base is passed on as it is")
+    write_text(folder / "start" / LOG, "[]")
+    return folder / "start"
 
 
 def _names(tools: Sequence[Tool]) -> list[str]:

@@ -22,11 +22,12 @@ from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task
 from synthagent.store import write_text
 from synthagent.student.live import TrainingEpisodes, training_episodes
-from synthagent.student.model import Student, load_student
-from synthagent.student.optimizer import MuonAdamW
+from synthagent.student.model import Student
+from synthagent.student.optimizer import optimizer_of
 from synthagent.student.processes import rank
 from synthagent.student.sampler import run_episodes
-from synthagent.student.training import QUIET, Monitor, finish
+from synthagent.student.trainable import student_to_save, trainable_student
+from synthagent.student.training import Monitor, finish, settings_of
 
 _A_PASS = 8  # episodes
 
@@ -63,14 +64,14 @@ class GrpoJob:
     mapping: Sequence[MappingEntry] | None
 
     def __call__(self) -> None:
-        student = load_student(self.start)
+        student = trainable_student(self.start, self.params.student, self.params.seed)
         if self.params.grpo.steps == 0:
-            finish(student, self.out, [])
+            finish(student_to_save(student, self.params.student), self.out, [])
             return
         with training_episodes(self.params, self.rubrics, self.mapping) as episodes:
             log = self._train(student, episodes)
             write_text(self.out.with_name(f"usage-{rank()}.json"), json.dumps(episodes.usage()))
-        finish(student, self.out, log)
+        finish(student_to_save(student, self.params.student), self.out, log)
 
     def _train(self, student: Student, episodes: TrainingEpisodes) -> list[dict[str, Any]]:
         params = self.params.grpo
@@ -95,7 +96,7 @@ class GrpoJob:
             logging_steps=1,
             shuffle_dataset=False,
             seed=self.params.seed,
-            **QUIET,
+            **settings_of(self.params.student),
         )
         monitor = Monitor("grpo", params.steps)
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
@@ -108,7 +109,7 @@ class GrpoJob:
             environment_factory=lambda: LiveEpisode(self.tasks, episodes),
             rollout_func=partial(self._rollout, episodes),
             callbacks=[monitor],
-            optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
+            optimizers=(optimizer_of(student.model, self.params.student, params.muon_rate, params.adam_rate), None),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()

@@ -1,4 +1,4 @@
-"""The student's network: a Qwen3 of about a million parameters, from scratch; and checkpoints on disk."""
+"""The built-in student's network, a Qwen3 of about a million parameters, from scratch; and checkpoints on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.utils import logging
 
 from synthagent.errors import StoreError
-from synthagent.params import SftParams
+from synthagent.params import StudentParams, TinyParams
 from synthagent.student.format import ChatFormat
 
 
@@ -29,7 +29,7 @@ class Student:
         return ChatFormat.of(self.tokenizer)
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, params: SftParams, seed: int) -> Qwen3ForCausalLM:
+def build_model(tokenizer: PreTrainedTokenizerFast, params: TinyParams, seed: int) -> Qwen3ForCausalLM:
     """An untrained student. `initializer_range` of d^-0.5: with less, tied embeddings learn to copy much later."""
     torch.manual_seed(seed)
     size = params.hidden_size
@@ -52,8 +52,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, params: SftParams, seed: int
     return Qwen3ForCausalLM(config)
 
 
-def load_student(path: Path) -> Student:
-    """A checkpoint that a stage wrote, on the CPU.
+def load_student(path: Path, dtype: torch.dtype = torch.float32, attention: str | None = None) -> Student:
+    """A checkpoint that a stage wrote, on the CPU. `attention`: how it is computed; None: as the model prefers.
 
     Raises:
         StoreError: there is none.
@@ -64,7 +64,13 @@ def load_student(path: Path) -> Student:
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(path)
     ChatFormat.of(tokenizer)  # told before the weights are read
-    return Student(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), tokenizer)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
+    return Student(model, tokenizer)
+
+
+def acting_student(path: Path, params: StudentParams) -> Student:
+    """A checkpoint that a stage wrote, as it acts; raises as `load_student`."""
+    return load_student(path, getattr(torch, params.dtype), params.attention)
 
 
 def save_student(student: Student, path: Path) -> None:

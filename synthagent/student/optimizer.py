@@ -1,7 +1,8 @@
-"""Muon for the matrices of the blocks, AdamW for embeddings and norms, as one optimizer for a Trainer.
+"""The optimizer of a student: Muon for the matrices of the blocks and AdamW for the rest, as one; or AdamW for all.
 
-Both are torch's own. Muon (Jordan et al. 2024) orthogonalises the update of a matrix; on this student it learns to copy
-names from half as many episodes as AdamW alone (see docs/decisions.md).
+Both are torch's own. Muon (Jordan et al. 2024) orthogonalises the update of a matrix; the tiny student learns with it
+to copy names from half as many episodes as with AdamW alone (see docs/decisions.md). A model of others was trained with
+AdamW as a rule, and is here.
 """
 
 from __future__ import annotations
@@ -11,20 +12,34 @@ from typing import Any
 
 import torch
 
+from synthagent.params import StudentParams
+
+
+def optimizer_of(
+    model: torch.nn.Module, params: StudentParams, muon_rate: float, adam_rate: float
+) -> torch.optim.Optimizer:
+    """The optimizer that the params choose, of the weights that are trained."""
+    if (params.optimizer or ("muon" if params.base == "tiny" else "adamw")) == "muon":
+        return MuonAdamW(model, muon_rate, adam_rate)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=adam_rate, weight_decay=0.0)
+
 
 class MuonAdamW(torch.optim.Optimizer):
     """Two optimizers that share one list of parameter groups, so that a learning-rate schedule drives both."""
 
     def __init__(self, model: torch.nn.Module, muon_rate: float, adam_rate: float) -> None:
-        named = list(model.named_parameters())
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
         chosen = {id(p) for p in matrices}
         others = [p for _, p in named if id(p) not in chosen]
-        self._parts: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=muon_rate, momentum=0.95, weight_decay=0.0),
-            torch.optim.AdamW(others, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
-        super().__init__([{"params": matrices, "lr": muon_rate}, {"params": others, "lr": adam_rate}], {})
+        self._parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self._parts.append(torch.optim.Muon(matrices, lr=muon_rate, momentum=0.95, weight_decay=0.0))
+        if others:  # there are none where adapters are trained
+            self._parts.append(torch.optim.AdamW(others, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0))
+        groups = [{"params": matrices, "lr": muon_rate}, {"params": others, "lr": adam_rate}]
+        super().__init__([group for group in groups if group["params"]], {})
         self._share_groups()
 
     @torch.no_grad()
@@ -36,11 +51,11 @@ class MuonAdamW(torch.optim.Optimizer):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of both parts."""
+        """The state of the parts."""
         return {"parts": [part.state_dict() for part in self._parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore both parts."""
+        """Restore the parts."""
         for part, state in zip(self._parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share_groups()

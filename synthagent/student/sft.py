@@ -15,10 +15,10 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from synthagent.params import SftParams
-from synthagent.student.model import load_student
-from synthagent.student.optimizer import MuonAdamW
-from synthagent.student.training import QUIET, Monitor, finish
+from synthagent.params import SftParams, StudentParams
+from synthagent.student.optimizer import optimizer_of
+from synthagent.student.trainable import student_to_save, trainable_student
+from synthagent.student.training import Monitor, finish, settings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,10 @@ class SftJob:
     params: SftParams
     seed: int
     processes: int
+    student: StudentParams
 
     def __call__(self) -> None:
-        student = load_student(self.start)
+        student = trainable_student(self.start, self.student, self.seed)
         params = self.params
         steps = -(-len(self.rows) // params.batch_size)
         config = SFTConfig(
@@ -47,7 +48,7 @@ class SftJob:
             max_length=None,
             logging_steps=min(10, steps),
             seed=self.seed,
-            **QUIET,
+            **settings_of(self.student),
         )
         monitor = Monitor("sft", steps)
         trainer = _InOrder(
@@ -56,11 +57,12 @@ class SftJob:
             train_dataset=Dataset.from_list(list(self.rows)),
             processing_class=student.tokenizer,
             callbacks=[monitor],
-            optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
+            optimizers=(optimizer_of(student.model, self.student, params.muon_rate, params.adam_rate), None),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-        finish(student, self.out, [log["loss"] for log in monitor.logs if "loss" in log])
+        losses = [log["loss"] for log in monitor.logs if "loss" in log]
+        finish(student_to_save(student, self.student), self.out, losses)
 
 
 class _InOrder(SFTTrainer):  # type: ignore[misc]

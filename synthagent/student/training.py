@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from synthagent.params import StudentParams
 from synthagent.stage import progress
 from synthagent.store import write_text
 from synthagent.student.checkpoint import LOG
@@ -25,6 +26,14 @@ QUIET: dict[str, Any] = {
     "use_cpu": not torch.cuda.is_available(),
     "ddp_find_unused_parameters": False,
 }
+
+
+def settings_of(params: StudentParams) -> dict[str, Any]:
+    """`QUIET`, and what the params say of memory and arithmetic."""
+    return QUIET | {
+        "gradient_checkpointing": params.gradient_checkpointing,
+        "bf16": params.dtype == "bfloat16",
+    }
 
 
 def finish(student: Student, out: Path, log: Any) -> None:

@@ -18,7 +18,7 @@ from synthagent.student.format import IGNORED, ChatFormat
 from synthagent.student.model import Student
 from synthagent.student.sampler import Sampled, run_episodes
 
-PARAMS = default_params().sft.model_copy(update={"hidden_size": 32, "layers": 2, "heads": 2})
+PARAMS = default_params().student.tiny.model_copy(update={"hidden_size": 32, "layers": 2, "heads": 2})
 LIMITS = EpisodeParams(max_turns=6, max_tokens=200, max_turn_tokens=40, mapping=True)
 
 

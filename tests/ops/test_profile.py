@@ -65,7 +65,7 @@ def test_embedded_restores_the_shipped_values_exactly(path: Path) -> None:
     shipped = values(path)
     assert yaml.safe_load((FOLDER / "embedded.yaml").read_text()) == shipped
     said = comments(path)
-    for name in ("vllm-cpu", "paper", "one-gpu", "embedded"):
+    for name in ("vllm-cpu", "smollm2", "paper", "one-gpu", "embedded"):
         apply_profile(name, path)
     assert values(path) == shipped
     assert comments(path) == said
@@ -140,6 +140,7 @@ def test_paper_has_the_papers_figures(path: Path) -> None:
     assert (params.tasks.count, params.rubrics.trajectories, params.grpo.group_size) == (15_096, 4, 16)
     assert (params.episode.max_turns, params.episode.max_tokens) == (16, 13_000)
     assert (params.grpo.clip_low, params.grpo.clip_high, params.reward.formula) == (0.2, 0.28, "paper")
+    assert (params.student.base, params.student.lora, params.sft.demos) == ("Qwen/Qwen3-8B", None, 0)
 
 
 def test_an_unknown_profile_is_told_with_those_there_are(path: Path) -> None:
@@ -151,7 +152,7 @@ def test_an_unknown_profile_is_told_with_those_there_are(path: Path) -> None:
     ("content", "said"),
     [
         (SHIPPED.replace("rubrics:", "surplus: 1\nrubrics:"), "surplus: unknown key"),
-        (SHIPPED.replace("batch_size: 8", "batch_size: 0"), "sft.batch_size"),
+        (SHIPPED.replace("muon_rate: 0.1", "muon_rate: 0"), "sft.muon_rate"),
         ("a: [", "not YAML"),
         ("a: 1\na: 2\n", "not YAML"),
         ("[]", "mapping of sections"),

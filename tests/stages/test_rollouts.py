@@ -260,7 +260,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [task.instruction for task in accepted_tasks()[:50]] + ["look move A1 A2 Mon Tue id day <answer> done"]
     tokenizer = train_tokenizer(texts, ("look", "move", "A1"), 500)
     path = tmp_path_factory.mktemp("student") / "sft"
-    save_student(Student(build_model(tokenizer, params.sft, 0), tokenizer), path)
+    save_student(Student(build_model(tokenizer, params.student.tiny, 0), tokenizer), path)
     return path
 
 
@@ -268,7 +268,7 @@ def _params() -> Any:
     from helpers.projects import default_params
 
     raw = default_params().model_dump()
-    raw["sft"] |= {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 500}
+    raw["student"]["tiny"] |= {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 500}
     return raw
 
 

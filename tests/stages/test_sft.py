@@ -137,13 +137,22 @@ def test_the_default_params_can_be_trained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sft", "said"),
+    ("sizes", "said"),
     [
-        ({"hidden_size": 30, "heads": 2}, r"sft\.hidden_size / sft\.heads: must be even, but 30 / 2 is 15"),
+        ({"hidden_size": 30, "heads": 2}, r"tiny\.hidden_size / student\.tiny\.heads: must be even, but 30 / 2 is 15"),
         ({"hidden_size": 4, "heads": 8}, r"must be even, but 4 / 8 is 0"),
-        ({"batch_size": 5}, r"sft\.batch_size: must be a multiple of compute\.processes \(2\), but it is 5"),
     ],
 )
-def test_a_student_or_a_batch_that_cannot_be_is_told(sft: dict[str, int], said: str) -> None:
+def test_a_tiny_student_that_cannot_be_is_told_and_does_not_matter_to_another_base(
+    sizes: dict[str, int], said: str
+) -> None:
+    tiny = default_params().student.tiny.model_copy(update=sizes)
     with pytest.raises(ParamsError, match=said):
-        check_params(changed(sft=sft, compute={"processes": 2}))
+        check_params(changed(student={"tiny": tiny}))
+    check_params(changed(student={"tiny": tiny, "base": "smollm2"}))
+
+
+def test_a_batch_that_cannot_be_shared_out_is_told() -> None:
+    said = r"sft\.batch_size: must be a multiple of compute\.processes \(2\), but it is 5"
+    with pytest.raises(ParamsError, match=said):
+        check_params(changed(sft={"batch_size": 5}, compute={"processes": 2}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import stdev
 from types import SimpleNamespace
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from helpers.given import save_given
 from helpers.projects import default_params
 from helpers.student import LIMITS, new_episodes
 from helpers.tasks import accepted_tasks, rubric_of
 
 from synthagent.episodes.episode import Turn
 from synthagent.judging.reward import Score
-from synthagent.params import Params
+from synthagent.params import LoraParams, Params
 from synthagent.student import live
 from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, load_student, save_student
@@ -167,6 +169,32 @@ def test_a_training_of_no_steps_leaves_the_student_as_it_is(student: Student, tm
     assert trained(tmp_path, student, steps=0) == []
     before, after = (load_student(tmp_path / name).model.state_dict() for name in ("start", "out"))
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("lora", [None, LoraParams(rank=4, alpha=8, targets=("q_proj", "down_proj"))])
+def test_a_model_that_was_given_learns_and_is_saved_whole(
+    lora: LoraParams | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synthagent.student.base import given_base
+
+    earned = cycle((1.0, 0.0, 0.25))  # whatever it does: one so small earns nothing
+
+    async def score_episode(*_: Any) -> Any:
+        value = next(earned)
+        return SimpleNamespace(score=Score(value, value, value, value, value))
+
+    monkeypatch.setattr(live, "score_episode", score_episode)
+    update = {"base": str(save_given(tmp_path / "given")), "lora": lora, "gradient_checkpointing": True}
+    wanted = default_params().student.model_copy(update=update)
+    job = job_of(tmp_path, given_base(wanted), steps=3)
+    params = job.params.model_copy(update={"student": wanted})
+    replace(job, params=params)()
+    assert {row["dead_groups"] for row in log_of(tmp_path)} == {0.0}
+    before, after = (load_student(tmp_path / name).model.state_dict() for name in ("start", "out"))
+    assert before.keys() == after.keys()
+    moved = {name.split(".")[-2] for name in before if not torch.equal(before[name], after[name])}
+    assert {"q_proj", "down_proj"} <= moved
+    assert ("v_proj" in moved) == (lora is None)
 
 
 def test_the_watched_rewards_say_what_happened_in_each_episode() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.student import PARAMS, Demo, train_on
+from helpers.projects import default_params
+from helpers.student import Demo, train_on
 
 from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, load_student, save_student
@@ -35,9 +36,10 @@ def trained(folder: Path, start: Student, rows: Sequence[dict[str, Any]], rate: 
     """Train on single rows from `start` to `folder`; return the losses, one for each ten steps."""
     from synthagent.student.sft import SftJob  # trl takes seconds: not where the tests are only collected
 
-    params = PARAMS.model_copy(update={"batch_size": 1, "muon_rate": rate, "adam_rate": rate})
+    whole = default_params()
+    params = whole.sft.model_copy(update={"batch_size": 1, "muon_rate": rate, "adam_rate": rate})
     save_student(start, folder / "start")
-    SftJob(folder / "start", folder / "out", rows, params, 0, 1)()
+    SftJob(folder / "start", folder / "out", rows, params, 0, 1, whole.student)()
     losses: list[float] = json.loads((folder / "out" / LOG).read_text())
     return losses
 
