@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,7 @@ from synthagent.records import Task, Tool, Trajectory
 from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_records
 from synthagent.student.checkpoint import take_checkpoint
+from synthagent.student.resume import checkpoints_of, remove
 from synthagent.teacher.domains import load_vocabulary
 from synthagent.teacher.twins import pair_name
 
@@ -130,8 +131,11 @@ def run(params: Params) -> Figures:
         save_student(Student(model, tokenizer), folder / "start")
         ordered = [rows[i] for i in order]
         processes = params.compute.processes
-        train(SftJob(folder / "start", folder / "out", ordered, sft, params.seed, processes), processes)
+        job = SftJob(folder / "start", folder / "out", ordered, sft, params.seed, processes)
+        checkpoints = checkpoints_of("sft", job, params.compute.checkpoint_minutes)
+        train(replace(job, checkpoints=checkpoints), processes)
         losses = take_checkpoint(folder / "out", Paths.sft)
+        remove(checkpoints)
         return Figures(
             {
                 "parameters": parameters,
