@@ -29,7 +29,7 @@ from synthagent.student.optimizer import MuonAdamW
 from synthagent.student.processes import is_first, rank
 from synthagent.student.resume import Checkpoints
 from synthagent.student.sampler import run_episodes
-from synthagent.student.training import QUIET, Log, Plan, Resumable, finish
+from synthagent.student.training import QUIET, Course, Log, Resumable, finish
 
 _A_PASS = 8  # episodes
 _DEAD = 10  # steps in a row
@@ -115,8 +115,8 @@ class GrpoJob:
             callbacks=[_DeadGroups()],
             optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
         )
-        plan = Plan("grpo", params.steps, self.checkpoints, _recent_reward, "grpo.muon_rate or grpo.adam_rate")
-        return [asdict(_summary(log)) for log in _steps(trainer.run(plan))]
+        course = Course("grpo", params.steps, self.checkpoints, _recent_reward, "grpo.muon_rate or grpo.adam_rate")
+        return [asdict(_summary(log)) for log in _steps(trainer.run(course))]
 
     def _rollout(self, made: TrainingEpisodes, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own."""
@@ -147,7 +147,7 @@ class _DeadGroups(TrainerCallback):  # type: ignore[misc]
         if is_first() and len(dead) >= _DEAD and all(dead[-_DEAD:]) and not all(dead[:-_DEAD] or [False]):
             say(
                 f"grpo: steps {last[-_DEAD]['step']} to {last[-1]['step']}: all episodes of a group earned the same, "
-                "in each of them, so that nothing is learnt; raise grpo.group_size, give the student more to begin with "
+                "in each of them, so that nothing is learnt; raise grpo.group_size, give the student more at first "
                 "(sft.demos), or choose among more tasks (rollouts.tasks, rollouts.samples)"
             )
 

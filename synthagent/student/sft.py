@@ -19,7 +19,7 @@ from synthagent.params import SftParams
 from synthagent.student.model import load_student
 from synthagent.student.optimizer import MuonAdamW
 from synthagent.student.resume import Checkpoints
-from synthagent.student.training import QUIET, Log, Plan, Resumable, finish
+from synthagent.student.training import QUIET, Course, Log, Resumable, finish
 
 _WINDOW = 10  # logged losses, by whose mean the best checkpoint is chosen
 
@@ -60,8 +60,8 @@ class SftJob:
             processing_class=student.tokenizer,
             optimizers=(MuonAdamW(student.model, params.muon_rate, params.adam_rate), None),
         )
-        plan = Plan("sft", steps, self.checkpoints, _recent_score, "sft.muon_rate or sft.adam_rate")
-        finish(student, self.out, _losses(trainer.run(plan)))
+        course = Course("sft", steps, self.checkpoints, _recent_score, "sft.muon_rate or sft.adam_rate")
+        finish(student, self.out, _losses(trainer.run(course)))
 
 
 class _InOrder(Resumable, SFTTrainer):  # type: ignore[misc]

@@ -46,7 +46,7 @@ def finish(student: Student, out: Path, log: Any) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Course:
     """How a training is run. `score`: of its log, higher is better. `lower`: what to lower where it diverges."""
 
     stage: str
@@ -59,19 +59,19 @@ class Plan:
 class Resumable(Trainer):  # type: ignore[misc]
     """Mixed into TRL's trainers: saves whole checkpoints or none, goes on from them, and stops where it diverges."""
 
-    plan: Plan
+    course: Course
     _told = False
 
-    def run(self, plan: Plan) -> Log:
-        """Train, from the checkpoint that the plan names if there is one; return the log of all steps."""
-        self.plan = plan
+    def run(self, course: Course) -> Log:
+        """Train, from the checkpoint that the course names if there is one; return the log of all steps."""
+        self.course = course
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Monitor(plan.stage, plan.steps))
+        self.add_callback(_Monitor(course.stage, course.steps))
         start = None
-        if plan.checkpoints:
-            self._say_what_they_take(plan.checkpoints)
-            self.add_callback(_When(plan.checkpoints.minutes))
-            start = str(plan.checkpoints.start) if plan.checkpoints.start else None
+        if course.checkpoints:
+            self._say_what_they_take(course.checkpoints)
+            self.add_callback(_When(course.checkpoints.minutes))
+            start = str(course.checkpoints.start) if course.checkpoints.start else None
         self.train(resume_from_checkpoint=start)
         log: Log = self.state.log_history
         return log
@@ -93,22 +93,22 @@ class Resumable(Trainer):  # type: ignore[misc]
     def _check(self, what: str, value: Any) -> None:
         if torch.isfinite(torch.as_tensor(value)).all():
             return
-        kept = self.plan.checkpoints and last_sealed(self.plan.checkpoints.folder)
+        kept = self.course.checkpoints and last_sealed(self.course.checkpoints.folder)
         left = f"the checkpoint of step {step_of(kept)} is kept ({kept})" if kept else "there is no checkpoint yet"
         raise SynthAgentError(
-            f"{self.plan.stage}: the {what} of step {self.state.global_step + 1} is not finite; "
-            f"lower {self.plan.lower} in params.yaml; {left}"
+            f"{self.course.stage}: the {what} of step {self.state.global_step + 1} is not finite; "
+            f"lower {self.course.lower} in params.yaml; {left}"
         )
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        assert self.plan.checkpoints
-        folder = self.plan.checkpoints.folder / f"checkpoint-{self.state.global_step}"
+        assert self.course.checkpoints
+        folder = self.course.checkpoints.folder / f"checkpoint-{self.state.global_step}"
         fault = _tried(lambda: super(Resumable, self)._save_checkpoint(model, trial))
         failed = torch.tensor([int(fault is not None)], device=self.args.device)
         any_failed = bool(self.accelerator.gather(failed).any())  # all have written, or given up
         if is_first():
             if not any_failed:
-                fault = _tried(lambda: seal(folder, self.plan.score(self.state.log_history)))
+                fault = _tried(lambda: seal(folder, self.course.score(self.state.log_history)))
             if fault or any_failed:
                 shutil.rmtree(folder, ignore_errors=True)
                 self._tell(folder, fault)
@@ -122,7 +122,7 @@ class Resumable(Trainer):  # type: ignore[misc]
         last = last_sealed(folder.parent)
         there = f"that of step {step_of(last)} is unchanged" if last else "there is none yet"
         say(
-            f"{self.plan.stage}: {folder}: cannot be written: {fault or 'a process failed'}; make room, or set "
+            f"{self.course.stage}: {folder}: cannot be written: {fault or 'a process failed'}; make room, or set "
             f"compute.checkpoint_minutes to null; training goes on, and of its checkpoints {there}"
         )
 
@@ -134,7 +134,7 @@ class Resumable(Trainer):  # type: ignore[misc]
         size = sum(size * (3 if trained else 1) for size, trained in parameters) / 1e6
         there = next(path for path in (checkpoints.folder, *checkpoints.folder.parents) if path.exists())
         say(
-            f"{self.plan.stage}: checkpoints of at most {size:.1f} MB, {AT_ONCE} at once, in {checkpoints.folder} "
+            f"{self.course.stage}: checkpoints of at most {size:.1f} MB, {AT_ONCE} at once, in {checkpoints.folder} "
             f"({shutil.disk_usage(there).free / 1e6:,.0f} MB are free); removed at the end"
         )
 

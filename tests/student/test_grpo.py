@@ -14,18 +14,18 @@ import pytest
 import torch
 from helpers.grpo import GROUP, TASKS, job_of, params_of
 from helpers.student import LIMITS, new_episodes
-from helpers.tasks import accepted_tasks, rubric_of
+from helpers.tasks import rubric_of
 
 from synthagent.episodes.episode import Turn
 from synthagent.judging.reward import Score
-from synthagent.params import Params
 from synthagent.student import live
 from synthagent.student.checkpoint import LOG
-from synthagent.student.model import Student, load_student, save_student
+from synthagent.student.model import Student, load_student
 from synthagent.student.processes import rank, train
 
 if TYPE_CHECKING:
     from synthagent.student.grpo import GrpoJob
+
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
     log: list[dict[str, Any]] = json.loads((folder / "out" / LOG).read_text())
