@@ -13,7 +13,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def key_of(job: Any) -> str:
         value = getattr(job, field.name)
         if field.name in ("out", "checkpoints"):
             continue
-        content = list(_content(value)) if isinstance(value, Path) else value
+        content = list(_content(value)) or str(value) if isinstance(value, Path) else value
         digest.update(json.dumps([field.name, content], default=_plain, sort_keys=True).encode())
     code = list(_content(Path(__file__).parents[1]))
     digest.update(json.dumps([code, [version(library) for library in _LIBRARIES]]).encode())
@@ -150,6 +150,8 @@ def _content(folder: Path) -> Iterator[list[str]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Record):
         return value.model_dump(mode="json", exclude=_UNDECISIVE if isinstance(value, Params) else None)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     raise TypeError(f"{type(value).__name__} cannot be a part of a job's key")
 
 
