@@ -140,6 +140,9 @@ class ComputeParams(Record):
     """What of this machine is used."""
 
     processes: Count = Field(description="training ranks and sampling processes; on a GPU box, the number of GPUs")
+    checkpoint_minutes: Annotated[float, Field(ge=0)] | None = Field(
+        description="a training saves so often what it needs to go on; 0: whenever it logs; null: never"
+    )
 
 
 class RewardParams(Record):

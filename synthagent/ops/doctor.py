@@ -61,6 +61,7 @@ def diagnose(path: Path) -> list[Finding]:
         *roles,
         _server(params, to_be_served),
         _store(params),
+        _trainings(),
         _gpu(),
         _git(),
         _dvc(),
@@ -184,6 +185,18 @@ def _store(params: Params) -> Finding:
         return Finding(str(FOLDER), "missing", "empty, but llm.replay is `only`", "`synthagent cache import FILE`")
     size = f", {path.stat().st_size / 1e6:.1f} MB" if answers else ""
     return Finding(str(FOLDER), "note", f"{answers} answers{size}")
+
+
+def _trainings() -> Finding:
+    from synthagent.stage import CACHE
+
+    folder = CACHE / "training"
+    unfinished = [path.name for path in sorted(folder.glob("*-*"))]
+    if not unfinished:
+        return Finding(str(folder), "note", "no training that was stopped half-way")
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    text = f"trainings that were stopped half-way: {', '.join(unfinished)}, {size:.1f} MB"
+    return Finding(str(folder), "note", text, f"the stage goes on; `rm -r {folder}` frees that")
 
 
 def _gpu() -> Finding:

@@ -26,6 +26,7 @@ from synthagent.records import MappingEntry, Reward, Rubric, Task
 from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
+from synthagent.student.resume import checkpoints_of, remove
 from synthagent.teacher.twins import twin_names
 
 
@@ -82,9 +83,11 @@ def run(params: Params) -> Figures:
             params=params,
             mapping=tuple(read_records(Paths.mappings, MappingEntry)) if live else None,
         )
-        train(job, params.compute.processes)
+        checkpoints = checkpoints_of("grpo", job, params.compute.checkpoint_minutes)
+        train(dataclasses.replace(job, checkpoints=checkpoints), params.compute.processes)
         steps = [GrpoStep(**row) for row in take_checkpoint(folder / "out", Paths.grpo)]
         write_text(Paths.plots / "grpo.csv", _table(steps, GrpoStep))
+        remove(checkpoints)
         metrics = {
             "candidates": len(candidates),
             "steps": len(steps),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
@@ -19,6 +19,7 @@ from synthagent.records import Task, Tool, Trajectory
 from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import LOG, take_checkpoint
+from synthagent.student.resume import checkpoints_of, remove
 from synthagent.teacher.domains import load_vocabulary
 from synthagent.teacher.twins import pair_name
 
@@ -121,8 +122,7 @@ def run(params: Params) -> Figures:
         say(f"{parameters:,} parameters, {words} words, {len(rows)} demonstrations, {tokens:,} tokens")
         save_student(student, folder / "start")
         del student  # what trains it loads it again
-        trained = _train(folder, rows, [len(lesson) for lesson in lessons], params) if rows else _as_it_is(folder)
-        losses = take_checkpoint(trained, Paths.sft)
+        losses = _train(folder, rows, [len(lesson) for lesson in lessons], params) if rows else _as_it_is(folder)
         return Figures(
             {
                 "parameters": parameters,
@@ -164,24 +164,27 @@ def base_student(params: Params, examples: Sequence[Example]) -> Student:
     return student
 
 
-def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], params: Params) -> Path:
-    """Train on the rows of lessons of these sizes; return the folder with checkpoint and log."""
+def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], params: Params) -> list[float]:
+    """Train on the rows of lessons of these sizes, and put the student in its place; return the losses."""
     from synthagent.student.processes import train
     from synthagent.student.sft import SftJob
 
     lengths, processes = iter(len(row["input_ids"]) for row in rows), params.compute.processes
     lessons = [[next(lengths) for _ in range(size)] for size in sizes]
     ordered = [rows[i] for i in in_batches_of_like_length(lessons, params.sft.batch_size, params.seed)]
-    out = folder / "out"
-    train(SftJob(folder / "start", out, ordered, params.sft, params.seed, processes, params.student), processes)
-    return out
+    job = SftJob(folder / "start", folder / "out", ordered, params.sft, params.seed, processes, params.student)
+    checkpoints = checkpoints_of("sft", job, params.compute.checkpoint_minutes)
+    train(replace(job, checkpoints=checkpoints), processes)
+    losses = take_checkpoint(folder / "out", Paths.sft)
+    remove(checkpoints)
+    return losses
 
 
-def _as_it_is(folder: Path) -> Path:
-    """The base as if it had been trained."""
+def _as_it_is(folder: Path) -> list[float]:
+    """Put the base in the student's place; there are no losses."""
     say("sft: sft.demos is 0, so the base is passed on as it is")
     write_text(folder / "start" / LOG, "[]")
-    return folder / "start"
+    return take_checkpoint(folder / "start", Paths.sft)
 
 
 def _names(tools: Sequence[Tool]) -> list[str]:

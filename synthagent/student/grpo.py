@@ -10,26 +10,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from datasets import Dataset
-from transformers import PrinterCallback
+from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from synthagent.episodes.episode import Episode
 from synthagent.judging.reward import Score
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task
+from synthagent.stage import say
 from synthagent.store import write_text
 from synthagent.student.live import TrainingEpisodes, training_episodes
 from synthagent.student.model import Student
 from synthagent.student.optimizer import optimizer_of
-from synthagent.student.processes import rank
+from synthagent.student.processes import is_first, rank
+from synthagent.student.resume import Checkpoints
 from synthagent.student.sampler import run_episodes
 from synthagent.student.trainable import student_to_save, trainable_student
-from synthagent.student.training import Monitor, finish, settings_of
+from synthagent.student.training import Course, Log, Resumable, finish, settings_of
 
 _A_PASS = 8  # episodes
+_DEAD = 10  # steps in a row
+_WINDOW = 5  # steps by whose mean reward the best checkpoint is chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class GrpoJob:
     rubrics: dict[str, Rubric]
     params: Params
     mapping: Sequence[MappingEntry] | None
+    checkpoints: Checkpoints | None = None
 
     def __call__(self) -> None:
         student = trainable_student(self.start, self.params.student, self.params.seed)
@@ -77,7 +83,7 @@ class GrpoJob:
         params = self.params.grpo
         a_pass, passes = passes_of(params.tasks_per_step * params.group_size // self.params.compute.processes)
         config = GRPOConfig(
-            output_dir=str(self.out),
+            output_dir=str(self.checkpoints.folder if self.checkpoints else self.out),
             per_device_train_batch_size=a_pass,
             num_generations=params.group_size,
             gradient_accumulation_steps=passes,
@@ -98,9 +104,8 @@ class GrpoJob:
             seed=self.params.seed,
             **settings_of(self.params.student),
         )
-        monitor = Monitor("grpo", params.steps)
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
-        trainer = GRPOTrainer(
+        trainer = _Grpo(
             model=student.model,
             args=config,
             train_dataset=Dataset.from_list(prompts),
@@ -108,12 +113,11 @@ class GrpoJob:
             reward_funcs=[perfect, violations, questions],
             environment_factory=lambda: LiveEpisode(self.tasks, episodes),
             rollout_func=partial(self._rollout, episodes),
-            callbacks=[monitor],
+            callbacks=[_DeadGroups()],
             optimizers=(optimizer_of(student.model, self.params.student, params.muon_rate, params.adam_rate), None),
         )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-        return [asdict(_summary(log)) for log in monitor.logs if "reward" in log]
+        course = Course("grpo", params.steps, self.checkpoints, _recent_reward, "grpo.muon_rate or grpo.adam_rate")
+        return [asdict(_summary(log)) for log in _steps(trainer.run(course))]
 
     def _rollout(self, made: TrainingEpisodes, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own."""
@@ -129,6 +133,24 @@ class GrpoJob:
             "logprobs": [row.logprobs for row in sampled],
             "env_mask": [row.mask for row in sampled],
         }
+
+
+class _Grpo(Resumable, GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer that can be killed. It samples anew at each step, so that no sample need be saved."""
+
+
+class _DeadGroups(TrainerCallback):  # type: ignore[misc]
+    """Says once in a row of steps that nothing is learnt from them."""
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        last = _steps(state.log_history)[-_DEAD - 1 :]
+        dead = [log["frac_reward_zero_std"] == 1 for log in last]
+        if is_first() and len(dead) >= _DEAD and all(dead[-_DEAD:]) and not all(dead[:-_DEAD] or [False]):
+            say(
+                f"grpo: steps {last[-_DEAD]['step']} to {last[-1]['step']}: all episodes of a group earned the same, "
+                "in each of them, so that nothing is learnt; raise grpo.group_size, give the student more at first "
+                "(sft.demos), or choose among more tasks (rollouts.tasks, rollouts.samples)"
+            )
 
 
 def passes_of(episodes: int) -> tuple[int, int]:
@@ -181,3 +203,11 @@ def _summary(log: dict[str, Any]) -> GrpoStep:
         tokens=round(float(log["completions/mean_length"]), 1),
         entropy=round(float(log["entropy"]), 4),
     )
+
+
+def _steps(log: Log) -> list[dict[str, Any]]:
+    return [entry for entry in log if "reward" in entry]
+
+
+def _recent_reward(log: Log) -> float:
+    return fmean(float(step["reward"]) for step in _steps(log)[-_WINDOW:])

@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from datasets import Dataset
 from torch.utils.data import SequentialSampler
-from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from synthagent.params import SftParams, StudentParams
 from synthagent.student.optimizer import optimizer_of
+from synthagent.student.resume import Checkpoints
 from synthagent.student.trainable import student_to_save, trainable_student
-from synthagent.student.training import Monitor, finish, settings_of
+from synthagent.student.training import Course, Log, Resumable, finish, settings_of
+
+_WINDOW = 10  # logged losses, by whose mean the best checkpoint is chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,14 @@ class SftJob:
     seed: int
     processes: int
     student: StudentParams
+    checkpoints: Checkpoints | None = None
 
     def __call__(self) -> None:
         student = trainable_student(self.start, self.student, self.seed)
         params = self.params
         steps = -(-len(self.rows) // params.batch_size)
         config = SFTConfig(
-            output_dir=str(self.out),
+            output_dir=str(self.checkpoints.folder if self.checkpoints else self.out),
             per_device_train_batch_size=params.batch_size // self.processes,
             num_train_epochs=1,
             learning_rate=params.adam_rate,
@@ -50,23 +54,28 @@ class SftJob:
             seed=self.seed,
             **settings_of(self.student),
         )
-        monitor = Monitor("sft", steps)
         trainer = _InOrder(
             model=student.model,
             args=config,
             train_dataset=Dataset.from_list(list(self.rows)),
             processing_class=student.tokenizer,
-            callbacks=[monitor],
             optimizers=(optimizer_of(student.model, self.student, params.muon_rate, params.adam_rate), None),
         )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-        losses = [log["loss"] for log in monitor.logs if "loss" in log]
+        course = Course("sft", steps, self.checkpoints, _recent_score, "sft.muon_rate or sft.adam_rate")
+        losses = _losses(trainer.run(course))
         finish(student_to_save(student, self.student), self.out, losses)
 
 
-class _InOrder(SFTTrainer):  # type: ignore[misc]
+class _InOrder(Resumable, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer that takes the rows as they come: the caller has ordered them."""
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return SequentialSampler(dataset if dataset is not None else self.train_dataset)
+
+
+def _losses(log: Log) -> list[float]:
+    return [entry["loss"] for entry in log if "loss" in entry]
+
+
+def _recent_score(log: Log) -> float:
+    return -fmean(_losses(log)[-_WINDOW:])

@@ -1,22 +1,30 @@
-"""What both trainings share: quiet settings of TRL's configs, progress and log, and the checkpoint at the end."""
+"""What both trainings share: quiet settings of TRL's configs, progress, checkpoints, and the student at the end."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from accelerate.utils import broadcast  # type: ignore[import-untyped]
+from safetensors import SafetensorError
+from transformers import PrinterCallback, Trainer, TrainerCallback
 
+from synthagent.errors import StoreError, SynthAgentError
 from synthagent.params import StudentParams
-from synthagent.stage import progress
+from synthagent.stage import progress, say
 from synthagent.store import write_text
 from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, save_student
 from synthagent.student.processes import is_first
+from synthagent.student.resume import AT_ONCE, Checkpoints, last_sealed, seal, step_of
 
-# Common to both: whatever device there is, nothing reported or saved on the side.
+# Common to both: whatever device there is, nothing reported, nothing saved but when `_When` says so.
 QUIET: dict[str, Any] = {
     "report_to": "none",
     "save_strategy": "no",
@@ -26,6 +34,9 @@ QUIET: dict[str, Any] = {
     "use_cpu": not torch.cuda.is_available(),
     "ddp_find_unused_parameters": False,
 }
+_SHARE = 50  # of the time, at most one part in so many goes into checkpoints
+
+Log = Sequence[dict[str, Any]]
 
 
 def settings_of(params: StudentParams) -> dict[str, Any]:
@@ -43,16 +54,142 @@ def finish(student: Student, out: Path, log: Any) -> None:
         write_text(out / LOG, json.dumps(log))
 
 
-class Monitor(TrainerCallback):  # type: ignore[misc]
-    """Shows progress, and keeps what the trainer logs."""
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a training is run. `score`: of its log, higher is better. `lower`: what to lower where it diverges."""
+
+    stage: str
+    steps: int
+    checkpoints: Checkpoints | None
+    score: Callable[[Log], float]
+    lower: str
+
+
+class Resumable(Trainer):  # type: ignore[misc]
+    """Mixed into TRL's trainers: saves whole checkpoints or none, goes on from them, and stops where it diverges."""
+
+    course: Course
+    _told = False
+
+    def run(self, course: Course) -> Log:
+        """Train, from the checkpoint that the course names if there is one; return the log of all steps."""
+        self.course = course
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_Monitor(course.stage, course.steps))
+        start = None
+        if course.checkpoints:
+            self._say_what_they_take(course.checkpoints)
+            self.add_callback(_When(course.checkpoints.minutes))
+            start = str(course.checkpoints.start) if course.checkpoints.start else None
+        self.train(resume_from_checkpoint=start)
+        log: Log = self.state.log_history
+        return log
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """None: TRL would write one with each checkpoint."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """A step; raises SynthAgentError where its loss is not finite, before it changes anything."""
+        loss = super().training_step(*args, **kwargs)
+        self._check("loss", loss)
+        return loss
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        self._check("gradient", norm)
+        return norm
+
+    def _check(self, what: str, value: Any) -> None:
+        if torch.isfinite(torch.as_tensor(value)).all():
+            return
+        kept = self.course.checkpoints and last_sealed(self.course.checkpoints.folder)
+        left = f"the checkpoint of step {step_of(kept)} is kept ({kept})" if kept else "there is no checkpoint yet"
+        raise SynthAgentError(
+            f"{self.course.stage}: the {what} of step {self.state.global_step + 1} is not finite; "
+            f"lower {self.course.lower} in params.yaml; {left}"
+        )
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        assert self.course.checkpoints
+        folder = self.course.checkpoints.folder / f"checkpoint-{self.state.global_step}"
+        fault = _tried(lambda: super(Resumable, self)._save_checkpoint(model, trial))
+        failed = torch.tensor([int(fault is not None)], device=self.args.device)
+        any_failed = bool(self.accelerator.gather(failed).any())  # all have written, or given up
+        if is_first():
+            if not any_failed:
+                fault = _tried(lambda: seal(folder, self.course.score(self.state.log_history)))
+            if fault or any_failed:
+                shutil.rmtree(folder, ignore_errors=True)
+                self._tell(folder, fault)
+        self.accelerator.wait_for_everyone()
+
+    def _tell(self, folder: Path, fault: str | None) -> None:
+        """Say once that nothing could be saved: a checkpoint is a safety net, and no reason to lose the training."""
+        if self._told:
+            return
+        self._told = True
+        last = last_sealed(folder.parent)
+        there = f"that of step {step_of(last)} is unchanged" if last else "there is none yet"
+        say(
+            f"{self.course.stage}: {folder}: cannot be written: {fault or 'a process failed'}; make room, or set "
+            f"compute.checkpoint_minutes to null; training goes on, and of its checkpoints {there}"
+        )
+
+    def _say_what_they_take(self, checkpoints: Checkpoints) -> None:
+        """Weights, and of what is trained at most twice as much again, for the optimizer."""
+        if not is_first():
+            return
+        parameters = [(p.numel() * p.element_size(), p.requires_grad) for p in self.model.parameters()]
+        size = sum(size * (3 if trained else 1) for size, trained in parameters) / 1e6
+        there = next(path for path in (checkpoints.folder, *checkpoints.folder.parents) if path.exists())
+        say(
+            f"{self.course.stage}: checkpoints of at most {size:.1f} MB, {AT_ONCE} at once, in {checkpoints.folder} "
+            f"({shutil.disk_usage(there).free / 1e6:,.0f} MB are free); removed at the end"
+        )
+
+
+class _When(TrainerCallback):  # type: ignore[misc]
+    """Has a checkpoint saved after so many minutes, at a step that is logged, lest a part of a loss be lost.
+
+    The first process's clock decides for all. Saving draws no random number: when it happens changes nothing else.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self._next = time.monotonic() + self._seconds
+        self._began = 0.0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % args.logging_steps or state.global_step >= state.max_steps:
+            return
+        due = torch.tensor([time.monotonic() >= self._next], dtype=torch.uint8, device=args.device)
+        control.should_save = self._seconds == 0 or bool(broadcast(due).item())
+        self._began = time.monotonic()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        now = time.monotonic()
+        self._next = now + max(self._seconds, _SHARE * (now - self._began))
+
+
+class _Monitor(TrainerCallback):  # type: ignore[misc]
+    """Shows progress."""
 
     def __init__(self, stage: str, total: int) -> None:
         self._bar = progress(range(total), total, stage) if is_first() else iter(())
-        self.logs: list[dict[str, Any]] = []
         next(self._bar, None)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for _step in range(state.global_step):  # of before it went on
+            next(self._bar, None)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         next(self._bar, None)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        self.logs.append({**(logs or {}), "step": state.global_step})
+
+def _tried(save: Callable[[], None]) -> str | None:
+    """Do it; return why it could not be done."""
+    try:
+        save()
+    except (OSError, RuntimeError, SafetensorError, StoreError) as error:
+        return " ".join(str(error).split())[:200]
+    return None

@@ -14,44 +14,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from helpers.given import save_given
-from helpers.projects import default_params
+from helpers.grpo import GROUP, TASKS, job_of, params_of
 from helpers.student import LIMITS, new_episodes
-from helpers.tasks import accepted_tasks, rubric_of
+from helpers.tasks import rubric_of
 
 from synthagent.episodes.episode import Turn
 from synthagent.judging.reward import Score
-from synthagent.params import LoraParams, Params
+from synthagent.params import LoraParams
 from synthagent.student import live
 from synthagent.student.checkpoint import LOG
-from synthagent.student.model import Student, load_student, save_student
+from synthagent.student.model import Student, load_student
 from synthagent.student.processes import rank, train
 
 if TYPE_CHECKING:
     from synthagent.student.grpo import GrpoJob
-
-TASKS = {task.id: task for task in accepted_tasks()[:4]}
-GROUP = 4
-
-
-def params_of(steps: int) -> Params:
-    """Two tasks a step."""
-    params = default_params()
-    grpo = params.grpo.model_copy(update={"steps": steps, "tasks_per_step": 2, "group_size": GROUP})
-    compute = params.compute.model_copy(update={"processes": 1})
-    episode = LIMITS.model_copy(update={"max_tokens": 60})
-    return params.model_copy(update={"grpo": grpo, "compute": compute, "episode": episode})
-
-
-def job_of(folder: Path, start: Student, steps: int, processes: int = 1) -> GrpoJob:
-    """A training from `start` to `folder`: a pair of twins in one step, another in the next, and again."""
-    from synthagent.student.grpo import GrpoJob  # trl takes seconds: not where the tests are only collected
-
-    save_student(start, folder / "start")
-    rubrics = {task.id: rubric_of(task) for task in TASKS.values()}
-    order = [*TASKS] * -(-steps // 2)
-    params = params_of(steps)
-    params = params.model_copy(update={"compute": params.compute.model_copy(update={"processes": processes})})
-    return GrpoJob(folder / "start", folder / "out", order, TASKS, rubrics, params, None)
 
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
@@ -149,6 +125,18 @@ def test_a_step_of_several_passes_logs_each_episode_once(student: Student, tmp_p
     assert [(step["step"], step["reward"], step["dead_groups"]) for step in log_of(tmp_path)] == [(1, 0.75, 0.5)]
 
 
+def test_that_nothing_is_learnt_for_many_steps_is_told_once(
+    student: Student, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = job_of(tmp_path, student, 12)
+    episode = job.params.episode.model_copy(update={"max_tokens": 8})
+    watched(replace(job, params=job.params.model_copy(update={"episode": episode})), frozenset(TASKS), tmp_path)
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "nothing is learnt" in line]
+    assert said.startswith("grpo: steps 1 to 10: ")
+    for setting in ("grpo.group_size", "sft.demos", "rollouts.tasks"):
+        assert setting in said
+
+
 def test_an_episode_that_cannot_be_scored_counts_as_the_mean_of_its_tasks_so_that_nothing_is_learnt_from_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -185,7 +173,7 @@ def test_a_model_that_was_given_learns_and_is_saved_whole(
 
     monkeypatch.setattr(live, "score_episode", score_episode)
     update = {"base": str(save_given(tmp_path / "given")), "lora": lora, "gradient_checkpointing": True}
-    wanted = default_params().student.model_copy(update=update)
+    wanted = params_of(3).student.model_copy(update=update)
     job = job_of(tmp_path, given_base(wanted), steps=3)
     params = job.params.model_copy(update={"student": wanted})
     replace(job, params=params)()
