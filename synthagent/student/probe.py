@@ -76,8 +76,7 @@ def _probe(tokenizer: Any, source: str | None, thinking: Thinking) -> Probed:
 def _reading_calls(bare: Template) -> Probed:
     """The way of handing over calls that gives turns which are read back."""
     tokenizer = bare.tokenizer
-    text = bare.render([*OPENING, assistant(SAID)])
-    tail = text.rpartition(SAID)[2]
+    tail = bare.render([*OPENING, assistant(SAID)]).rpartition(SAID)[2]
     end = next(_added_tokens(tokenizer, tail), "")
     if not end or not tail.startswith(end):
         raise refusal(tokenizer, f"ends a turn of the assistant with {tail!r}, which begins with no special token")
@@ -88,11 +87,13 @@ def _reading_calls(bare: Template) -> Probed:
         template = replace(bare, arguments_as_text=as_text, short_ids=short)
         try:
             prompt = template.render(OPENING, more=True, tools=[TOOL])
-            turn = template.render([*OPENING, assistant("", "call_1_0")], tools=[TOOL])[len(prompt) :]
+            text = template.render([*OPENING, assistant("", "call_1_0")], tools=[TOOL])
         except (TemplateError, TypeError) as error:
             fault = fault or error
             continue  # it wants an object, or other ids
-        call_end = [*_added_tokens(tokenizer, turn), end][-1]
+        template.check_prefix(prompt, text)
+        turn = text[len(prompt) :]
+        call_end = [end, *_added_tokens(tokenizer, turn)][-1]
         template = replace(template, ends=tuple(dict.fromkeys((end, call_end))))
         written.append((template, turn.rpartition(call_end)[0] if call_end in turn else turn))
     if fault and not written:
@@ -137,7 +138,7 @@ def _with_thoughts(found: Probed) -> Template:
 def _written(template: Template, turn: Message) -> str:
     """What the template writes of a turn, without the token that ends it."""
     text = template.up_to_end([*OPENING, turn], [TOOL])[len(template.render(OPENING, more=True, tools=[TOOL])) :]
-    return next(text.removesuffix(end) for end in template.ends if text.endswith(end))
+    return next((text.removesuffix(end) for end in template.ends if text.endswith(end)), text)
 
 
 def _check_prefixes(template: Template) -> None:

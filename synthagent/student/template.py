@@ -68,7 +68,10 @@ class Template:
     def up_to_end(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         """The text of messages up to the end of the last turn: what a student has before it once it has written it."""
         text = self.render(messages, tools=tools)
-        return text[: max(text.rfind(end) + len(end) for end in self.ends if end in text)]
+        places = [text.rfind(end) + len(end) for end in self.ends if end in text]
+        if not places:
+            raise refusal(self.tokenizer, f"ends a turn with none of {', '.join(self.ends)}: {text[-60:]!r}")
+        return text[: max(places)]
 
     def observation_text(self, observations: Sequence[Message]) -> str:
         """What follows the end of a turn, up to where the next one begins."""
