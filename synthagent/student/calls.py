@@ -52,9 +52,9 @@ def written_forms(lead: str) -> list[CallForm]:
     ]
 
 
-def response_form(tokenizer: Any, template: dict[str, Any], lead: str, end: str) -> CallForm:
-    """The form that a `response_template` of transformers describes."""
-    return CallForm("response template", partial(_read_response, tokenizer, template, lead, end))
+def response_form(tokenizer: Any, template: dict[str, Any], lead: str, ends: Sequence[str]) -> CallForm:
+    """The form that a `response_template` of transformers describes, which wants to see how a turn ends."""
+    return CallForm("response template", partial(_read_response, tokenizer, template, lead, ends))
 
 
 def with_thought(text: str, thought: str) -> str:
@@ -102,13 +102,16 @@ def _mistral_calls(block: str) -> Sequence[ToolCall]:
 
 
 def _read_response(
-    tokenizer: Any, template: dict[str, Any], lead: str, end: str, text: str, tools: Sequence[Tool]
+    tokenizer: Any, template: dict[str, Any], lead: str, ends: Sequence[str], text: str, tools: Sequence[Tool]
 ) -> Turn:
     if len(text) > _LONGEST:
         return Turn(text.strip())
     try:
         schemas = [tool.schema_of_openai for tool in tools]
-        parsed = tokenizer.parse_response(text + end, template, prefix=lead, tools=schemas)
+        for end in reversed(ends):  # that of a call first, if it is another
+            parsed = tokenizer.parse_response(text + end, template, prefix=lead, tools=schemas)
+            if parsed.get("tool_calls"):
+                break
         functions = [call.get("function", call) for call in parsed.get("tool_calls") or ()]
         calls = tuple(call_of({"arguments": {}, **function}) for function in functions)
         thought = parsed.get("reasoning_content") or parsed.get("thinking") or ""

@@ -98,7 +98,7 @@ def _reading_calls(bare: Template) -> Probed:
         written.append((template, turn.rpartition(call_end)[0] if call_end in turn else turn))
     if fault and not written:
         raise fault
-    for form in _forms(tokenizer, lead, end):
+    for form in _forms(tokenizer, lead, written[0][0].ends):
         for template, turn in written:
             if _is_look(form.read(turn, [TOOL])):
                 return Probed(template, form)
@@ -106,14 +106,14 @@ def _reading_calls(bare: Template) -> Probed:
     raise refusal(tokenizer, f"writes a call as {turn!r}, which is read back in no form that is known here")
 
 
-def _forms(tokenizer: Any, lead: str, end: str) -> Iterator[CallForm]:
+def _forms(tokenizer: Any, lead: str, ends: tuple[str, ...]) -> Iterator[CallForm]:
     yield from written_forms(lead)
     own = getattr(tokenizer, "response_template", None)
     if own is not None:
-        yield response_form(tokenizer, own, lead, end)
+        yield response_form(tokenizer, own, lead, ends)
     known = response_template(tokenizer)
     if known is not None:
-        yield response_form(tokenizer, known, lead, end)
+        yield response_form(tokenizer, known, lead, ends)
 
 
 def _is_look(turn: Turn) -> bool:

@@ -20,7 +20,7 @@ from synthagent.episodes.turn import MALFORMED, ToolCall, Turn
 from synthagent.errors import InputError
 from synthagent.records import Task
 from synthagent.student.format import IGNORED, ChatFormat
-from synthagent.student.model import Student, build_model
+from synthagent.student.model import Student, build_model, single_threaded
 from synthagent.student.template import Thinking
 from synthagent.student.tokenizer import render_plain
 
@@ -120,6 +120,7 @@ def test_what_a_student_sees_is_what_it_wrote_and_what_it_was_told_between(small
         mask += [1] * len(written) + [0] * len(told)
     assert episode.end == "answer"
 
+    single_threaded()
     model = Speaking(build_model(small.tokenizer, PARAMS, seed=0), ids)
     student = Student(model, small.tokenizer)
     limits = LIMITS.model_copy(update={"max_tokens": 4000, "max_turn_tokens": 1000, "max_turns": 9})
@@ -210,42 +211,44 @@ def test_thoughts_are_trained_on_only_where_they_are_kept(family: Family, texts:
     assert dropped.turn(character_by_character(tokenizer, "<think>Hm.</think>Yes.")).thought == ""
 
 
-REFUSED = [
-    pytest.param(
-        replace(FAMILIES[-1], template=MISTRAL_V3), "keep", r"AVAILABLE_TOOLS.*in a longer", id="Mistral 2024"
-    ),
-    pytest.param(
-        replace(
-            FAMILIES[0],
-            template=trl_template("gptoss"),
-            special=(
-                *"",
-                "<|endoftext|>",
-                "<|start|>",
-                "<|return|>",
-                "<|end|>",
-                "<|message|>",
-                "<|channel|>",
-                "<|call|>",
-            ),
-            ends=("<|return|>",),
-        ),
-        "keep",
-        r"<\|return\|>.*in a longer conversation.*<\|end\|>",
-        id="gpt-oss",
-    ),
-    pytest.param(replace(FAMILIES[4], template=trl_template("lfm2_2_5")), "keep", r"<think>.*in a longer", id="LFM2.5"),
-]
+_CHANNELS = ("<|endoftext|>", "<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|call|>", "<|return|>")
+GPT_OSS = replace(FAMILIES[0], template=trl_template("gptoss"), special=_CHANNELS, ends=("<|return|>",))
+LFM2_5 = replace(FAMILIES[4], template=trl_template("lfm2_2_5"))
+OLD_MISTRAL = replace(FAMILIES[-1], template=MISTRAL_V3)
 
 
-@pytest.mark.parametrize(("family", "thinking", "said"), REFUSED)
+@pytest.mark.parametrize(
+    ("family", "thinking", "first", "then"),
+    [
+        pytest.param(OLD_MISTRAL, "keep", r"\[AVAILABLE_TOOLS\]", r"\[INST\]", id="Mistral 2024 moves its tools"),
+        pytest.param(LFM2_5, "keep", "<think>", r"<\|tool_call_start\|>", id="LFM2.5 forgets thoughts"),
+        pytest.param(GPT_OSS, "keep", "analysis", "commentary", id="gpt-oss forgets thoughts"),
+        pytest.param(GPT_OSS, "drop", r"<\|return\|>", r"<\|end\|>", id="gpt-oss ends the last turn otherwise"),
+    ],
+)
 def test_a_family_that_writes_earlier_turns_anew_is_refused_with_both_texts(
-    family: Family, thinking: Thinking, said: str, texts: list[str]
+    family: Family, thinking: Thinking, first: str, then: str, texts: list[str]
 ) -> None:
-    with pytest.raises(InputError, match=f"in two ways: .*{said}"):
+    with pytest.raises(InputError, match=f"in two ways: '.*{first}.*' and, in a longer conversation, '.*{then}.*'"):
         ChatFormat.of(family.tokenizer(texts), thinking)
 
 
 def test_a_family_that_forgets_thoughts_suits_a_student_without_any(texts: list[str]) -> None:
-    family = replace(FAMILIES[4], template=trl_template("lfm2_2_5"))
-    assert ChatFormat.of(family.tokenizer(texts), "drop").template.thinking == "drop"
+    assert ChatFormat.of(LFM2_5.tokenizer(texts), "drop").template.thinking == "drop"
+
+
+def test_a_template_of_trls_stands_in_for_one_that_forgets(texts: list[str]) -> None:
+    qwen = ChatFormat.of(FAMILIES[1].tokenizer(texts))
+    assert qwen.template.source == trl_template("qwen3_training")
+    assert qwen.tokenizer.chat_template == FAMILIES[1].template
+
+
+def test_an_episode_that_a_template_cannot_write_is_refused_in_one_line(texts: list[str]) -> None:
+    """Llama calls one tool a turn."""
+    call = {"id": "call_1_0", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages = [*Episode(TASK).messages, {"role": "assistant", "content": "", "tool_calls": [call, call]}]
+    with pytest.raises(InputError, match="refuses an episode: This model only supports single tool-calls at once"):
+        ChatFormat.of(FAMILIES[3].tokenizer(texts)).tokenise(messages, TASK.tools)
+    thoughtful = [*Episode(TASK).messages, {"role": "assistant", "content": "?", "reasoning_content": "Hm."}]
+    with pytest.raises(InputError, match=r"has no place for a thought; drop thoughts"):
+        ChatFormat.of(FAMILIES[3].tokenizer(texts)).tokenise(thoughtful, TASK.tools)
