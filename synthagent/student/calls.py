@@ -1,7 +1,7 @@
-"""How families of models write thoughts and tool calls: the text of a student's turn -> `Turn`.
+"""The dialects in which families of models write thoughts and tool calls: the text of a student's turn -> `Turn`.
 
-What a student writes is untrusted. A form of ours reads it in one pass and never raises: where a call has begun and
-cannot be read, the turn makes a call that the world refuses.
+What a student writes is untrusted. Reading takes one pass and never raises: where a call has begun and cannot be read,
+the turn makes a call that the world refuses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from synthagent.records import Tool
 Reader = Callable[[str, Sequence[Tool]], Turn]
 
 _OPEN, _CLOSE = "<think>", "</think>"
-_LONGEST = 10_000  # characters for patterns that others wrote; a longer turn makes no call
+_LONGEST = 5_000  # characters, without thoughts, for patterns that others wrote; a longer turn makes no call
 _PYTHON_TAG = "<|python_tag|>"
 _BARE_CALL = re.compile(r'\{\s*"name"\s*:')
 _TOOL_CALLS = "[TOOL_CALLS]"
@@ -29,7 +29,7 @@ _DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
-class CallForm:
+class Dialect:
     """One way to write calls.
 
     `marks`: special tokens that belong to it whether or not a template writes them. `ends`: tokens that end a turn
@@ -42,19 +42,21 @@ class CallForm:
     ends: tuple[str, ...] = ()
 
 
-def written_forms(lead: str) -> list[CallForm]:
+def own_dialects(lead: str) -> list[Dialect]:
     """The forms that are read here. `lead`: what the template writes before a turn, which may have begun a thought."""
-    opened = _OPEN in lead and _CLOSE not in lead.rpartition(_OPEN)[2]
+    opened = _opened(lead)
     return [
-        CallForm("Hermes", partial(_read, parse_turn, opened)),
-        CallForm("Llama", partial(_read, _llama, opened), (_PYTHON_TAG,), ("<|eom_id|>",)),
-        CallForm("Mistral", partial(_read, _mistral, opened), (_TOOL_CALLS, "[CALL_ID]", "[ARGS]")),
+        Dialect("Hermes", partial(_read, _hermes, opened)),
+        Dialect("Llama", partial(_read, _llama, opened), (_PYTHON_TAG,), ("<|eom_id|>",)),
+        Dialect("Mistral", partial(_read, _mistral, opened), (_TOOL_CALLS, "[CALL_ID]", "[ARGS]")),
     ]
 
 
-def response_form(tokenizer: Any, template: dict[str, Any], lead: str, ends: Sequence[str]) -> CallForm:
-    """The form that a `response_template` of transformers describes, which wants to see how a turn ends."""
-    return CallForm("response template", partial(_read_response, tokenizer, template, lead, ends))
+def described_dialect(tokenizer: Any, template: dict[str, Any], lead: str, ends: Sequence[str]) -> Dialect:
+    """The dialect that a `response_template` of transformers describes, which wants to see how a turn ends."""
+    opened = _opened(lead)
+    described = partial(_described, tokenizer, template, lead, ends, f"{_CLOSE}\n\n" if opened else "")
+    return Dialect("response template", partial(_read, described, opened))
 
 
 def with_thought(text: str, thought: str) -> str:
@@ -62,15 +64,24 @@ def with_thought(text: str, thought: str) -> str:
     return f"{_OPEN}\n{thought}\n{_CLOSE}\n\n{text}" if thought else text
 
 
-def _read(plain: Callable[[str], Turn], opened: bool, text: str, tools: Sequence[Tool]) -> Turn:
+def _opened(lead: str) -> bool:
+    return _OPEN in lead and _CLOSE not in lead.rpartition(_OPEN)[2]
+
+
+def _read(plain: Reader, opened: bool, text: str, tools: Sequence[Tool]) -> Turn:
     """Read the turn around its thoughts. A thought that is never closed takes the rest of the turn."""
     cut = cut_out(_OPEN + text if opened else text, _OPEN, _CLOSE)
     said, _, unclosed = cut.outside.partition(_OPEN)
-    thoughts = [thought.strip() for thought in (*cut.inside, unclosed)]
-    return replace(plain(said), thought="\n".join(filter(None, thoughts)))
+    turn = plain(said, tools)
+    thoughts = (thought.strip() for thought in (*cut.inside, unclosed, turn.thought))
+    return replace(turn, thought="\n".join(filter(None, thoughts)))
 
 
-def _llama(text: str) -> Turn:
+def _hermes(text: str, _: Sequence[Tool]) -> Turn:
+    return parse_turn(text)
+
+
+def _llama(text: str, _: Sequence[Tool]) -> Turn:
     """Llama 3: `{"name": .., "parameters": {..}}`, with or without `<|python_tag|>` before it, several after `;`."""
     before, tag, after = text.partition(_PYTHON_TAG)
     if not tag:
@@ -85,7 +96,7 @@ def _llama(text: str) -> Turn:
     return Turn((before + objects.rest).strip(), calls) if calls else Turn(before.strip(), (MALFORMED,))
 
 
-def _mistral(text: str) -> Turn:
+def _mistral(text: str, _: Sequence[Tool]) -> Turn:
     """Mistral: `[TOOL_CALLS]` before a list of calls, as until 2024, or before each `name[ARGS]{..}`, as since."""
     before, *blocks = text.split(_TOOL_CALLS)
     return Turn(before.strip(), tuple(call for block in blocks for call in _mistral_calls(block.strip())))
@@ -101,15 +112,22 @@ def _mistral_calls(block: str) -> Sequence[ToolCall]:
     return [call_of(call) for call in (value.value if isinstance(value.value, list) else [value.value])]
 
 
-def _read_response(
-    tokenizer: Any, template: dict[str, Any], lead: str, ends: Sequence[str], text: str, tools: Sequence[Tool]
+def _described(
+    tokenizer: Any,
+    template: dict[str, Any],
+    lead: str,
+    ends: Sequence[str],
+    before: str,
+    text: str,
+    tools: Sequence[Tool],
 ) -> Turn:
+    """`before`: what closes the thought that `lead` has opened; the thought itself has been taken out."""
     if len(text) > _LONGEST:
         return Turn(text.strip())
     try:
         schemas = [tool.schema_of_openai for tool in tools]
         for end in reversed(ends):  # that of a call first, if it is another
-            parsed = tokenizer.parse_response(text + end, template, prefix=lead, tools=schemas)
+            parsed = tokenizer.parse_response(before + text + end, template, prefix=lead, tools=schemas)
             if parsed.get("tool_calls"):
                 break
         functions = [call.get("function", call) for call in parsed.get("tool_calls") or ()]

@@ -17,7 +17,7 @@ from jinja2 import TemplateError
 from synthagent.episodes.episode import opening
 from synthagent.episodes.turn import Turn
 from synthagent.records import Message, Task, Tool
-from synthagent.student.calls import CallForm
+from synthagent.student.calls import Dialect
 from synthagent.student.probe import conversation, probe
 from synthagent.student.template import TOOL, Template, Thinking, refusal
 
@@ -29,13 +29,13 @@ _MARKS = re.compile(r"{%-?\s*generation\b")
 class ChatFormat:
     """A tokenizer whose chat template has been checked. Make it with `of`.
 
-    `form`: how it writes calls. `end_ids`: the tokens that end a turn. `dropped`: special tokens that have no meaning
+    `dialect`: how it writes calls. `end_ids`: the tokens that end a turn. `dropped`: special tokens without a meaning
     inside a turn. `marks_own`: the template's own marks say rightly which tokens are the student's.
     """
 
     tokenizer: Any
     template: Template
-    form: CallForm
+    dialect: Dialect
     end_ids: frozenset[int]
     dropped: frozenset[int]
     marks_own: bool
@@ -92,7 +92,7 @@ class ChatFormat:
 
     def turn(self, ids: Sequence[int], tools: Sequence[Tool] = ()) -> Turn:
         """The turn that the student wrote. `tools` tell the types of arguments that a model writes without quotes."""
-        turn = self.form.read(self.text(ids), tools)
+        turn = self.dialect.read(self.text(ids), tools)
         return turn if self.template.thinking == "keep" else Turn(turn.text, turn.calls)
 
     def tokenise(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
@@ -158,14 +158,14 @@ class _Piece:
 @lru_cache(maxsize=8)
 def _checked(tokenizer: Any, thinking: Thinking) -> ChatFormat:
     found = probe(tokenizer, thinking)
-    template, form = found.template, found.form
+    template, dialect = found.template, found.dialect
     added = tokenizer.added_tokens_decoder
-    texts_of_ends = {*template.ends, *form.ends, tokenizer.eos_token}
+    texts_of_ends = {*template.ends, *dialect.ends, tokenizer.eos_token}
     ends = frozenset(number for number, token in added.items() if token.content in texts_of_ends)
     tried = conversation(template)
-    bare = ChatFormat(tokenizer, template, form, ends, frozenset(), marks_own=False)
+    bare = ChatFormat(tokenizer, template, dialect, ends, frozenset(), marks_own=False)
     pieced = bare.tokenise(tried, [TOOL])
     meant = {token for token in pieced["labels"] if token not in ends}
-    special = {number for number, token in added.items() if token.special and token.content not in form.marks}
+    special = {number for number, token in added.items() if token.special and token.content not in dialect.marks}
     marks_own = bool(_MARKS.search(template.text)) and bare._marked(tried, [TOOL]) == pieced
     return replace(bare, dropped=frozenset(special - meant), marks_own=marks_own)

@@ -16,7 +16,7 @@ from jinja2 import TemplateError
 from synthagent.episodes.turn import Turn
 from synthagent.errors import InputError
 from synthagent.records import Message
-from synthagent.student.calls import CallForm, response_form, written_forms
+from synthagent.student.calls import Dialect, described_dialect, own_dialects
 from synthagent.student.known import response_template, training_template
 from synthagent.student.template import LOOK, OPENING, SAID, TOOL, Template, Thinking, ThoughtsIn, assistant, refusal
 
@@ -25,10 +25,10 @@ _THOUGHT = "Hm."
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A template that suits a student, and the form in which it writes calls."""
+    """A template that suits a student, and the dialect in which it writes calls."""
 
     template: Template
-    form: CallForm
+    dialect: Dialect
 
 
 def probe(tokenizer: Any, thinking: Thinking) -> Probed:
@@ -98,22 +98,22 @@ def _reading_calls(bare: Template) -> Probed:
         written.append((template, turn.rpartition(call_end)[0] if call_end in turn else turn))
     if fault and not written:
         raise fault
-    for form in _forms(tokenizer, lead, written[0][0].ends):
+    for dialect in _dialects(tokenizer, lead, written[0][0].ends):
         for template, turn in written:
-            if _is_look(form.read(turn, [TOOL])):
-                return Probed(template, form)
+            if _is_look(dialect.read(turn, [TOOL])):
+                return Probed(template, dialect)
     turn = written[-1][1]
     raise refusal(tokenizer, f"writes a call as {turn!r}, which is read back in no form that is known here")
 
 
-def _forms(tokenizer: Any, lead: str, ends: tuple[str, ...]) -> Iterator[CallForm]:
-    yield from written_forms(lead)
+def _dialects(tokenizer: Any, lead: str, ends: tuple[str, ...]) -> Iterator[Dialect]:
+    yield from own_dialects(lead)
     own = getattr(tokenizer, "response_template", None)
     if own is not None:
-        yield response_form(tokenizer, own, lead, ends)
+        yield described_dialect(tokenizer, own, lead, ends)
     known = response_template(tokenizer)
     if known is not None:
-        yield response_form(tokenizer, known, lead, ends)
+        yield described_dialect(tokenizer, known, lead, ends)
 
 
 def _is_look(turn: Turn) -> bool:
@@ -129,7 +129,7 @@ def _with_thoughts(found: Probed) -> Template:
             call, said = (_written(template, turn) for turn in turns)
         except (TemplateError, TypeError):
             continue
-        calling, saying = found.form.read(call, [TOOL]), found.form.read(said, [TOOL])
+        calling, saying = found.dialect.read(call, [TOOL]), found.dialect.read(said, [TOOL])
         if _is_look(calling) and saying.text == SAID and calling.thought == saying.thought == _THOUGHT:
             return replace(template, thinking=found.template.thinking)
     return found.template

@@ -1,4 +1,4 @@
-"""Forms of calls: what a student writes is read, whatever it is, in one pass and without an exception."""
+"""Dialects: what a student writes is read, whatever it is, in one pass and without an exception."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.episodes.turn import MALFORMED, ToolCall, Turn, message_of, turn_of
-from synthagent.student.calls import CallForm, response_form, with_thought, written_forms
+from synthagent.student.calls import Dialect, described_dialect, own_dialects, with_thought
 from synthagent.student.format import ChatFormat
 
-FORMS = {form.name: form for form in written_forms("<|assistant|>")}
+DIALECTS = {dialect.name: dialect for dialect in own_dialects("<|assistant|>")}
 LOOK = ToolCall("look", {"id": "K17"})
 JSON = '{"name": "look", "arguments": {"id": "K17"}}'
 BARE = '{"name": "look", "parameters": {"id": "K17"}}'
 
 
-def read(form: str, text: str) -> Turn:
-    return FORMS[form].read(text, ())
+def read(dialect: str, text: str) -> Turn:
+    return DIALECTS[dialect].read(text, ())
 
 
 @pytest.mark.parametrize(
-    ("form", "text", "turn"),
+    ("dialect", "text", "turn"),
     [
         ("Hermes", f"I look.\n<tool_call>\n{JSON}\n</tool_call>", Turn("I look.", (LOOK,))),
         ("Hermes", f"<think>\nHm.\n</think>\n\n<tool_call>{JSON}</tool_call>", Turn("", (LOOK,), "Hm.")),
@@ -53,15 +53,15 @@ def read(form: str, text: str) -> Turn:
         ("Hermes", "<think>I ask.", Turn("", (), "I ask.")),
     ],
 )
-def test_a_turn_is_read_in_its_familys_form(form: str, text: str, turn: Turn) -> None:
-    assert read(form, text) == turn
+def test_a_turn_is_read_in_its_familys_dialect(dialect: str, text: str, turn: Turn) -> None:
+    assert read(dialect, text) == turn
 
 
 def test_a_turn_whose_thought_the_prompt_began_is_read_from_inside_it() -> None:
-    for form in written_forms("<|assistant|>\n<think>\n"):
-        assert form.read("Hm.</think>Which one?", ()) == Turn("Which one?", (), "Hm.")
-    for form in written_forms("<|assistant|>\n<think>\n\n</think>\n\n"):
-        assert form.read("Which one?", ()) == Turn("Which one?")
+    for dialect in own_dialects("<|assistant|>\n<think>\n"):
+        assert dialect.read("Hm.</think>Which one?", ()) == Turn("Which one?", (), "Hm.")
+    for dialect in own_dialects("<|assistant|>\n<think>\n\n</think>\n\n"):
+        assert dialect.read("Which one?", ()) == Turn("Which one?")
 
 
 def test_a_thought_survives_the_record() -> None:
@@ -72,7 +72,8 @@ def test_a_thought_survives_the_record() -> None:
 
 PARTS = (
     "<think>", "</think>", "<tool_call>", "</tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]",
-    "look", "<|tool_call_start|>", "<|tool_call_end|>", "[look(id='K17')]", "<function=look>", "</function>", "<parameter=id>",
+    "look", "<|tool_call_start|>", "<|tool_call_end|>", "[look(id='K17')]", "<function=look>", "</function>",
+    "<parameter=id>",
     "</parameter>", "<|im_end|>", "<answer>", "</answer>", JSON, BARE, '{"name": ', "{", "}", "[", "]", '"', "'",
     ";", ",", "\n", " ", "\\", "1e999", "-", "NaN", "null", "9" * 5000, "[" * 2000, '{"a":' * 2000, "\ud800", "\x00",
 )  # fmt: skip
@@ -80,16 +81,16 @@ TEXTS = st.lists(st.one_of(st.sampled_from(PARTS), st.text(max_size=8)), max_siz
 
 
 @pytest.fixture(scope="module", params=["Qwen3.5", "LFM2", "Hermes", "Llama", "Mistral"])
-def form(request: pytest.FixtureRequest) -> CallForm:
-    if request.param in FORMS:
-        return FORMS[request.param]
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    if request.param in DIALECTS:
+        return DIALECTS[request.param]
     family = next(family for family in FAMILIES if family.name == request.param)
-    return ChatFormat.of(family.tokenizer(["look"])).form
+    return ChatFormat.of(family.tokenizer(["look"])).dialect
 
 
 @given(text=TEXTS)
-def test_no_text_is_too_strange(form: CallForm, text: str) -> None:
-    turn = form.read(text, ())
+def test_no_text_is_too_strange(dialect: Dialect, text: str) -> None:
+    turn = dialect.read(text, ())
     assert isinstance(turn.text, str)
     assert turn.answer is None or isinstance(turn.answer, str)
     message = message_of(turn, 1)
@@ -100,10 +101,10 @@ def test_no_text_is_too_strange(form: CallForm, text: str) -> None:
 @pytest.mark.parametrize(
     "part", [*PARTS, " <tool_call>", "<think> ", "[look(", "[look(a=[", '[look(a="', "<parameter=a>", "((", "\n\n"]
 )
-def test_reading_takes_no_longer_than_the_text_is_long(form: CallForm, part: str) -> None:
+def test_reading_takes_no_longer_than_the_text_is_long(dialect: Dialect, part: str) -> None:
     start = time.process_time()
     for frame in ("", "<tool_call>", "<|tool_call_start|>[look(a=", "[TOOL_CALLS]", "<|python_tag|>"):
-        form.read(frame + (part * 4000)[:8000], ())
+        dialect.read(frame + (part * 4000)[:8000], ())
     assert time.process_time() - start < 5
 
 
@@ -115,6 +116,6 @@ class Raising:
 
 
 def test_a_response_template_that_fails_makes_a_call_that_is_refused() -> None:
-    form = response_form(Raising(), {}, "", ["<|end|>"])
-    assert form.read("look", ()) == Turn(calls=(MALFORMED,))
-    assert form.read("look" * 9999, ()) == Turn("look" * 9999)
+    dialect = described_dialect(Raising(), {}, "", ["<|end|>"])
+    assert dialect.read("look", ()) == Turn(calls=(MALFORMED,))
+    assert dialect.read("look" * 9999, ()) == Turn("look" * 9999)

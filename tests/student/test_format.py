@@ -308,7 +308,7 @@ def test_marks_that_say_more_than_a_student_writes_are_not_taken(marks: str, dem
 def test_the_built_in_template_is_taken_at_its_own_marks(tokenizer: Any) -> None:
     chat = ChatFormat.of(tokenizer)
     assert chat.marks_own
-    assert (chat.form.name, chat.template.source, chat.end_ids) == ("Hermes", None, {tokenizer.eos_token_id})
+    assert (chat.dialect.name, chat.template.source, chat.end_ids) == ("Hermes", None, {tokenizer.eos_token_id})
 
 
 @given(ids=st.lists(st.integers(0, 1500), max_size=40))
@@ -318,7 +318,7 @@ def test_the_text_of_the_built_in_students_tokens_is_what_the_tokenizer_says(tok
 
 def test_bare_calls_are_read_as_calls(demos: list[Demo]) -> None:
     chat = ChatFormat.of(tokenizer_with(LLAMA_BARE))
-    assert chat.form.name == "Llama"
+    assert chat.dialect.name == "Llama"
 
 
 def test_prompts_are_the_same_on_any_day() -> None:
