@@ -42,8 +42,9 @@ def test_only_flows_import_prefect() -> None:
     assert {path.parts[0] for path in importers_of("prefect")} <= {"flows"}
 
 
-def test_only_training_imports_trl() -> None:
-    assert {path.as_posix() for path in importers_of("trl")} == {f"synthagent/student/{n}.py" for n in ("grpo", "sft")}
+def test_only_training_imports_trl_and_what_asks_it_about_templates() -> None:
+    allowed = {f"synthagent/student/{name}.py" for name in ("grpo", "known", "sft")}
+    assert {path.as_posix() for path in importers_of("trl")} == allowed
 
 
 def test_nothing_imports_vllm() -> None:

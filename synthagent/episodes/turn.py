@@ -6,16 +6,12 @@ All that a policy writes is untrusted: whatever cannot be read becomes a call th
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from synthagent.errors import RecordError
 from synthagent.records import Message
-
-_TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +20,9 @@ class ToolCall:
 
     name: str
     arguments: Any
+
+
+MALFORMED = ToolCall("malformed", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +34,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One assistant message: tool calls, or text to the user, or the answer."""
+    """One assistant message: tool calls, or text to the user, or the answer. `thought`: what nobody else is told."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
+    thought: str = ""
 
     @property
     def answer(self) -> str | None:
         """The text inside `<answer>`; a turn that calls a tool answers nothing."""
-        match = None if self.calls else _ANSWER.search(self.text)
-        return match.group(1).strip() if match else None
+        answers = () if self.calls else cut_out(self.text, "<answer>", "</answer>").inside
+        return answers[0].strip() if answers else None
 
     @property
     def asked(self) -> tuple[ToolCall | Question, ...]:
@@ -59,10 +59,28 @@ def answer_turn(outcome: str, values: Sequence[str] = ()) -> Turn:
     return Turn(f"<answer>{' '.join([outcome.capitalize(), *values])}</answer>")
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What stood inside the frames of a text, and the text without them."""
+
+    inside: tuple[str, ...]
+    outside: str
+
+
+def cut_out(text: str, opening: str, closing: str) -> Cut:
+    """All that stands between an opening and the closing next to it, in one pass; one that is not closed is text."""
+    inside, outside, place = [], [], 0
+    while (start := text.find(opening, place)) >= 0 and (end := text.find(closing, start + len(opening))) >= 0:
+        outside.append(text[place:start])
+        inside.append(text[start + len(opening) : end])
+        place = end + len(closing)
+    return Cut(tuple(inside), "".join([*outside, text[place:]]))
+
+
 def parse_turn(text: str) -> Turn:
     """Read the Hermes format: `<tool_call>{"name": .., "arguments": {..}}</tool_call>` blocks and free text."""
-    blocks = _TOOL_CALL.findall(text)
-    return Turn(_TOOL_CALL.sub("", text).strip(), tuple(map(_parse_call, blocks)))
+    cut = cut_out(text, "<tool_call>", "</tool_call>")
+    return Turn(cut.outside.strip(), tuple(map(_parse_call, cut.inside)))
 
 
 def parse_arguments(text: str) -> Any:
@@ -77,6 +95,8 @@ def parse_arguments(text: str) -> Any:
 def message_of(turn: Turn, number: int) -> Message:
     """Turn `number` of an episode as an OpenAI message. Call i of it has the id `call_{number}_{i}`."""
     message: Message = {"role": "assistant", "content": turn.text}
+    if turn.thought:
+        message["reasoning_content"] = turn.thought
     if turn.calls:
         message["tool_calls"] = [
             {
@@ -98,17 +118,24 @@ def turn_of(message: Mapping[str, Any]) -> Turn:
     try:
         calls = [call["function"] for call in message.get("tool_calls") or ()]
         made = tuple(ToolCall(str(call["name"]), json.loads(call["arguments"])) for call in calls)
-        return Turn(str(message["content"] or ""), made)
+        return Turn(str(message["content"] or ""), made, str(message.get("reasoning_content") or ""))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordError(f"not a message of an assistant: {error!r}") from None
 
 
+def call_of(value: Any, key: str = "arguments") -> ToolCall:
+    """The call that a JSON value is: an object with a `name`, and arguments under `key`."""
+    try:
+        return ToolCall(str(value["name"]), value[key] if _is_shallow(value[key]) else None)
+    except (TypeError, KeyError, IndexError, RecursionError):
+        return MALFORMED
+
+
 def _parse_call(block: str) -> ToolCall:
     try:
-        call = json.loads(block)
-        return ToolCall(str(call["name"]), call["arguments"] if _is_shallow(call["arguments"]) else None)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ToolCall("malformed", None)
+        return call_of(json.loads(block))
+    except (ValueError, RecursionError):
+        return MALFORMED
 
 
 def _is_shallow(value: Any, levels: int = 50) -> bool:

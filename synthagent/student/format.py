@@ -1,234 +1,171 @@
 """The student's text format, derived from its tokenizer's chat template: task, observations or messages -> token ids.
 
-A student reads its own tokens again, and between two turns what the template writes there. So the template must write
-every message the same whatever follows it, and a tool call so that it is read back; `ChatFormat.of` checks both.
+What a student sees in an episode is put together from pieces: the prompt, the tokens that it wrote itself, which are
+never tokenised again, and what others said in between. Training sees the same.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError
 
 from synthagent.episodes.episode import opening
-from synthagent.episodes.turn import ToolCall, Turn, parse_turn
-from synthagent.errors import InputError
+from synthagent.episodes.turn import Turn
 from synthagent.records import Message, Task, Tool
+from synthagent.student.calls import Dialect
+from synthagent.student.probe import conversation, probe
+from synthagent.student.template import TOOL, Template, Thinking, refusal
 
 IGNORED = -100  # the label of a token that is not the student's own
-
-# The conversation that a template is tried on. A student may think aloud, and some templates drop that later.
-_THOUGHT = "<think>\nHm.\n</think>\n\n"
-_OPENING: tuple[Message, ...] = (
-    {"role": "system", "content": "Be brief."},
-    {"role": "user", "content": "Move it."},
-)
-_TOOL = Tool(name="look", parameters={"type": "object", "properties": {"id": {"type": "string"}}})
-_LOOK = ToolCall("look", {"id": "K17"})
-_SAID = "Which one?"
+_MARKS = re.compile(r"{%-?\s*generation\b")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChatFormat:
     """A tokenizer whose chat template has been checked. Make it with `of`.
 
-    `end_id`: the token that ends a turn. `arguments_as_text`: the template takes the arguments of a call as JSON text,
-    as they are recorded; others want an object.
+    `dialect`: how it writes calls. `end_ids`: the tokens that end a turn. `dropped`: special tokens without a meaning
+    inside a turn. `marks_own`: the template's own marks say rightly which tokens are the student's.
     """
 
     tokenizer: Any
-    end: str
-    end_id: int
-    arguments_as_text: bool
+    template: Template
+    dialect: Dialect
+    end_ids: frozenset[int]
+    dropped: frozenset[int]
+    marks_own: bool
 
     @staticmethod
-    def of(tokenizer: Any) -> ChatFormat:
+    def of(tokenizer: Any, thinking: Thinking = "keep") -> ChatFormat:
         """The format of a tokenizer, checked at the first call.
+
+        `thinking`: whether thoughts are part of prompts, demonstrations and records. With "drop" the template is also
+        told that the student is not to think; what it thinks all the same stays in its own context, nowhere else.
 
         Raises:
             InputError: its chat template does not suit a student.
         """
-        return _checked(tokenizer)
+        return _checked(tokenizer, thinking)
+
+    @property
+    def end(self) -> str:
+        """The text of the token with which the template ends a turn."""
+        return self.template.ends[0]
+
+    @property
+    def end_id(self) -> int:
+        """That token."""
+        return int(self.tokenizer.convert_tokens_to_ids(self.end))
 
     def prompt_ids(self, task: Task) -> list[int]:
-        """The tokens an episode of `task` starts with."""
-        tools = [tool.schema_of_openai for tool in task.tools]
-        ids: list[int] = self.tokenizer.apply_chat_template(
-            opening(task), tools=tools, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return ids
+        """The tokens an episode of `task` starts with.
+
+        Raises:
+            InputError: the template refuses the task.
+        """
+        try:
+            return self._ids(self.template.render(opening(task), more=True, tools=task.tools))
+        except TemplateError as error:
+            raise refusal(self.tokenizer, f"refuses task {task.id}: {error}") from None
 
     def observation_ids(self, observations: Sequence[Message]) -> list[int]:
         """The tokens between two turns: what the messages of others come to, up to where the next turn begins."""
-        ids: list[int] = self.tokenizer(self.observation_text(observations), add_special_tokens=False)["input_ids"]
-        return ids
+        return self._ids_inside(self.observation_text(observations))
 
     def observation_text(self, observations: Sequence[Message]) -> str:
         """The text of `observation_ids`: all that follows the end of a turn."""
-        before = _before(self, tuple(m.get("tool_call_id", "") for m in observations if m["role"] == "tool"))
-        whole = self._render([*before.messages, *observations], more=True)
-        _check_prefix(self, before.text, whole)
-        return whole[len(before.text) :]
+        return self.template.observation_text(observations)
 
     def text(self, ids: Sequence[int]) -> str:
-        """What a turn says. Special tokens inside it are dropped: they could only pretend to be a frame."""
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        """What a turn says. Special tokens inside it are dropped: they could only pretend to be a frame.
+
+        The marks of a call are kept where they are special tokens.
+        """
+        kept = [token for token in ids if token not in self.dropped]
+        text: str = self.tokenizer.decode(kept, clean_up_tokenization_spaces=False)
         return text
 
-    def turn(self, ids: Sequence[int]) -> Turn:
-        """The turn that the student wrote."""
-        return parse_turn(self.text(ids))
+    def turn(self, ids: Sequence[int], tools: Sequence[Tool] = ()) -> Turn:
+        """The turn that the student wrote. `tools` tell the types of arguments that a model writes without quotes."""
+        turn = self.dialect.read(self.text(ids), tools)
+        return turn if self.template.thinking == "keep" else Turn(turn.text, turn.calls)
 
     def tokenise(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
         """An episode's `input_ids`, and `labels` that are set only on the assistant's tokens.
 
         Raises:
-            InputError: the template does not mark them.
+            InputError: the template refuses the episode, or writes a part of it in two ways.
         """
-        encoded = self.tokenizer.apply_chat_template(
-            self._readable(messages),
-            tools=[tool.schema_of_openai for tool in tools],
-            tokenize=True,
-            return_dict=True,
-            return_assistant_tokens_mask=True,
+        try:
+            return self._marked(messages, tools) if self.marks_own else self._pieced(messages, tools)
+        except (TemplateError, TypeError) as error:
+            raise refusal(self.tokenizer, f"refuses an episode: {error}") from None
+
+    def _marked(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
+        encoded = self.template.apply(
+            messages, tools, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
         )
         ids, mask = encoded["input_ids"], encoded["assistant_masks"]
-        if not any(mask):
-            rule = "marks no token as the assistant's own"
-            raise _refusal(self.tokenizer, rule, "put {% generation %} .. {% endgeneration %} around its turns")
         return {"input_ids": ids, "labels": [t if own else IGNORED for t, own in zip(ids, mask, strict=True)]}
 
-    def _render(self, messages: Sequence[Message], more: bool = False, tools: Sequence[Tool] = ()) -> str:
-        text: str = self.tokenizer.apply_chat_template(
-            list(messages),
-            tools=[tool.schema_of_openai for tool in tools],
-            tokenize=False,
-            add_generation_prompt=more,
-        )
-        return text
+    def _pieced(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
+        """As it would have come about: prompt, turn, observations, turn, .., and what follows the last turn."""
+        ids: list[int] = []
+        labels: list[int] = []
+        for piece in self._pieces(messages, tools):
+            tokens = self._ids_inside(piece.text) if ids else self._ids(piece.text)
+            ids += tokens
+            labels += tokens if piece.own else [IGNORED] * len(tokens)
+        return {"input_ids": ids, "labels": labels}
 
-    def _up_to_end(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
-        """The text of messages up to the end of the last turn: what a student has before it once it has written it."""
-        before, end, _ = self._render(messages, tools=tools).rpartition(self.end)
-        return before + end
+    def _pieces(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Iterator[_Piece]:
+        done = ""
+        for number, message in enumerate(messages):
+            if message["role"] == "assistant":
+                prompt = self.template.render(messages[:number], more=True, tools=tools)
+                self.template.check_prefix(done, prompt)
+                text = self.template.up_to_end(messages[: number + 1], tools)
+                self.template.check_prefix(prompt, text)
+                yield _Piece(prompt[len(done) :], own=False)
+                yield _Piece(text[len(prompt) :], own=True)
+                done = text
+        whole = self.template.render(messages, tools=tools)
+        self.template.check_prefix(done, whole)
+        yield _Piece(whole[len(done) :], own=False)
 
-    def _readable(self, messages: Sequence[Message]) -> list[Message]:
-        if self.arguments_as_text:
-            return list(messages)
-        return [
-            {**m, "tool_calls": [*map(_with_object, m["tool_calls"])]} if m.get("tool_calls") else m for m in messages
-        ]
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _ids_inside(self, text: str) -> list[int]:
+        """The tokens of a text that does not begin a conversation: some tokenizers put a space before one that does."""
+        return self._ids(self.end + text)[1:]
 
 
 @dataclass(frozen=True, slots=True)
-class _Before:
-    """Messages that may stand before observations, and their text."""
+class _Piece:
+    """A part of an episode's text, and whether the student wrote it."""
 
-    messages: list[Message]
     text: str
-
-
-@lru_cache(maxsize=512)
-def _before(chat: ChatFormat, call_ids: tuple[str, ...]) -> _Before:
-    """The student's turn has made as many calls as are answered; one, if the template refuses several."""
-    try:
-        messages = chat._readable([*_OPENING, _assistant("" if call_ids else _SAID, *call_ids)])
-        return _Before(messages, chat._up_to_end(messages))
-    except TemplateError:
-        if len(call_ids) < 2:
-            raise
-        return _before(chat, call_ids[:1])
-
-
-def _assistant(content: str, *call_ids: str) -> Message:
-    message: Message = {"role": "assistant", "content": content}
-    if call_ids:
-        function = {"name": _LOOK.name, "arguments": json.dumps(_LOOK.arguments)}
-        message["tool_calls"] = [{"id": name, "type": "function", "function": function} for name in call_ids]
-    return message
-
-
-def _with_object(call: dict[str, Any]) -> dict[str, Any]:
-    return {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}
-
-
-# --- the checks -----------------------------------------------------------------------------------------------------
+    own: bool
 
 
 @lru_cache(maxsize=8)
-def _checked(tokenizer: Any) -> ChatFormat:
-    if not tokenizer.chat_template:
-        raise _refusal(tokenizer, "is missing", "give the tokenizer one")
-    try:
-        chat = _reading_calls(tokenizer)
-        _check_prefixes(chat)
-    except (TemplateError, TypeError) as error:
-        rule = f"cannot write a system message, tools, calls and what they give: {error}"
-        raise _refusal(tokenizer, rule) from None
-    return chat
-
-
-def _reading_calls(tokenizer: Any) -> ChatFormat:
-    """The format whose way of handing over arguments gives calls that are read back."""
-    text = tokenizer.apply_chat_template([*_OPENING, _assistant(_SAID)], tokenize=False)
-    tail = text.rpartition(_SAID)[2]
-    ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
-    special = tokenizer.added_tokens_decoder.get(ids[0]) if ids else None
-    if special is None or not tail.startswith(special.content):
-        raise _refusal(tokenizer, f"ends a turn of the assistant with {tail!r}, which begins with no special token")
-    written = ""
-    for as_text in (True, False):
-        chat = ChatFormat(tokenizer, special.content, ids[0], as_text)
-        prompt = chat._render(_OPENING, more=True, tools=[_TOOL])
-        try:
-            whole = chat._up_to_end(chat._readable([*_OPENING, _assistant("", "call_1_0")]), tools=[_TOOL])
-        except (TemplateError, TypeError):
-            if not as_text:
-                raise
-            continue  # it wants an object
-        written = whole[len(prompt) :].removesuffix(chat.end)
-        if parse_turn(written).calls == (_LOOK,):
-            return chat
-    wanted = '<tool_call>{"name": .., "arguments": {..}}</tool_call>'
-    raise _refusal(tokenizer, f"writes a call as {written!r}, and only {wanted} is read back")
-
-
-def _check_prefixes(chat: ChatFormat) -> None:
-    """Refuse a template that writes a turn, or what comes between two, in another way when more follows."""
-    spoken: list[tuple[Message, Message]] = [
-        (
-            _assistant(_THOUGHT, "call_1_0"),
-            {"role": "tool", "tool_call_id": "call_1_0", "content": '{"id": "K17"}'},
-        ),
-        (_assistant(_THOUGHT + _SAID), {"role": "user", "content": "The first."}),
-        (
-            _assistant("", "call_3_0"),
-            {"role": "tool", "tool_call_id": "call_3_0", "content": '{"error": "no"}'},
-        ),
-    ]
-    messages = list(_OPENING)
-    prompt = chat._render(messages, more=True, tools=[_TOOL])
-    for turn, observation in spoken:
-        messages += chat._readable([turn])
-        text = chat._up_to_end(messages, [_TOOL])
-        _check_prefix(chat, prompt, text)
-        messages.append(observation)
-        prompt = chat._render(messages, more=True, tools=[_TOOL])
-        _check_prefix(chat, text, prompt)
-        _check_prefix(chat, text + chat.observation_text([observation]), prompt)
-
-
-def _check_prefix(chat: ChatFormat, before: str, after: str) -> None:
-    if not after.startswith(before):
-        same = next((i for i, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), len(after))
-        first, then = (repr(text[max(0, same - 20) : same + 60]) for text in (before, after))
-        rule = f"writes the same messages in two ways: {first} and, in a longer conversation, {then}"
-        raise _refusal(chat.tokenizer, rule)
-
-
-def _refusal(tokenizer: Any, rule: str, remedy: str = "give the tokenizer another `chat_template`") -> InputError:
-    return InputError(f"{tokenizer.name_or_path or 'tokenizer'}: its chat template {rule}; {remedy}")
+def _checked(tokenizer: Any, thinking: Thinking) -> ChatFormat:
+    found = probe(tokenizer, thinking)
+    template, dialect = found.template, found.dialect
+    added = tokenizer.added_tokens_decoder
+    texts_of_ends = {*template.ends, *dialect.ends, tokenizer.eos_token}
+    ends = frozenset(number for number, token in added.items() if token.content in texts_of_ends)
+    tried = conversation(template)
+    bare = ChatFormat(tokenizer, template, dialect, ends, frozenset(), marks_own=False)
+    pieced = bare.tokenise(tried, [TOOL])
+    meant = {token for token in pieced["labels"] if token not in ends}
+    special = {number for number, token in added.items() if token.special and token.content not in dialect.marks}
+    marks_own = bool(_MARKS.search(template.text)) and bare._marked(tried, [TOOL]) == pieced
+    return replace(bare, dropped=frozenset(special - meant), marks_own=marks_own)

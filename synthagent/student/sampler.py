@@ -133,13 +133,13 @@ class _Batch:
         sampled.mask.append(1)
         self.turn[row] += 1
         full = len(sampled.completion) >= limits.max_tokens
-        if token == self.format.end_id:
+        if token in self.format.end_ids:
             self._end_turn(row)
         elif full or self.turn[row] >= limits.max_turn_tokens:
             self.episodes[row].stop("token_limit", self.format.text(self._written(row)))
 
     def _end_turn(self, row: int) -> None:
-        episode, turn = self.episodes[row], self.format.turn(self._written(row))
+        episode, turn = self.episodes[row], self.format.turn(self._written(row), self.episodes[row].task.tools)
         self.turn[row] = 0
         if self.loop is None or turn.answer is not None:
             self._observe(row, episode.step(turn))

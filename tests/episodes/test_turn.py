@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -80,3 +81,10 @@ def test_arguments_that_are_no_json_or_too_deep_are_none(text: str) -> None:
 def test_a_message_that_records_no_turn_is_a_fault_of_the_record(message: dict[str, Any]) -> None:
     with pytest.raises(RecordError, match="not a message of an assistant"):
         turn_of(message)
+
+
+@pytest.mark.parametrize("text", ["<tool_call>" + " " * 20_000, "<tool_call>" * 2_000, "<answer>" * 4_000])
+def test_a_turn_is_read_in_one_pass(text: str) -> None:
+    start = time.process_time()
+    assert (parse_turn(text).calls, parse_turn(text).answer) == ((), None)
+    assert time.process_time() - start < 0.5

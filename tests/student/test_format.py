@@ -263,16 +263,11 @@ FORGETS_THOUGHTS = "(m.content.split('</think>')[-1].lstrip('\\n') if not loop.l
             id="numbers messages",
         ),
         pytest.param(
-            LLAMA.replace("{{- bos_token }}", "{{- bos_token + strftime_now('%H:%M:%S.%f') }}"),
-            r"in two ways: '.*\|>\d.*' and, in a longer conversation, '.*\|>\d.*'",
-            id="tells the time",
+            LLAMA.replace('<tool_call>{"name"', '<function>{"name"'),
+            r"""writes a call as '<function>{"name": "look", .*', which is read back in no form that is known here""",
+            id="unknown calls",
         ),
-        pytest.param(
-            LLAMA_BARE,
-            r"""writes a call as '{"name": "look", "parameters": {"id": "K17"}}', and only <tool""",
-            id="bare calls",
-        ),
-        pytest.param(SMOLLM, r"writes a call as '', and only <tool_call>.* is read back", id="no calls"),
+        pytest.param(SMOLLM, r"writes a call as '', which is read back in no form", id="no calls"),
         pytest.param(
             QWEN.replace("<|im_end|>", "</s>"),
             r"ends a turn of the assistant with '</s>\\n', which begins with no special token",
@@ -293,8 +288,40 @@ def test_a_template_that_does_not_suit_a_student_is_refused(template: str | None
     assert "\n" not in str(caught.value)
 
 
-def test_a_template_that_marks_nothing_as_the_students_own_cannot_be_trained_on(demos: list[Demo]) -> None:
+def test_a_template_that_marks_nothing_as_the_students_own_trains_on_the_same_tokens(demos: list[Demo]) -> None:
     bare = QWEN.replace("{%- generation %}", "").replace("{%- endgeneration %}", "")
-    chat = ChatFormat.of(tokenizer_with(bare))
-    with pytest.raises(InputError, match=r"marks no token as the assistant's own; put {% generation %}"):
-        chat.tokenise(demos[0].messages, demos[0].task.tools)
+    marked, derived = (ChatFormat.of(tokenizer_with(template)) for template in (QWEN, bare))
+    assert (marked.marks_own, derived.marks_own) == (True, False)
+    for demo in demos[::8]:
+        assert marked.tokenise(demo.messages, demo.task.tools) == derived.tokenise(demo.messages, demo.task.tools)
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [QWEN.replace("{%- endgeneration %}{{- '\n' }}", "{{- '\n' }}{%- endgeneration %}"), QWEN + "{# generation #}"],
+)
+def test_marks_that_say_more_than_a_student_writes_are_not_taken(marks: str, demos: list[Demo]) -> None:
+    right, wrong = (ChatFormat.of(tokenizer_with(template)) for template in (QWEN, marks))
+    assert right.tokenise(demos[0].messages, ()) == wrong.tokenise(demos[0].messages, ())
+
+
+def test_the_built_in_template_is_taken_at_its_own_marks(tokenizer: Any) -> None:
+    chat = ChatFormat.of(tokenizer)
+    assert chat.marks_own
+    assert (chat.dialect.name, chat.template.source, chat.end_ids) == ("Hermes", None, {tokenizer.eos_token_id})
+
+
+@given(ids=st.lists(st.integers(0, 1500), max_size=40))
+def test_the_text_of_the_built_in_students_tokens_is_what_the_tokenizer_says(tokenizer: Any, ids: list[int]) -> None:
+    assert ChatFormat.of(tokenizer).text(ids) == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_bare_calls_are_read_as_calls(demos: list[Demo]) -> None:
+    chat = ChatFormat.of(tokenizer_with(LLAMA_BARE))
+    assert chat.dialect.name == "Llama"
+
+
+def test_prompts_are_the_same_on_any_day() -> None:
+    dated = LLAMA.replace("{{- bos_token }}", "{{- bos_token + strftime_now('%d %b %Y') }}")
+    text = ChatFormat.of(tokenizer_with(dated)).template.render([{"role": "user", "content": "Hi"}])
+    assert text.startswith("<|begin_of_text|>26 Jul 2024")

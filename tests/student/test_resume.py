@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from helpers.grpo import job_of
 from helpers.pipeline import PATIENCE, Project, wait_for
-from helpers.projects import files_under
-from helpers.student import PARAMS, Demo
+from helpers.projects import default_params, files_under
+from helpers.student import Demo
 
 from synthagent.errors import SynthAgentError
 from synthagent.stage import CACHE
@@ -115,9 +115,10 @@ def job(untrained: Student, demos: list[Demo], tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.chdir(tmp_path)
     rows = [untrained.format.tokenise(demo.messages, demo.task.tools) for demo in demos[:40]]
-    params = PARAMS.model_copy(update={"batch_size": 1})
+    whole = default_params()
+    params = whole.sft.model_copy(update={"batch_size": 1})
     save_student(untrained, tmp_path / "start")
-    return SftJob(tmp_path / "start", tmp_path / "out", rows, params, 0, 1)
+    return SftJob(tmp_path / "start", tmp_path / "out", rows, params, 0, 1, whole.student)
 
 
 @contextmanager
