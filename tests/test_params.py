@@ -66,6 +66,15 @@ def test_a_missing_key_is_named(place: str, tmp_path: Path) -> None:
         ("reward.require_answer", "perhaps", "boolean"),
         ("roles.judge.backend", "oracle", "'embedded', 'local' or 'openai'"),
         ("personas.path", 7, "valid string"),
+        ("student.base", "", "at least 1 character"),
+        ("student.tiny.vocab_size", 100, "greater than or equal to 400"),
+        ("student.dtype", "float16", "'float32' or 'bfloat16'"),
+        ("student.attention", "none", "'sdpa', 'eager' or 'flash_attention_2'"),
+        ("student.optimizer", "sgd", "'muon' or 'adamw'"),
+        ("student.lora", {"rank": 0, "alpha": 1, "targets": "all-linear"}, "greater than or equal to 1"),
+        ("student.lora", {"rank": 1, "alpha": 1, "targets": "some"}, "'all-linear'"),
+        ("student.lora", {"rank": 1, "alpha": 1, "targets": []}, "at least 1 item"),
+        ("sft.demos", -1, "greater than or equal to 0"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named_with_what_it_should_be(
