@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OUTS = {
     "sft": ("models/sft", "metrics/sft.json"),
-    "grpo": ("models/grpo", "metrics/grpo.json", "plots"),
+    "grpo": ("models/grpo", "metrics/grpo.json", "plots/grpo.csv"),
 }
 
 
