@@ -164,9 +164,8 @@ def _guesses(steps: Sequence[Step]) -> dict[str, str]:
 def _held_against(condition: Condition, value: Any) -> str:
     """What the policy says of a word, then the word that was seen, each with its verdict: "active yes, frozen no."
 
-    A word that the policy names is followed by the verdict that it had there, so that judging is a kind of copying,
-    which a small network learns from a few thousand examples; to compare two words it does not learn
-    (docs/decisions.md). Nothing is said of a limit, which is no word.
+    Beside each other, with their verdicts, two words are compared by a small network after some thousand examples;
+    apart from each other, or without words for it, they are not (docs/decisions.md). Nothing is said of a limit.
     """
     if condition.op not in ("eq", "ne"):
         return ""

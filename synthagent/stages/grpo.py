@@ -15,6 +15,7 @@ import json
 import random
 from collections.abc import Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from synthagent.episodes.environment import needs_models
 from synthagent.errors import ParamsError, SynthAgentError
@@ -28,6 +29,9 @@ from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
 from synthagent.student.resume import checkpoints_of, remove
 from synthagent.teacher.twins import twin_names
+
+if TYPE_CHECKING:
+    from synthagent.student.grpo import GrpoStep
 
 
 def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
@@ -101,10 +105,10 @@ def run(params: Params) -> Figures:
         return Figures(metrics, usage={"llm": usage})
 
 
-def _table(rows: Sequence[object], kind: type) -> str:
+def _table(rows: Sequence[GrpoStep], kind: type[GrpoStep]) -> str:
     text = io.StringIO()
     names = [field.name for field in dataclasses.fields(kind)]
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(dataclasses.asdict(row) for row in rows)  # type: ignore[call-overload]
+    writer.writerows(dataclasses.asdict(row) for row in rows)
     return text.getvalue()

@@ -33,7 +33,7 @@ _FRAMES = (
 )
 # A name is the same token wherever it stands, so that it can be copied from there: the spaces beside it go with the
 # words around names, which are these. A letter before digits and the digits are tokens of their own, so that a key such
-# as K17 is two tokens everywhere. A word before its verdict is a token apart, as that verdict is copied from a thought.
+# as K17 is two tokens everywhere. A word before its verdict is a token apart, which stands in thoughts only.
 _AROUND = (
     "a above ahead am an and answer as ask can confirm did do first found go hello hi i if is it kindly look me my "
     "never not of or please reason saw tell the then to unless user value want what you"

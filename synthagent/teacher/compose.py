@@ -173,8 +173,7 @@ class _Composer:
             ),
         }
         if plan.goal == "new":
-            statuses = STATUSES
-            other = ({"day": day, "status": rng.choice(statuses), "price": rng.choice(PRICES)} for day in DAYS)
+            other = ({"day": day, "status": rng.choice(STATUSES), "price": rng.choice(PRICES)} for day in DAYS)
             tables["slots"] = Table(
                 key="day", rows=tuple({**row, **self.subject} if row["day"] == self.day else row for row in other)
             )

@@ -10,9 +10,9 @@ from helpers.tasks import accepted_tasks, outcome_of, played, rubric_of, scripte
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, SCRIPTS, Style, solve
 from synthagent.episodes.user import CONFIRM
-from synthagent.episodes.world import ToolEvent, UserEvent, fresh_world
+from synthagent.episodes.world import ToolEvent, UserEvent, fresh_world, meets_all
 from synthagent.judging.reward import score_world
-from synthagent.records import Answer, Ask, Call, Task
+from synthagent.records import Answer, Ask, Call, Guard, Task
 
 TASKS = accepted_tasks()[:60]
 
@@ -80,6 +80,23 @@ def test_the_chance_to_keep_a_habit_lies_between_always_and_never() -> None:
 
     assert asked(NEVER_ASKS) == asked(Style(skill=0)) == 0
     assert 0 < asked(Style(skill=0.5)) < asked(Style(skill=1))
+
+
+def test_what_was_seen_is_heeded_whatever_the_skill() -> None:
+    seen = heeded = 0
+    for task in TASKS:
+        guard = next((step for step in task.reference if isinstance(step, Guard)), None)
+        if guard is None or any(condition.field == CONFIRM for condition in guard.conditions):
+            continue
+        look = precautions(task)
+        for number in range(12):
+            episode = played(task, Style(skill=0.5), random.Random(f"{task.id}-{number}"))
+            shown = [event.result for event in calls_of(episode) if event.tool in look and event.ok]
+            if shown and not meets_all(shown[0], guard.conditions):
+                seen += 1
+                heeded += episode.messages[-1]["content"].startswith("<answer>Refused")
+    assert seen > 20
+    assert heeded == seen
 
 
 def test_the_same_draws_give_the_same_episode() -> None:
