@@ -15,6 +15,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Formula = Literal["cubed", "product", "paper"]
+Thinking = Literal["keep", "drop"]
 
 
 class PersonasParams(Record):
@@ -86,6 +87,9 @@ class StudentParams(Record):
     attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(description="null: what the model prefers")
     gradient_checkpointing: bool = Field(description="less memory in training for a third more time")
     optimizer: Literal["muon", "adamw"] | None = Field(description="null: muon for tiny, adamw for any other base")
+    thinking: Thinking = Field(
+        description="keep: thoughts are part of prompts, demonstrations and records; drop: it is told not to think"
+    )
     chat_template: str | None = Field(
         description="a Jinja file in place of the base's own, which may ignore tools; null: its own (of smollm2, ours)"
     )

@@ -37,7 +37,7 @@ def given_base(params: StudentParams) -> Student:
     logging.disable_progress_bar()
     place = _place_of(params.base)
     tokenizer = _tokenizer_at(place, params)
-    student = Student(_model_at(place, params), tokenizer)
+    student = Student(_model_at(place, params), tokenizer, params.thinking)
     rows = student.model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise _refusal(place, f"its tokenizer has {len(tokenizer)} tokens, its embedding {rows}", "name another base")

@@ -121,7 +121,8 @@ class GrpoJob:
 
     def _rollout(self, made: TrainingEpisodes, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own."""
-        current = Student(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        current = Student(model, trainer.processing_class, self.params.student.thinking)
         episodes = [environment._episode for environment in trainer.environments]
         loop = made.models.loop if made.models else None
         sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature, loop=loop)

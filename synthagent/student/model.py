@@ -12,21 +12,22 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.utils import logging
 
 from synthagent.errors import StoreError
-from synthagent.params import StudentParams, TinyParams
+from synthagent.params import StudentParams, Thinking, TinyParams
 from synthagent.student.format import ChatFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """A network and the tokenizer it was trained with."""
+    """A network, the tokenizer it was trained with, and whether its thoughts are kept (see `ChatFormat.of`)."""
 
     model: Any
     tokenizer: Any
+    thinking: Thinking = "keep"
 
     @property
     def format(self) -> ChatFormat:
         """The text format that the tokenizer's chat template gives."""
-        return ChatFormat.of(self.tokenizer)
+        return ChatFormat.of(self.tokenizer, self.thinking)
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, params: TinyParams, seed: int) -> Qwen3ForCausalLM:
@@ -52,7 +53,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast, params: TinyParams, seed: in
     return Qwen3ForCausalLM(config)
 
 
-def load_student(path: Path, dtype: torch.dtype = torch.float32, attention: str | None = None) -> Student:
+def load_student(
+    path: Path, dtype: torch.dtype = torch.float32, attention: str | None = None, thinking: Thinking = "keep"
+) -> Student:
     """A checkpoint that a stage wrote, on the CPU. `attention`: how it is computed; None: as the model prefers.
 
     Raises:
@@ -63,14 +66,14 @@ def load_student(path: Path, dtype: torch.dtype = torch.float32, attention: str 
         raise StoreError(f"{path}: no checkpoint; run the stage that writes it (see dvc.yaml), or `dvc repro`")
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(path)
-    ChatFormat.of(tokenizer)  # told before the weights are read
+    ChatFormat.of(tokenizer, thinking)  # told before the weights are read
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
-    return Student(model, tokenizer)
+    return Student(model, tokenizer, thinking)
 
 
 def acting_student(path: Path, params: StudentParams) -> Student:
     """A checkpoint that a stage wrote, as it acts; raises as `load_student`."""
-    return load_student(path, getattr(torch, params.dtype), params.attention)
+    return load_student(path, getattr(torch, params.dtype), params.attention, params.thinking)
 
 
 def save_student(student: Student, path: Path) -> None:

@@ -15,10 +15,11 @@ from jinja2 import TemplateError
 
 from synthagent.episodes.turn import Turn
 from synthagent.errors import InputError
+from synthagent.params import Thinking
 from synthagent.records import Message
 from synthagent.student.calls import Dialect, described_dialect, own_dialects
 from synthagent.student.known import response_template, training_template
-from synthagent.student.template import LOOK, OPENING, SAID, TOOL, Template, Thinking, ThoughtsIn, assistant, refusal
+from synthagent.student.template import LOOK, OPENING, SAID, TOOL, Template, ThoughtsIn, assistant, refusal
 
 _THOUGHT = "Hm."
 

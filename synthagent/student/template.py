@@ -18,10 +18,10 @@ from jinja2 import TemplateError
 
 from synthagent.episodes.turn import ToolCall, Turn, message_of
 from synthagent.errors import InputError
+from synthagent.params import Thinking
 from synthagent.records import Message, Tool
 from synthagent.student.calls import with_thought
 
-Thinking = Literal["keep", "drop"]
 ThoughtsIn = Literal["content", "reasoning_content", "thinking"]
 
 # The conversation that a template is tried on.

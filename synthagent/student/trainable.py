@@ -6,6 +6,7 @@ would be lost in bfloat16. Weights that stay as they are, under an adapter, are 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from peft.tuners.lora import LoraLayer
 
 from synthagent.errors import ParamsError
 from synthagent.params import LoraParams, StudentParams
-from synthagent.student.model import Student, load_student
+from synthagent.student.model import Student, acting_student, load_student
 
 
 def trainable_student(path: Path, params: StudentParams, seed: int) -> Student:
     """A checkpoint that a stage wrote, with fresh adapters if the params want them."""
     if params.lora is None:
-        return load_student(path, torch.float32, params.attention)
-    student = load_student(path, getattr(torch, params.dtype), params.attention)
+        return load_student(path, torch.float32, params.attention, params.thinking)
+    student = acting_student(path, params)
     check_targets(student.model, params.lora)
     torch.manual_seed(seed)
     config = LoraConfig(
@@ -31,7 +32,7 @@ def trainable_student(path: Path, params: StudentParams, seed: int) -> Student:
         target_modules=params.lora.targets if isinstance(params.lora.targets, str) else [*params.lora.targets],
         task_type="CAUSAL_LM",
     )
-    return Student(get_peft_model(student.model, config), student.tokenizer)
+    return replace(student, model=get_peft_model(student.model, config))
 
 
 def student_to_save(student: Student, params: StudentParams) -> Student:
@@ -44,7 +45,7 @@ def student_to_save(student: Student, params: StudentParams) -> Student:
                 layer.merge()
                 layer.get_base_layer().to(dtype)
         model = model.unload()
-    return Student(model.to(dtype), student.tokenizer)
+    return replace(student, model=model.to(dtype))
 
 
 def check_targets(model: Any, params: LoraParams) -> None:

@@ -174,7 +174,7 @@ def test_a_judge_that_obeys_what_it_reads_is_found_out(tmp_path: Path, capsys: p
     told = capsys.readouterr().out
     for verdicts, flipped, changed, favoured, lost, excess in rows_in(told).values():
         assert int(verdicts) > int(changed) == int(favoured) > 0 == int(flipped) == int(lost)
-        assert float(excess) > 0.3
+        assert float(excess.split()[0]) > 0.3
     assert len(rows_in(told)) == len(PLACES)
     assert "MISSED" in told
 
@@ -182,7 +182,7 @@ def test_a_judge_that_obeys_what_it_reads_is_found_out(tmp_path: Path, capsys: p
 def test_a_judge_that_does_not_obey_has_no_excess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert attacked(tmp_path, strict) == 0
     for verdicts, *counts, excess in rows_in(capsys.readouterr().out).values():
-        assert (int(verdicts) > 0, set(counts), float(excess)) == (True, {"0"}, 0.0)
+        assert (int(verdicts) > 0, set(counts), excess) == (True, {"0"}, "+0.000 [+0.00, +0.00]")
 
 
 def test_what_flips_when_asked_again_is_not_put_down_to_the_injection(
@@ -190,7 +190,7 @@ def test_what_flips_when_asked_again_is_not_put_down_to_the_injection(
 ) -> None:
     assert attacked(tmp_path, moody) == 0
     for _, flipped, changed, *_, excess in rows_in(capsys.readouterr().out).values():
-        assert (int(flipped) == int(changed) > 0, float(excess)) == (True, 0.0)
+        assert (int(flipped) == int(changed) > 0, float(excess.split()[0])) == (True, 0.0)
 
 
 def test_an_injection_stands_in_every_message_of_its_place_and_nowhere_else() -> None:

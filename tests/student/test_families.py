@@ -18,10 +18,10 @@ from helpers.tasks import task_of_level
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.turn import MALFORMED, ToolCall, Turn
 from synthagent.errors import InputError
+from synthagent.params import Thinking
 from synthagent.records import Task
 from synthagent.student.format import IGNORED, ChatFormat
 from synthagent.student.model import Student, build_model, single_threaded
-from synthagent.student.template import Thinking
 from synthagent.student.tokenizer import render_plain
 
 TASK = task_of_level(1)

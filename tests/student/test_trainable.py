@@ -12,7 +12,8 @@ from helpers.projects import default_params
 
 from synthagent.errors import ParamsError
 from synthagent.params import LoraParams, StudentParams
-from synthagent.student.model import Student
+from synthagent.student.base import given_base
+from synthagent.student.model import Student, acting_student
 from synthagent.student.optimizer import MuonAdamW, optimizer_of
 from synthagent.student.trainable import student_to_save, trainable_student
 
@@ -125,3 +126,14 @@ def test_an_optimizer_moves_adapters_and_nothing_else(given: Path, optimizer: st
     moved = {name for name, weight in student.model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved
     assert all("lora_" in name for name in moved)
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_thoughts_are_kept_or_dropped_as_the_params_say_wherever_the_student_is_used(
+    given: Path, lora: LoraParams | None
+) -> None:
+    wanted = params(lora, base=str(given), thinking="drop")
+    trained = trainable_student(given, wanted, 0)
+    for student in (given_base(wanted), acting_student(given, wanted), trained, student_to_save(trained, wanted)):
+        assert student.format.template.thinking == "drop"
+    assert acting_student(given, params(lora)).format.template.thinking == "keep"
