@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -237,4 +238,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):  # both stop it, wherever it was started from
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())

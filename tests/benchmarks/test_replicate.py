@@ -169,9 +169,12 @@ def test_a_replication_can_be_interrupted_goes_on_and_leaves_the_workspace_as_it
     before = {path: text for path, text in files_under(place).items() if is_of_the_workspace(path.relative_to(place))}
     log = tmp_path / "log"
     running = project.start(log, *COMMAND)
-    wait_for("the stage sft", lambda: "ours-0: sft" in log.read_text() or running.poll() is not None)
-    running.send_signal(signal.SIGINT)
-    assert running.wait(60) == 130, log.read_text()
+    try:
+        wait_for("the stage sft", lambda: "ours-0: sft" in log.read_text() or running.poll() is not None)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 130, log.read_text()
+    finally:
+        running.kill()
     assert "run it again to go on" in log.read_text()
     wait_for("nothing runs any more", lambda: not processes_in(place / ".cache" / "replicate" / "project"))
 
