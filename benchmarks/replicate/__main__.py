@@ -206,8 +206,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scale", choices=list(SCALES), default="full")
     parser.add_argument("--plan", action="store_true", help="say what would be run and how long it takes, and end")
     given = parser.parse_args(argv)
-    cells, root = cells_of(given.claims), Path.cwd()
-    for line in plan(cells, given.seeds):
+    cells, seeds, root = cells_of(given.claims), list(dict.fromkeys(given.seeds)), Path.cwd()
+    for line in plan(cells, seeds):
         say(line)
     if given.plan:
         return 0
@@ -216,12 +216,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         (root / FOLDER).mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
         project = copy_of(root, root / FOLDER / "project", SCALES[given.scale].changes)
-        total = len(cells) * len(given.seeds)
-        runs = Runs(root, given.scale, project, left=sum(cell.seconds for cell in cells) * len(given.seeds))
-        work = [(cell, seed) for seed in given.seeds for cell in cells]
+        total = len(cells) * len(seeds)
+        runs = Runs(root, given.scale, project, left=sum(cell.seconds for cell in cells) * len(seeds))
+        work = [(cell, seed) for seed in seeds for cell in cells]
         for number, (cell, seed) in enumerate(work, 1):
             run_cell(runs, cell, seed, f"[{number}/{total}]")
-        write(runs, decided(runs, given.claims, given.seeds))
+        write(runs, decided(runs, given.claims, seeds))
     except Timeout:
         held = LockedError(f"replicate: another process is at it ({lock.lock_file}); wait for it to end")
         print(held, file=sys.stderr)

@@ -67,17 +67,22 @@ def pairs_of(tasks: Sequence[Task], rewards: dict[str, float]) -> dict[str, floa
 
 
 def equal_demos(data: Path, warm: Path, tokens_a_demo: float, params: Params) -> int:
-    """How many demonstrations cost as much as RL did: the rollouts that it chose its tasks by, and its own episodes.
-
-    In passes of the network over a token, of episodes as long as the first rollouts; padding is left out on both sides.
-    """
+    """How many demonstrations cost as much as RL did, whose episodes are taken to be as long as the first rollouts."""
     from synthagent.student.model import load_student
 
     tasks = {task.id: task for task in read_records(data / "tasks.parquet", Task)}
     form = load_student(warm).format
     rolled = islice(read_records(data / "rollouts.parquet", Trajectory), _LOOKED_AT)
     lengths = [len(form.tokenise(t.messages, tasks[t.task_id].tools)["input_ids"]) for t in rolled]
+    return demos_for(params, fmean(lengths), tokens_a_demo)
+
+
+def demos_for(params: Params, tokens_an_episode: float, tokens_a_demo: float) -> int:
+    """Demonstrations that take as many passes over a token as RL: its rollouts, which choose tasks, and its episodes.
+
+    Padding is left out on both sides.
+    """
     rollouts = params.rollouts.tasks * params.rollouts.samples
     episodes = params.grpo.steps * params.grpo.tasks_per_step * params.grpo.group_size
-    passes = (rollouts * _SAMPLED + episodes * (_SAMPLED + _LEARNT)) * fmean(lengths)
+    passes = (rollouts * _SAMPLED + episodes * (_SAMPLED + _LEARNT)) * tokens_an_episode
     return max(1, round(passes / (_LEARNT * tokens_a_demo)))

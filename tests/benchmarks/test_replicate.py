@@ -17,7 +17,7 @@ from helpers.tasks import accepted_tasks
 
 from benchmarks.replicate import __main__ as replicate
 from benchmarks.replicate.claims import ALL, CELLS, CLAIMS, DEFAULT, SCALES, cells_of, overrides
-from benchmarks.replicate.measure import pairs_of
+from benchmarks.replicate.measure import demos_for, pairs_of
 from benchmarks.replicate.project import _hydra, _params
 from benchmarks.replicate.table import decide, lines, verdict
 from synthagent.errors import SynthAgentError
@@ -86,6 +86,12 @@ def test_outside_the_project_the_command_says_where_to_run(
     monkeypatch.chdir(tmp_path)
     assert replicate.main(["--claims", "reward"]) == 1
     assert "run it where dvc.yaml is" in capsys.readouterr().err
+
+
+def test_sft_goes_on_for_as_many_passes_as_rl_took_whose_tokens_are_sampled_and_learnt_from() -> None:
+    params = with_changes(_params({}), {"grpo.steps": 10, "grpo.tasks_per_step": 2, "grpo.group_size": 5})
+    params = params.model_copy(update={"rollouts": params.rollouts.model_copy(update={"tasks": 30, "samples": 2})})
+    assert demos_for(params, tokens_an_episode=90.0, tokens_a_demo=30.0) == (100 * 4 + 60 * 1) * 90 / (3 * 30)
 
 
 # --- what decides ---------------------------------------------------------------------------------------------------
