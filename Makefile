@@ -11,10 +11,10 @@ export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format ui bench bench-llm smollm2 vllm-cpu vllm-gpu clean
+.PHONY: help setup repro test check format ui bench bench-llm replicate replicate-all smollm2 vllm-cpu vllm-gpu clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## create .venv and install everything (runs again only when its inputs change)
 
@@ -63,6 +63,12 @@ bench-llm: $(STAMP) ## the client of language models: throughput beside named pe
 	python -m benchmarks.llm_throughput
 	python -m benchmarks.llm_throughput --episodes 50000
 	python -m benchmarks.llm_faults
+
+replicate: $(STAMP) ## the paper's main claims in miniature, three seeds, about 75 minutes: one table (docs/replication.md)
+	python -m benchmarks.replicate
+
+replicate-all: $(STAMP) ## these and the paper's other ablations, over a night
+	python -m benchmarks.replicate --claims gap equal reward tasks mapping demos
 
 clean: ## remove the virtual environments and caches (data stay)
 	rm -rf .venv* .cache .prefect .mypy_cache .ruff_cache .pytest_cache

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from synthagent.errors import MissingBackendError, ParamsError
 from synthagent.records import Record
@@ -36,6 +36,9 @@ class TasksParams(Record):
     world: Literal["simulated", "executable"] = Field(
         description="what an openai teacher writes; an executable world that fails its proofs becomes simulated"
     )
+    information_gap: bool = Field(
+        description="false: the embedded teacher's instructions say all that only the user would know; an ablation"
+    )
 
     @field_validator("difficulty_mix")
     @classmethod
@@ -52,6 +55,18 @@ class RubricsParams(Record):
     trajectories: Count = Field(description="of an openai teacher; its rubrics are extracted from them")
     skill: Share
     min_coverage: Share
+    from_demos: Count | None = Field(
+        description="of the embedded teacher: a rubric asks only what so many demonstrations reached; null: all that "
+        "the reference reaches"
+    )
+
+    @field_validator("from_demos")
+    @classmethod
+    def _enough(cls, count: int | None, others: ValidationInfo) -> int | None:
+        most = others.data.get("demos_per_task")
+        if count is not None and most is not None and count > most:
+            raise ValueError(f"it must be at most demos_per_task ({most})")
+        return count
 
 
 class TinyParams(Record):
@@ -132,6 +147,9 @@ class GrpoParams(Record):
     adam_rate: Rate
     clip_low: Share
     clip_high: Share
+    tool_errors: Share = Field(
+        description="how often an embedded tool contradicts what it has said, where episode.mapping is off; an ablation"
+    )
 
 
 class EvaluateParams(Record):

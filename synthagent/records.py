@@ -319,7 +319,7 @@ class Task(Record):
     solvable: bool | None = None
     needs_user: bool | None = None
     constraint_live: bool | None = None
-    no_leak: bool | None = None
+    no_leak: bool | None = Field(default=None, description="false: the instruction tells the facts, on purpose")
     unique: bool | None = None
     decisive: bool | None = Field(default=None, description="the twin is as `twin_of` says; null without a twin")
     provenance: Annotated[dict[str, Json], JsonText] = {}

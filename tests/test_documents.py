@@ -40,6 +40,7 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent profile vllm-cpu",
     "synthagent profile smollm2",
     "synthagent profile embedded",
+    "python -m benchmarks.replicate --plan",
 )
 
 
@@ -52,11 +53,14 @@ class Reason(NamedTuple):
 
 
 LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
-SHARING, FLOWS = "tests/test_sharing.py", "tests/test_flows.py"
+SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
 NOT_RUN = {
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
     "make test": Reason("it runs this test"),
+    "make replicate": Reason(LONG, REPLICATE, "COMMAND"),
+    "make replicate-all": Reason(LONG, REPLICATE, "cells_of(ALL)"),
+    "python -m benchmarks.replicate": Reason(A_PART),
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
     "make smollm2": Reason("it needs a network"),
     "make vllm-cpu": Reason("it needs a network"),

@@ -75,6 +75,8 @@ def test_a_missing_key_is_named(place: str, tmp_path: Path) -> None:
         ("student.lora", {"rank": 1, "alpha": 1, "targets": "some"}, "'all-linear'"),
         ("student.lora", {"rank": 1, "alpha": 1, "targets": []}, "at least 1 item"),
         ("sft.demos", -1, "greater than or equal to 0"),
+        ("rubrics.from_demos", 3, "at most demos_per_task (2)"),
+        ("grpo.tool_errors", 1.5, "less than or equal to 1"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named_with_what_it_should_be(

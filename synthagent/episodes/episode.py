@@ -78,6 +78,8 @@ class Episode:
         self.task, self.environment, self.sample = task, environment, sample
         self.world = world or fresh_world(task)
         self.messages = opening(task)
+        if stated := user.told_at_once(task):
+            self.world.events.append(UserEvent("", task.instruction, stated))
         self.end: End | None = None
         self.error: str | None = None
         self.n_turns = self.n_tool_calls = self.n_questions = 0

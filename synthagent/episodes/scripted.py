@@ -15,7 +15,7 @@ from typing import Any
 from synthagent.episodes.episode import Episode, Script, play
 from synthagent.episodes.lazy import LAZY
 from synthagent.episodes.turn import ToolCall, Turn, answer_turn
-from synthagent.episodes.user import CONFIRM
+from synthagent.episodes.user import CONFIRM, told_at_once
 from synthagent.episodes.world import Row, ToolEvent, UserEvent, meets, meets_all
 from synthagent.records import Answer, Ask, Call, Condition, Guard, Step
 
@@ -78,7 +78,7 @@ class _Reference:
 
     def __init__(self, episode: Episode, style: Style, rng: random.Random, path: list[Executed] | None = None) -> None:
         self.episode, self.style, self.rng, self.path = episode, style, rng, path
-        self.known: dict[str, Any] = {}
+        self.known: dict[str, Any] = dict(told_at_once(episode.task))
         self.guesses = _guesses(episode.task.reference)
         self.thought = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from synthagent.records import Fact
+from synthagent.records import Fact, Task
 from synthagent.text import contains_phrase, words_of
 
 CONFIRM = "confirm"
@@ -21,15 +21,22 @@ _SYNONYMS: tuple[frozenset[str], ...] = (
 def reply(facts: Sequence[Fact], question: str) -> str:
     """The user's reply to `question`: the phrases of the facts asked for, as one sentence."""
     asked = [fact.phrase for fact in facts if asks_for(question, fact.slot)]
-    if not asked:
-        return DOES_NOT_KNOW
-    sentence = ", and ".join(asked)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return _sentence(asked) if asked else DOES_NOT_KNOW
+
+
+def all_said(facts: Sequence[Fact]) -> str:
+    """All that the user knows, as one sentence."""
+    return _sentence([fact.phrase for fact in facts])
 
 
 def told(facts: Sequence[Fact], said: str) -> Mapping[str, str]:
     """The facts (slot -> value) that a reply gives away, whoever wrote it."""
     return {fact.slot: fact.value for fact in facts if contains_phrase(said, fact.value)}
+
+
+def told_at_once(task: Task) -> Mapping[str, str]:
+    """What the instruction tells (slot -> value), of a task without an information gap."""
+    return told(task.facts, task.instruction) if task.no_leak is False else {}
 
 
 def asks_for(question: str, slot: str) -> bool:
@@ -39,6 +46,11 @@ def asks_for(question: str, slot: str) -> bool:
         return True
     parts = slot.split("_")
     return all(part in words or words & _synonyms_of(part) for part in parts)
+
+
+def _sentence(phrases: Sequence[str]) -> str:
+    sentence = ", and ".join(phrases)
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _synonyms_of(word: str) -> frozenset[str]:

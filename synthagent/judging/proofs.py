@@ -8,6 +8,10 @@ constraint_live  a reckless run breaks the constraint and earns 0
 no_leak          no fact's value stands in the instruction or in a tool schema
 unique           no accepted task but its twin is nearly the same
 decisive         the twins look the same, end in different outcomes, and each one's path earns at most 0.5 in the other
+
+A task without an information gap (`tasks.information_gap`) is held to `WITHOUT_GAP` only: nothing has to be asked, all
+is in plain sight, and who has been told yes need not wait for it. The instruction of its twin may differ in what the
+user says.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from typing import Any
 
 from rensa import RMinHash, RMinHashLSH
 
+from synthagent.episodes import user
 from synthagent.episodes.episode import Episode, play
 from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, Style, reference
 from synthagent.episodes.world import World, compile_validators
@@ -30,6 +35,7 @@ from synthagent.text import contains_phrase, words_of
 
 MOST_WITHOUT_USER, MOST_IN_TWIN = 0.6, 0.5
 PROOFS = ("solvable", "needs_user", "constraint_live", "no_leak", "unique", "decisive")
+WITHOUT_GAP = ("solvable", "unique", "decisive")
 _FORMULA: Formula = "product"
 _PERMUTATIONS, _BANDS, _NEARLY = 64, 8, 0.9
 
@@ -154,10 +160,15 @@ def _earned(task: Task, rubric: Rubric, fresh: Callable[[], World], style: Style
 def _looks(task: Task) -> dict[str, Any]:
     """What a policy sees of a task before it acts, and what rules it: the same for twins."""
     return {
-        "instruction": task.instruction,
+        "instruction": task.instruction if task.no_leak is not False else _request(task),
         "tools": task.tools,
         "constraints": task.constraints,
         "what the tools do": task.world.effects,
         "rules": task.world.rules,
         "slots of facts": [fact.slot for fact in task.facts],
     }
+
+
+def _request(task: Task) -> str:
+    """The instruction of a task without an information gap, less what the user says of it."""
+    return task.instruction.removesuffix(user.all_said(task.facts))

@@ -51,17 +51,20 @@ def demonstrate(task: Task, params: Params) -> Demonstrated:
     rubric = Rubric(task_id=task.id, criteria=criteria, coverage=1.0)
     if task.split != "train":
         return Demonstrated(rubric, (), kept=True)
-    demos, reached = [], set[str]()
+    demos, reached = [], list[set[str]]()
     for sample in range(params.rubrics.demos_per_task):
         rng = random.Random(f"demos-{params.seed}-{task.id}-{sample}")
         world = World(task.world, validators)
         episode = Episode(task, max_turns=params.episode.max_turns, sample=sample, world=world)
         play(episode, reference(episode, Style(skill=params.rubrics.skill, aloud=True), rng))
         demos.append(episode.trajectory("teacher"))
-        reached |= {v.criterion for v in verdicts_by_check(rubric, episode.world) if v.passed}
+        reached.append({v.criterion for v in verdicts_by_check(rubric, episode.world) if v.passed})
     work = [c.id for c in criteria if c.kind != "constraint"]
-    coverage = len(reached.intersection(work)) / len(work)
-    rubric = rubric.model_copy(update={"coverage": coverage})
+    coverage = len(set[str]().union(*reached).intersection(work)) / len(work)
+    if params.rubrics.from_demos is not None:
+        shown = set[str]().union(*reached[: params.rubrics.from_demos])
+        criteria = tuple(c for c in criteria if c.kind == "constraint" or c.id in shown)
+    rubric = rubric.model_copy(update={"coverage": coverage, "criteria": criteria})
     return Demonstrated(rubric, tuple(demos), kept=coverage >= params.rubrics.min_coverage)
 
 

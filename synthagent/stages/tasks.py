@@ -19,7 +19,8 @@ from functools import partial
 from typing import Any
 
 from synthagent.episodes.user import CONFIRM
-from synthagent.judging.proofs import PROOFS, Proved, Uniqueness, decisive, prove
+from synthagent.errors import ParamsError
+from synthagent.judging.proofs import PROOFS, WITHOUT_GAP, Proved, Uniqueness, decisive, prove
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params, TasksParams
@@ -31,6 +32,7 @@ from synthagent.teacher.domains import BLEND, Vocabulary, blend, domain_of, load
 from synthagent.teacher.llm.checks import REASONS
 from synthagent.teacher.llm.write import Proposal, id_of, share_of, write_two
 from synthagent.teacher.twins import pair
+from synthagent.teacher.wording import without_gap
 
 VERSION = "embedded-1"
 
@@ -71,7 +73,7 @@ def propose(
     )
     task = task.model_copy(update={"split": split_of(task, domain.split, params.heldout_share)})
     first, second = sorted(pair(task, draft.change, names[1]), key=lambda twin: twin.id)
-    return first, second
+    return (first, second) if params.information_gap else (without_gap(first), without_gap(second))
 
 
 def split_of(task: Task, domain_split: str, heldout_share: float) -> Split:
@@ -83,7 +85,7 @@ def split_of(task: Task, domain_split: str, heldout_share: float) -> Split:
     return "heldout" if task.domain != BLEND and share_of(content) < heldout_share else "train"
 
 
-def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Rejected]:
+def judge_proposals(proposals: Iterable[Sequence[Task]], required: Sequence[str] = PROOFS) -> Iterator[Task | Rejected]:
     """Prove every pair of twins, or single task; yield its tasks as accepted, or as rejected rows with the reason.
 
     That is the first proof that failed; or `twin`, where it was the twin's.
@@ -91,7 +93,7 @@ def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Reje
     index = Uniqueness()
     for tasks in proposals:
         proved = [prove(task) for task in tasks]
-        faults = [_first_failed(found) for found in proved]
+        faults = [_first_failed(found, required) for found in proved]
         if len(tasks) == 2 and not any(faults):
             whole = decisive(tasks[0], tasks[1], proved[0].extracted, proved[1].extracted)
             faults = [None if whole.holds else ("decisive", whole.detail)] * 2
@@ -108,9 +110,9 @@ def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Reje
                 yield task.model_copy(update=update | ({"decisive": True} if len(tasks) == 2 else {}))
 
 
-def _first_failed(proved: Proved) -> tuple[str, str] | None:
-    """The first proof that a task fails by itself, and the detail."""
-    failed = next((name for name in PROOFS if not proved.holds.get(name, True)), None)
+def _first_failed(proved: Proved, required: Sequence[str]) -> tuple[str, str] | None:
+    """The first required proof that a task fails by itself, and the detail."""
+    failed = next((name for name in required if not proved.holds.get(name, True)), None)
     return (failed, proved.detail[failed]) if failed else None
 
 
@@ -224,6 +226,11 @@ def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
     personas, proposed = list(read_records(Paths.personas, Persona)), params.tasks.count
     llm = Llm(params) if params.roles.teacher.backend == "openai" else None
+    if llm and not params.tasks.information_gap:
+        raise ParamsError(
+            "params.yaml: tasks.information_gap: an openai teacher has no tasks without one; set it to true, or "
+            "roles.teacher.backend to embedded"
+        )
     judged = _by_model(llm, personas, params) if llm else _by_code(personas, params)
     funnel = Funnel()
     with closing(judged), records_written(Paths.tasks, Task) as write:
@@ -242,7 +249,8 @@ def _by_code(personas: Sequence[Persona], params: Params) -> Generator[Proposal,
     vocabulary, numbers = load_vocabulary(), _numbers(params.tasks.count, 2)
     pairs = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(len(numbers)))
     whole = (two if len(of) == 2 else (alone(two[0]),) for two, of in zip(pairs, numbers, strict=True))
-    yield from (Proposal(row, {}) for row in judge_proposals(progress(whole, len(numbers), "tasks")))
+    required = PROOFS if params.tasks.information_gap else WITHOUT_GAP
+    yield from (Proposal(row, {}) for row in judge_proposals(progress(whole, len(numbers), "tasks"), required))
 
 
 def _by_model(llm: Llm, personas: Sequence[Persona], params: Params) -> Generator[Proposal, None, None]:

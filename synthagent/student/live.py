@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthagent.episodes.environment import LiveModels, live_models
-from synthagent.episodes.episode import EMBEDDED, Episode, at_once
+from synthagent.episodes.episode import EMBEDDED, Environment, Episode, at_once
+from synthagent.episodes.erring import ErringTools
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.policy import Setting, Start
 from synthagent.judging.reward import Score
@@ -31,7 +32,9 @@ class TrainingEpisodes:
 
     def new(self, task: Task) -> Episode:
         """A fresh episode."""
-        environment = self.models.environment if self.models else EMBEDDED
+        environment: Environment = self.models.environment if self.models else EMBEDDED
+        if not self.models and not self.params.episode.mapping and self.params.grpo.tool_errors:
+            environment = ErringTools(self.params.grpo.tool_errors)
         return Setting(environment, self.params.episode.max_turns).episode(Start(task))
 
     def scores(self, episodes: Sequence[Episode]) -> list[Score]:

@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from synthagent.episodes.user import all_said
+from synthagent.records import Task
+
 _GREETINGS = ("Hi, please", "Please", "Can you", "I want you to", "Hello, kindly")
 _FUNCTION_WORD = re.compile(
     r"who|whose|with|from|that|which|and|or|but|in|of|for|on|to|by|at|up|out|over|into|under|when|while|after|as", re.I
@@ -51,3 +54,8 @@ def request_text(request: Wish, persona: str, rng: random.Random) -> str:
     role = role_of(persona)
     signature = f", as I am {role}" if role else ""
     return f"{rng.choice(_GREETINGS)} {wish}{signature}."
+
+
+def without_gap(task: Task) -> Task:
+    """The task with an instruction that says all that only the user knew, in the user's words."""
+    return task.model_copy(update={"instruction": f"{task.instruction} {all_said(task.facts)}", "no_leak": False})

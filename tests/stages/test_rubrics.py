@@ -71,6 +71,22 @@ def test_coverage_is_the_share_of_the_workflow_that_any_demonstration_executed()
         assert done.kept == (done.rubric.coverage >= PARAMS.rubrics.min_coverage)
 
 
+def test_a_rubric_from_demonstrations_asks_what_some_of_them_reached_and_more_of_them_reach_more() -> None:
+    sizes = []
+    for task in [task for task in accepted_tasks()[:60] if is_train(task)]:
+        rubrics = [demonstrate(task, params_with(skill=0.5, demos_per_task=4, from_demos=n)) for n in (1, 2, 4)]
+        asked = [[c.id for c in done.rubric.criteria] for done in rubrics]
+        assert set(asked[0]) <= set(asked[1]) <= set(asked[2]) <= {c.id for c in rubric_of(task).criteria}
+        assert rubrics[0].demos == rubrics[2].demos
+        assert rubrics[0].rubric.coverage == rubrics[2].rubric.coverage
+        first = rerun(task, rubrics[0].demos[0].messages).world
+        assert all(v.passed for v in verdicts_by_check(rubrics[0].rubric, first) if v.criterion[0] in "is")
+        assert sum(c.kind == "constraint" for c in rubrics[0].rubric.criteria) == len(task.constraints)
+        sizes.append([len(names) for names in asked])
+    fewest, some, most = (sum(column) for column in zip(*sizes, strict=True))
+    assert fewest < some < most
+
+
 def test_a_task_outside_training_is_not_demonstrated_and_keeps_its_rubric() -> None:
     task = task_of_level(1, lambda t: t.split == "heldout")
     done = demonstrate(task, params_with(skill=0.0, min_coverage=1.0))

@@ -1,0 +1,133 @@
+"""A copy of the project under `.cache`, in which experiments run: the workspace stays as it is.
+
+It shares DVC's cache with the workspace, so that a stage that has run there with equal params, code and deps is not run
+again. The copy has a git of its own, since `dvc exp run` resets the workspace that it is called in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import chdir
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthagent.errors import SynthAgentError
+from synthagent.ops.guard import guarded
+
+_CODE = ("synthagent", "dvc.yaml", "benchmarks/replicate/measure.py")  # what decides a cell, besides its params
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The copy. `params`: those of the scale; `code`: a digest of the code that decides the figures."""
+
+    folder: Path
+    params: Mapping[str, Any]
+    code: str
+
+    def experiment(
+        self, name: str, target: str, changes: Mapping[str, Any], log: Path, tell: Callable[[str], None]
+    ) -> None:
+        """Run stages up to `target` as the DVC experiment `name`; `tell` is told each stage that begins.
+
+        Raises:
+            SynthAgentError: it failed; the message has its last line, and where the rest is.
+        """
+        _git(self.folder, "reset", "--hard", "--quiet")
+        if _git(self.folder, "for-each-ref", f"refs/exps/*/*/{name}"):
+            _dvc(self.folder, "exp", "remove", name)
+        sets = [part for key, value in changes.items() for part in ("-S", f"{key}={_hydra(value)}")]
+        command = [sys.executable, "-m", "dvc", "exp", "run", target, "--name", name, *sets]
+        last = ""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with chdir(self.folder), guarded(command, _env(self.folder), subprocess.PIPE) as running, log.open("w") as file:
+            assert running.stdout
+            for line in running.stdout:
+                text = line.decode(errors="replace").rstrip()
+                file.write(f"{text}\n")
+                file.flush()
+                last = text or last
+                if text.startswith("Running stage "):
+                    tell(text.split("'")[1])
+            code = running.wait()
+        if code:
+            raise SynthAgentError(f"{name}: `dvc exp run` failed: {last}; all it said is in {log}")
+
+
+def copy_of(root: Path, folder: Path, changes: Mapping[str, Any]) -> Project:
+    """The copy of the project in `root`, as its files are now, with the params of the profile `embedded` and `changes`.
+
+    Raises:
+        SynthAgentError: `root` is not the root of the project, under git.
+    """
+    if not (root / "dvc.yaml").is_file() or not (root / "synthagent").is_dir():
+        raise SynthAgentError(f"replicate: {root} is not the project's root; run it where dvc.yaml is")
+    names = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    files = [name for name in names if name and (root / name).is_file()]
+    if not (folder / ".git").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _git(folder, "init", "--quiet")
+        for key, value in (("user.name", "replicate"), ("user.email", "replicate@localhost")):
+            _git(folder, "config", key, value)
+    for name in _git(folder, "ls-files", "-z").split("\0"):
+        if name and name not in files:
+            (folder / name).unlink(missing_ok=True)
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, folder / name)
+    params = _params(changes)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    _dvc(folder, "cache", "dir", "--local", _dvc(root, "cache", "dir"))
+    _git(folder, "add", "--all")
+    if _git(folder, "status", "--porcelain"):
+        _git(folder, "commit", "--quiet", "--message", "the project as it was")
+    code = _git(folder, "rev-parse", *(f"HEAD:{place}" for place in _CODE))
+    return Project(folder, params, " ".join(code.split()))
+
+
+def _params(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The default params, whatever params.yaml says now, with some changed (`section.key`)."""
+    text = resources.files("synthagent.ops").joinpath("profiles", "embedded.yaml").read_text(encoding="utf-8")
+    params: dict[str, Any] = yaml.safe_load(text)
+    for place, value in changes.items():
+        section, key = place.split(".")
+        params[section][key] = value
+    return params
+
+
+def _hydra(value: Any) -> str:
+    """A value as `-S` takes it."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _env(folder: Path) -> dict[str, str]:
+    """The environment of the copy: its own code, by this interpreter's programs."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    ours = {"PATH": path, "PYTHONPATH": str(folder), "PYTHONUNBUFFERED": "1"}
+    return os.environ | ours | {"DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def _git(folder: Path, *args: str) -> str:
+    return _said(folder, "git", *args)
+
+
+def _dvc(folder: Path, *args: str) -> str:
+    return _said(folder, sys.executable, "-m", "dvc", *args).strip()
+
+
+def _said(folder: Path, *command: str) -> str:
+    """What a command that goes well prints."""
+    done = subprocess.run(command, cwd=folder, env=_env(folder), capture_output=True, text=True, check=False)
+    if done.returncode:
+        what = " ".join(command).replace(sys.executable, "python")
+        raise SynthAgentError(f"replicate: `{what}` failed in {folder}: {' '.join(done.stderr.split())[-300:]}")
+    return done.stdout
