@@ -14,6 +14,7 @@ from synthagent.records import Record
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Mix = tuple[Share, Share, Share]  # of levels 1, 2, 3
 Formula = Literal["cubed", "product", "paper"]
 Thinking = Literal["keep", "drop"]
 
@@ -29,7 +30,7 @@ class TasksParams(Record):
     """How many tasks are proposed, and which."""
 
     count: Count
-    difficulty_mix: tuple[Share, Share, Share]
+    difficulty_mix: Mix
     blend_share: Share
     unseen_share: Share
     heldout_share: Share
@@ -42,10 +43,8 @@ class TasksParams(Record):
 
     @field_validator("difficulty_mix")
     @classmethod
-    def _some(cls, mix: tuple[float, float, float]) -> tuple[float, float, float]:
-        if sum(mix) <= 0:
-            raise ValueError("at least one level needs a share above 0")
-        return mix
+    def _some(cls, mix: Mix) -> Mix:
+        return _with_a_share(mix)
 
 
 class RubricsParams(Record):
@@ -137,19 +136,82 @@ class RolloutsParams(Record):
     samples: Annotated[int, Field(ge=2)]
 
 
+LossType = Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
+_MEAN_OF_SEQUENCES = ("grpo", "sapo", "luspo")  # the losses in which an episode counts as one
+
+
+class CurriculumParams(Record):
+    """The mix of levels moves with the mean reward of the last steps: `start` up to `low`, `end` from `high` on."""
+
+    start: Mix = Field(description="shares of levels 1, 2, 3")
+    end: Mix
+    low: Share = Field(description="mean reward")
+    high: Share
+
+    @field_validator("start", "end")
+    @classmethod
+    def _some(cls, mix: Mix) -> Mix:
+        return _with_a_share(mix)
+
+    @field_validator("high")
+    @classmethod
+    def _above(cls, high: float, info: ValidationInfo) -> float:
+        if high <= info.data.get("low", -1.0):
+            raise ValueError("must be above grpo.curriculum.low")
+        return high
+
+
+class ProbeParams(Record):
+    """Pairs of training tasks on which nothing is trained show how the student does."""
+
+    every: Count = Field(description="steps between two looks; the last step has one, too")
+    pairs: Count = Field(description="how many pairs, greedily, once each")
+
+
 class GrpoParams(Record):
-    """Group-relative policy optimisation; paper section 6."""
+    """Group-relative policy optimisation; paper section 6. `loss_type` to `mask_truncated_completions` are TRL's."""
 
     steps: Annotated[int, Field(ge=0)]
     tasks_per_step: Count
     group_size: Annotated[int, Field(ge=2)]
     muon_rate: Rate
     adam_rate: Rate
+    loss_type: LossType = Field(description="how tokens are weighed: dapo and cispo alike, grpo by episode")
     clip_low: Share
-    clip_high: Share
+    clip_high: Annotated[float, Field(ge=0)] = Field(description="of cispo the highest ratio itself, such as 5")
+    importance_sampling_level: Literal["token", "sequence"] = Field(description="sequence with loss grpo: GSPO")
+    scale_rewards: Literal["group", "batch", "none"] = Field(description="by whose deviation advantages are divided")
+    mask_truncated_completions: bool = Field(description="nothing is learnt from episodes that a limit or error ended")
+    replace_dead: Annotated[int, Field(ge=0)] = Field(
+        description="a step samples at most so often anew for groups that all earned the same, on other tasks"
+    )
+    curriculum: CurriculumParams | None = Field(description="null: every task as often as any other")
+    probe: ProbeParams | None = Field(description="null: none; the best checkpoint is then that of the best reward")
     tool_errors: Share = Field(
         description="how often an embedded tool contradicts what it has said, where episode.mapping is off; an ablation"
     )
+
+    @field_validator("clip_high")
+    @classmethod
+    def _ratio_or_distance(cls, clip: float, info: ValidationInfo) -> float:
+        loss = info.data.get("loss_type")
+        if loss == "cispo" and clip <= 1:
+            raise ValueError("with grpo.loss_type cispo it is the highest ratio: must be above 1, such as 5")
+        if loss != "cispo" and clip > 1:
+            raise ValueError("is the distance from a ratio of 1: must be at most 1, such as 0.28")
+        return clip
+
+    @field_validator("importance_sampling_level")
+    @classmethod
+    def _that_the_loss_has(cls, level: str, info: ValidationInfo) -> str:
+        loss = info.data.get("loss_type")
+        if level == "sequence" and loss is not None and loss not in _MEAN_OF_SEQUENCES:
+            raise ValueError(
+                f"grpo.loss_type {loss} weighs tokens: set token here, or loss_type to grpo, sapo or luspo"
+            )
+        if level == "token" and loss == "luspo":
+            raise ValueError("grpo.loss_type luspo is about sequences: set sequence here, or another loss_type")
+        return level
 
 
 class EvaluateParams(Record):
@@ -272,6 +334,12 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise ParamsError("\n".join(_explain(path, fault) for fault in error.errors())) from None
     _check_backends(path, params.roles)
     return params
+
+
+def _with_a_share(mix: Mix) -> Mix:
+    if sum(mix) <= 0:
+        raise ValueError("at least one level needs a share above 0")
+    return mix
 
 
 def _explain(path: Path, fault: Any) -> str:

@@ -69,7 +69,7 @@ OUTS: Mapping[str, tuple[Path, ...]] = {  # of each stage, as in `dvc.yaml`
     "sft": (Paths.sft,),
     "rollouts": (Paths.rollouts, Paths.mappings, Paths.details("rollouts")),
     "rewards": (Paths.rewards,),
-    "grpo": (Paths.grpo, Paths.plots / "grpo.csv"),
+    "grpo": (Paths.grpo, Paths.plots / "grpo.csv", Paths.details("grpo")),
     "evaluate": (Paths.evaluation, Paths.plots / "evaluation.csv", Paths.details("evaluate")),
     "report": (Paths.report,),
 }
@@ -151,8 +151,11 @@ def outs_kept(stage: str, outs: Sequence[Path]) -> Iterator[None]:
         lock.release()
 
 
-def progress(items: Iterable[T], total: int, stage: str) -> Iterator[T]:
-    """Yield `items` under a progress bar; a line of JSON for each percent where a flow reads our output."""
+def progress(items: Iterable[T], total: int, stage: str, figures: Callable[[], str] | None = None) -> Iterator[T]:
+    """Yield `items` under a progress bar; a line of JSON for each percent where a flow reads our output.
+
+    `figures`: what stands behind the bar.
+    """
     if os.environ.get(PROGRESS_LINES):
         step = max(1, total // 100)
         for done, item in enumerate(items, 1):
@@ -163,9 +166,12 @@ def progress(items: Iterable[T], total: int, stage: str) -> Iterator[T]:
     else:
         from tqdm import tqdm
 
-        for item in tqdm(items, total=total, desc=stage, disable=None, file=sys.stderr):
+        bar = tqdm(items, total=total, desc=stage, disable=None, file=sys.stderr)
+        for item in bar:
             _stop_if_told()
             yield item
+            if figures is not None:
+                bar.set_postfix_str(figures(), refresh=False)
 
 
 @contextmanager

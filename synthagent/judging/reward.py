@@ -105,9 +105,32 @@ def by_prompt(rewards: Iterable[Reward], twins: Mapping[str, str]) -> dict[SameP
     return dict(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """Prompts by what their rollouts earned: only where they differ is there a group with a gradient."""
+
+    differ: tuple[SamePrompt, ...]
+    all_failed: tuple[SamePrompt, ...]
+    all_solved: tuple[SamePrompt, ...]
+    all_alike: tuple[SamePrompt, ...]  # the same in all, but neither nothing nor everything
+
+
+def sifted(rewards: Iterable[Reward], twins: Mapping[str, str]) -> Sifted:
+    """Prompts by difficulty, in the order of their ids."""
+    found: dict[str, list[SamePrompt]] = {"differ": [], "all_failed": [], "all_solved": [], "all_alike": []}
+    for prompt, values in by_prompt(rewards, twins).items():
+        if pvariance(values) > 0:
+            found["differ"].append(prompt)
+        elif values[0] == 0:
+            found["all_failed"].append(prompt)
+        else:
+            found["all_solved" if values[0] > 1 - 1e-9 else "all_alike"].append(prompt)
+    return Sifted(**{name: tuple(prompts) for name, prompts in found.items()})
+
+
 def middling(rewards: Iterable[Reward], twins: Mapping[str, str]) -> list[SamePrompt]:
     """Prompts whose rollouts did not all earn the same: only these give a group with a gradient."""
-    return [prompt for prompt, values in by_prompt(rewards, twins).items() if pvariance(values) > 0]
+    return [*sifted(rewards, twins).differ]
 
 
 def _share(passed: list[bool]) -> float | None:

@@ -81,14 +81,14 @@ Steps = Sequence[Mapping[str, float]]
 
 
 def read_steps(path: Path) -> list[dict[str, float]]:
-    """The rows of `data/plots/grpo.csv`.
+    """The rows of `data/plots/grpo.csv`; what a step has no figure for is not in its row.
 
     Raises:
         StoreError: no such file, or not the table that the stage `grpo` writes.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            rows = [{name: float(value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)]
     except FileNotFoundError:
         raise StoreError(f"{path}: no such file; run the stage that writes it (see dvc.yaml), or `dvc repro`") from None
     except (OSError, ValueError, TypeError, csv.Error) as error:

@@ -42,10 +42,16 @@ def show_text(id: str) -> str:
         StoreError: a dataset cannot be read.
     """
     parts = _parts(id)
-    width = min(shutil.get_terminal_size((100, 0)).columns, 120)
-    console = Console(
-        file=io.StringIO(), width=width, force_terminal=sys.stdout.isatty(), highlight=False, force_jupyter=False
-    )
+    return _printed(parts, min(shutil.get_terminal_size((100, 0)).columns, 120), sys.stdout.isatty())
+
+
+def trajectory_text(trajectory: Trajectory, reward: Reward, rubric: Rubric | None) -> str:
+    """A trajectory as plain text, for a file."""
+    return _printed(_trajectory_parts(trajectory, reward, rubric), 120, False)
+
+
+def _printed(parts: Sequence[RenderableType], width: int, coloured: bool) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=coloured, highlight=False, force_jupyter=False)
     console.print(Group(*parts))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().rstrip("\n")

@@ -1,7 +1,7 @@
 """Stage `grpo`: tasks of middling difficulty + the student before RL -> `data/models/grpo`, `data/plots/grpo.csv`.
 
 Of a prompt both twins are trained on, in the same step as a rule: what is right in one is wrong in the other, and
-nothing but what was asked for or looked up tells which.
+nothing but what was asked for or looked up tells which. A few pairs that were never rolled out are the probe's.
 
 Launch: `synthagent grpo` or `dvc repro grpo`.
 """
@@ -13,25 +13,27 @@ import dataclasses
 import io
 import json
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import Any
 
 from synthagent.episodes.environment import needs_models
 from synthagent.errors import ParamsError, SynthAgentError
-from synthagent.judging.reward import SamePrompt, by_prompt, middling
+from synthagent.judging.reward import SamePrompt, Sifted, by_prompt, sifted
 from synthagent.judging.scoring import needs_judge
 from synthagent.llm.usage import total
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Reward, Rubric, Task
+from synthagent.showing.show import trajectory_text
 from synthagent.stage import Figures, Paths, say, scratch
-from synthagent.store import read_records, write_text
+from synthagent.store import read_keys, read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
+from synthagent.student.grpo_log import GrpoStep
 from synthagent.student.resume import checkpoints_of, remove
-from synthagent.teacher.twins import twin_names
-
-if TYPE_CHECKING:
-    from synthagent.student.grpo import GrpoStep
+from synthagent.student.watch import LIVE, Live, speed_of
+from synthagent.teacher.twins import pair_name, twin_names
 
 
 def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
@@ -53,28 +55,39 @@ def check_params(params: Params) -> None:
         )
 
 
+def choose_pairs(names: Mapping[str, str], taken: Collection[str], count: int, seed: int) -> list[SamePrompt]:
+    """So many pairs of tasks of which none is taken; tasks without a twin where there are too few.
+
+    `names`: task id -> what its pair has in common.
+    """
+    prompts: dict[str, list[str]] = defaultdict(list)
+    for name in sorted({*names} - {*taken}):
+        prompts[names[name]].append(name)
+    untouched = {*prompts} - {names[name] for name in taken if name in names}
+    free = [tuple(prompts[pair]) for pair in sorted(untouched)]
+    random.Random(f"probe-{seed}").shuffle(free)
+    return sorted(free, key=len, reverse=True)[:count]
+
+
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
-    from synthagent.student.grpo import GrpoJob, GrpoStep
+    from synthagent.student.grpo import GrpoJob
     from synthagent.student.processes import train
 
     with scratch("grpo") as folder:
         check_params(params)
         rewards = list(read_records(Paths.rewards, Reward))
         rolled = {reward.task_id for reward in rewards}
-        known = {task.id: task for task in read_records(Paths.tasks, Task) if task.id in rolled}
+        known, names = _tasks(rolled)
         twins = twin_names(known.values())
-        candidates = middling(rewards, twins)
-        chosen = candidates or list(by_prompt(rewards, twins))
-        if not chosen:
-            raise SynthAgentError(f"grpo: {Paths.rewards} has no trajectory with a reward; see its column `status`")
-        if not candidates:
-            say(
-                f"grpo: no prompt has rollouts that differ in reward; training on all {len(chosen)} instead; "
-                "more rollouts (rollouts.tasks, rollouts.samples) or a longer warm start (sft.demos) may change that"
-            )
+        sieve = sifted(rewards, twins)
+        chosen = _chosen(sieve, list(by_prompt(rewards, twins)))
         order = schedule(chosen, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
-        wanted = set(order)
+        pool = tuple(chosen) if params.grpo.replace_dead or params.grpo.curriculum else ()
+        pairs = _probe_pairs(params, names, rolled)
+        wanted = {*order, *(name for prompts in (pool, pairs) for prompt in prompts for name in prompt)}
+        if wanted - known.keys():
+            known |= {task.id: task for task in read_records(Paths.tasks, Task) if task.id in wanted}
         tasks = {name: known[name] for name in sorted(wanted)}
         rubrics = {r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted}
         live = needs_judge(params, rubrics.values()) or needs_models(params, tasks.values())
@@ -86,29 +99,90 @@ def run(params: Params) -> Figures:
             rubrics=rubrics,
             params=params,
             mapping=tuple(read_records(Paths.mappings, MappingEntry)) if live else None,
+            pool=pool,
+            pairs=pairs,
         )
         checkpoints = checkpoints_of("grpo", job, params.compute.checkpoint_minutes)
-        train(dataclasses.replace(job, checkpoints=checkpoints), params.compute.processes)
+        say(f"grpo: watch {LIVE / 'grpo.csv'} grow, and read episodes in {LIVE / 'grpo-episodes'}")
+        watched = dataclasses.replace(job, checkpoints=checkpoints, live=Live(LIVE, trajectory_text))
+        train(watched, params.compute.processes)
         steps = [GrpoStep(**row) for row in take_checkpoint(folder / "out", Paths.grpo)]
-        write_text(Paths.plots / "grpo.csv", _table(steps, GrpoStep))
+        write_text(Paths.plots / "grpo.csv", _table(steps))
         remove(checkpoints)
-        metrics = {
-            "candidates": len(candidates),
-            "steps": len(steps),
-            "reward_first_5": round(fmean(s.reward for s in steps[:5]), 4) if steps else None,
-            "reward_last_5": round(fmean(s.reward for s in steps[-5:]), 4) if steps else None,
-            "dead_groups": round(fmean(s.dead_groups for s in steps), 4) if steps else None,
-        }
-        first, last = metrics["reward_first_5"], metrics["reward_last_5"]
-        say(f"{len(steps)} steps on {len(wanted)} tasks: reward {first} -> {last}")
-        usage = total(json.loads(file.read_text()) for file in sorted(folder.glob("usage-*.json")))
-        return Figures(metrics, usage={"llm": usage})
+        return _figures(steps, sieve, pairs, len({*order}), folder)
 
 
-def _table(rows: Sequence[GrpoStep], kind: type[GrpoStep]) -> str:
+def _chosen(sieve: Sifted, everything: list[SamePrompt]) -> list[SamePrompt]:
+    """The prompts to train on; says how many were left out, and why."""
+    if not everything:
+        raise SynthAgentError(f"grpo: {Paths.rewards} has no trajectory with a reward; see its column `status`")
+    failed, solved, alike = len(sieve.all_failed), len(sieve.all_solved), len(sieve.all_alike)
+    why = f"{failed} earned nothing in all of them, {solved} everything, {alike} the same between"
+    if sieve.differ:
+        say(f"grpo: {len(sieve.differ)} of {len(everything)} prompts have rollouts that differ in reward; {why}")
+        return [*sieve.differ]
+    say(
+        f"grpo: no prompt has rollouts that differ in reward ({why}); training on all {len(everything)} instead; "
+        "more rollouts (rollouts.tasks, rollouts.samples) or a longer warm start (sft.demos) may change that"
+    )
+    return everything
+
+
+def _tasks(rolled: Collection[str]) -> tuple[dict[str, Task], dict[str, str]]:
+    """The tasks that were rolled out; and of all train tasks, what their pairs have in common."""
+    known: dict[str, Task] = {}
+    names: dict[str, str] = {}
+    for task in read_records(Paths.tasks, Task):
+        if task.id in rolled:
+            known[task.id] = task
+        if task.split == "train":
+            names[task.id] = pair_name(task)
+    return known, names
+
+
+def _probe_pairs(params: Params, names: Mapping[str, str], rolled: set[str]) -> tuple[SamePrompt, ...]:
+    """The pairs of the probe, none of which was rolled out: train tasks with a rubric."""
+    probe = params.grpo.probe
+    if probe is None:
+        return ()
+    judged = {*read_keys(Paths.rubrics, Rubric)}
+    judged_names = {name: pair for name, pair in names.items() if name in judged}
+    pairs = choose_pairs(judged_names, rolled, probe.pairs, params.seed)
+    if len(pairs) < probe.pairs:
+        say(
+            f"grpo: grpo.probe.pairs: {len(pairs)} instead of {probe.pairs}, since all other train tasks were rolled "
+            "out; lower rollouts.tasks"
+        )
+    return tuple(pairs)
+
+
+def _figures(
+    steps: Sequence[GrpoStep], sieve: Sifted, pairs: Sequence[SamePrompt], tasks: int, folder: Path
+) -> Figures:
+    metrics = {
+        "candidates": len(sieve.differ),
+        "steps": len(steps),
+        "reward_first_5": round(fmean(s.reward for s in steps[:5]), 4) if steps else None,
+        "reward_last_5": round(fmean(s.reward for s in steps[-5:]), 4) if steps else None,
+        "dead_groups": round(fmean(s.dead_groups for s in steps), 4) if steps else None,
+    }
+    details: dict[str, Any] = {
+        "prompts": {field.name: len(getattr(sieve, field.name)) for field in dataclasses.fields(sieve)},
+        "replaced_groups": sum(s.replaced for s in steps),
+        "probe": {
+            "pairs": [list(pair) for pair in pairs],
+            "pair_rate": {str(s.step): s.pair_rate for s in steps if s.pair_rate is not None},
+        },
+    }
+    first, last = metrics["reward_first_5"], metrics["reward_last_5"]
+    say(f"{len(steps)} steps on {tasks} scheduled tasks: reward {first} -> {last}")
+    usage = total(json.loads(file.read_text()) for file in sorted(folder.glob("usage-*.json")))
+    return Figures(metrics, details, {"llm": usage, "tokens_per_second": speed_of(LIVE / "grpo.csv")})
+
+
+def _table(rows: Sequence[GrpoStep]) -> str:
     text = io.StringIO()
-    names = [field.name for field in dataclasses.fields(kind)]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(GrpoStep)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(dataclasses.asdict(row) for row in rows)
     return text.getvalue()

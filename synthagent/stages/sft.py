@@ -20,6 +20,7 @@ from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import LOG, take_checkpoint
 from synthagent.student.resume import checkpoints_of, remove
+from synthagent.student.watch import LIVE
 from synthagent.teacher.domains import load_vocabulary
 from synthagent.teacher.twins import pair_name
 
@@ -174,7 +175,7 @@ def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], p
     ordered = [rows[i] for i in in_batches_of_like_length(lessons, params.sft.batch_size, params.seed)]
     job = SftJob(folder / "start", folder / "out", ordered, params.sft, params.seed, processes, params.student)
     checkpoints = checkpoints_of("sft", job, params.compute.checkpoint_minutes)
-    train(replace(job, checkpoints=checkpoints), processes)
+    train(replace(job, checkpoints=checkpoints, live=LIVE), processes)
     losses = take_checkpoint(folder / "out", Paths.sft)
     remove(checkpoints)
     return losses

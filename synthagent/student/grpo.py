@@ -1,4 +1,4 @@
-"""GRPO on live episodes, by TRL: (checkpoint, tasks, rubrics) -> checkpoint, `GrpoStep`s.
+"""GRPO on live episodes, by TRL: (checkpoint, tasks, rubrics) -> checkpoint, `GrpoStep`s (`student.grpo_log`).
 
 The job is a picklable value, so that it can run on several processes (`synthagent.student.processes.train`).
 """
@@ -10,46 +10,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
+import torch
 from datasets import Dataset
-from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from synthagent.episodes.episode import Episode
-from synthagent.judging.reward import Score
+from synthagent.judging.reward import SamePrompt, Score
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task
-from synthagent.stage import say
 from synthagent.store import write_text
+from synthagent.student.callbacks import DeadGroups, PairProbe
+from synthagent.student.grpo_log import row_of, step_logged, steps_of, tokens_of, worth_of
 from synthagent.student.live import TrainingEpisodes, training_episodes
 from synthagent.student.model import Student
 from synthagent.student.optimizer import optimizer_of
 from synthagent.student.processes import is_first, rank
+from synthagent.student.prompts import Choice, sample_step
 from synthagent.student.resume import Checkpoints
-from synthagent.student.sampler import run_episodes
+from synthagent.student.sampler import Sampled, run_episodes
 from synthagent.student.trainable import student_to_save, trainable_student
-from synthagent.student.training import Course, Log, Resumable, finish, settings_of
+from synthagent.student.training import Course, Resumable, finish, settings_of
+from synthagent.student.watch import Live, Seen, Watch, due, write_episodes
 
 _A_PASS = 8  # episodes
-_DEAD = 10  # steps in a row
-_WINDOW = 5  # steps by whose mean reward the best checkpoint is chosen
-
-
-@dataclass(frozen=True, slots=True)
-class GrpoStep:
-    """What one step of GRPO logged, as shares or means over its episodes; a row of `data/plots/grpo.csv`."""
-
-    step: int
-    reward: float
-    reward_std: float
-    perfect: float
-    dead_groups: float
-    violations: float
-    questions: float
-    tokens: float
-    entropy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +42,8 @@ class GrpoJob:
     """GRPO on live episodes (paper section 6: clip 0.2 / 0.28, no KL, group-normalised); leaves `GrpoStep`s in `LOG`.
 
     `order` names the tasks, `tasks_per_step` a step. `mapping`: M at the start, None where no
-    model takes part; what models are used for is left beside `out`, a file for each process.
+    model takes part; what models are used for is left beside `out`, a file for each process. `pool`: what may be
+    sampled besides the scheduled tasks (`synthagent.student.prompts`). `pairs`: those of the probe.
     """
 
     start: Path
@@ -67,7 +53,10 @@ class GrpoJob:
     rubrics: dict[str, Rubric]
     params: Params
     mapping: Sequence[MappingEntry] | None
+    pool: Sequence[SamePrompt] = ()
+    pairs: Sequence[SamePrompt] = ()
     checkpoints: Checkpoints | None = None
+    live: Live | None = None
 
     def __call__(self) -> None:
         student = trainable_student(self.start, self.params.student, self.params.seed)
@@ -94,11 +83,11 @@ class GrpoJob:
             beta=0.0,
             epsilon=params.clip_low,
             epsilon_high=params.clip_high,
-            loss_type="dapo",
-            scale_rewards="group",
+            loss_type=params.loss_type,
+            importance_sampling_level=params.importance_sampling_level,
+            scale_rewards=params.scale_rewards,
             temperature=1.0,
             max_completion_length=self.params.episode.max_tokens,
-            reward_weights=[0.0, 0.0, 0.0],  # only watched; the environment's own reward has weight 1
             logging_steps=1,
             shuffle_dataset=False,
             seed=self.params.seed,
@@ -110,48 +99,100 @@ class GrpoJob:
             args=config,
             train_dataset=Dataset.from_list(prompts),
             processing_class=student.tokenizer,
-            reward_funcs=[perfect, violations, questions],
             environment_factory=lambda: LiveEpisode(self.tasks, episodes),
             rollout_func=partial(self._rollout, episodes),
-            callbacks=[_DeadGroups()],
+            callbacks=[DeadGroups()],
             optimizers=(optimizer_of(student.model, self.params.student, params.muon_rate, params.adam_rate), None),
         )
-        course = Course("grpo", params.steps, self.checkpoints, _recent_reward, "grpo.muon_rate or grpo.adam_rate")
-        return [asdict(_summary(log)) for log in _steps(trainer.run(course))]
+        if self.pairs and params.probe is not None:
+            ask = partial(self._perfect, episodes, trainer)
+            trainer.add_callback(PairProbe(self.pairs, params.probe, ask, trainer.besides, bool(self.checkpoints)))
+        live = self.live.folder if self.live else None
+        watch = Watch(row_of, partial(tokens_of, params.tasks_per_step * params.group_size), live)
+        rates = "grpo.muon_rate or grpo.adam_rate"
+        course = Course("grpo", params.steps, self.checkpoints, worth_of, rates, watch)
+        return [asdict(step_logged(log)) for log in steps_of(trainer.run(course))]
 
     def _rollout(self, made: TrainingEpisodes, _: Any, trainer: Any) -> dict[str, Any]:
-        """TRL's hook: the ids that were sampled, and which of them are the model's own."""
+        """TRL's hook: the ids that were sampled, and which of them are the model's own and to be learnt from."""
+        step, seats, accelerator = trainer.state.global_step, trainer.environments, trainer.accelerator
+        rewards = [float(entry["reward"]) for entry in steps_of(trainer.state.log_history)]
+        levels = {name: task.difficulty for name, task in self.tasks.items()}
+        choice = Choice(self.order, self.pool, levels, self.params.grpo, self.params.seed)
+
+        def play(seats: Sequence[LiveEpisode]) -> None:
+            episodes = [seat._episode for seat in seats]
+            sampled = self._sampled(made, trainer, episodes)
+            for seat, tokens, score in zip(seats, sampled, made.scores(episodes), strict=True):
+                seat._sampled, seat._score = tokens, score
+
+        came = sample_step(
+            seats,
+            choice.of_step(step, rewards),
+            accelerator.process_index * len(seats),
+            self.params.grpo,
+            play=play,
+            gather=lambda values: accelerator.gather(torch.tensor(values, device=accelerator.device)).tolist(),
+            instead=choice.in_place(step, rewards),
+        )
+        trainer.note([{**_seen(seat), "dead_groups": came.dead, "replaced": came.replaced} for seat in seats])
+        if self.live and is_first() and due(step + 1, self.params.grpo.steps):
+            self._show(self.live, made, step + 1, seats)
+        masked = self.params.grpo.mask_truncated_completions
+        rows = [seat._sampled for seat in seats]
+        return {
+            "prompt_ids": [row.prompt for row in rows],
+            "completion_ids": [row.completion for row in rows],
+            "logprobs": [row.logprobs for row in rows],
+            # Not TRL's own masking, which takes a last token that ends a turn for the end of the episode.
+            "env_mask": [[0] * len(s._sampled.mask) if masked and s._truncated else s._sampled.mask for s in seats],
+        }
+
+    def _sampled(
+        self, made: TrainingEpisodes, trainer: Any, episodes: Sequence[Episode], greedy: bool = False
+    ) -> list[Sampled]:
+        """Have the student, as it stands, act in episodes to their ends."""
+        if not episodes:
+            return []
         model = trainer.accelerator.unwrap_model(trainer.model)
         current = Student(model, trainer.processing_class, self.params.student.thinking)
-        episodes = [environment._episode for environment in trainer.environments]
         loop = made.models.loop if made.models else None
-        sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature, loop=loop)
-        for environment, score in zip(trainer.environments, made.scores(episodes), strict=True):
-            environment._score = score
-        return {
-            "prompt_ids": [row.prompt for row in sampled],
-            "completion_ids": [row.completion for row in sampled],
-            "logprobs": [row.logprobs for row in sampled],
-            "env_mask": [row.mask for row in sampled],
-        }
+        limits, temperature = self.params.episode, trainer.temperature
+        return run_episodes(current, episodes, limits, temperature=temperature, greedy=greedy, loop=loop)
+
+    def _perfect(self, made: TrainingEpisodes, trainer: Any, names: Sequence[str]) -> dict[str, bool]:
+        """Whether the student, as it stands, does these tasks perfectly, greedily."""
+        episodes = [made.new(self.tasks[name]) for name in names]
+        self._sampled(made, trainer, episodes, greedy=True)
+        return {name: score.perfect for name, score in zip(names, made.scores(episodes), strict=True)}
+
+    def _show(self, live: Live, made: TrainingEpisodes, step: int, seats: Sequence[LiveEpisode]) -> None:
+        """Leave the best and the worst of this process's episodes as text."""
+        ranked = sorted(seats, key=lambda seat: seat.get_reward())
+        shown = [seat._episode for seat in (ranked[-1], ranked[0])]
+        rubrics = self.rubrics
+        write_episodes(live, step, [Seen(e.trajectory("grpo"), made.reward(e), rubrics.get(e.task.id)) for e in shown])
 
 
 class _Grpo(Resumable, GRPOTrainer):  # type: ignore[misc]
-    """GRPOTrainer that can be killed. It samples anew at each step, so that no sample need be saved."""
+    """GRPOTrainer that can be killed. It samples anew at each step, so that no sample need be saved.
 
+    `besides`: what the step logs that is not about its own episodes.
+    """
 
-class _DeadGroups(TrainerCallback):  # type: ignore[misc]
-    """Says once in a row of steps that nothing is learnt from them."""
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.besides: dict[str, float] = {}
 
-    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        last = _steps(state.log_history)[-_DEAD - 1 :]
-        dead = [log["frac_reward_zero_std"] == 1 for log in last]
-        if is_first() and len(dead) >= _DEAD and all(dead[-_DEAD:]) and not all(dead[:-_DEAD] or [False]):
-            say(
-                f"grpo: steps {last[-_DEAD]['step']} to {last[-1]['step']}: all episodes of a group earned the same, "
-                "in each of them, so that nothing is learnt; raise grpo.group_size, give the student more at first "
-                "(sft.demos), or choose among more tasks (rollouts.tasks, rollouts.samples)"
-            )
+    def note(self, episodes: Sequence[Mapping[str, float]]) -> None:
+        """Log the means of these figures, over the episodes of all processes."""
+        for figures in episodes:
+            for name, value in figures.items():
+                self._log_metric(name, value)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        super().log({**logs, **self.besides}, start_time)
+        self.besides.clear()
 
 
 def passes_of(episodes: int) -> tuple[int, int]:
@@ -167,6 +208,17 @@ class LiveEpisode:
         self._tasks, self._episodes = tasks, episodes
         self._episode: Episode
         self._score: Score
+        self._sampled: Sampled
+
+    @property
+    def task_id(self) -> str:
+        """The task of the episode."""
+        return self._episode.task.id
+
+    @property
+    def _truncated(self) -> bool:
+        """Whether the episode was ended by something else than its answer."""
+        return self._episode.end != "answer"
 
     def reset(self, task_id: str, **_: Any) -> None:
         """Begin a fresh episode of a task."""
@@ -177,38 +229,17 @@ class LiveEpisode:
         return self._score.reward
 
 
-def perfect(environments: Sequence[LiveEpisode], **_: Any) -> list[float]:
-    """Watched by GRPO: whether each episode earned all there is."""
-    return [float(e._score.perfect) for e in environments]
-
-
-def violations(environments: Sequence[LiveEpisode], **_: Any) -> list[float]:
-    """Watched by GRPO: whether each episode violated a constraint."""
-    return [float(e._score.gate == 0) for e in environments]
-
-
-def questions(environments: Sequence[LiveEpisode], **_: Any) -> list[float]:
-    """Watched by GRPO: how often each episode asked the user."""
-    return [float(e._episode.n_questions) for e in environments]
-
-
-def _summary(log: dict[str, Any]) -> GrpoStep:
-    return GrpoStep(
-        step=int(log["step"]),
-        reward=round(float(log["reward"]), 4),
-        reward_std=round(float(log["reward_std"]), 4),
-        perfect=round(float(log["rewards/perfect/mean"]), 4),
-        dead_groups=round(float(log["frac_reward_zero_std"]), 4),
-        violations=round(float(log["rewards/violations/mean"]), 4),
-        questions=round(float(log["rewards/questions/mean"]), 4),
-        tokens=round(float(log["completions/mean_length"]), 1),
-        entropy=round(float(log["entropy"]), 4),
-    )
-
-
-def _steps(log: Log) -> list[dict[str, Any]]:
-    return [entry for entry in log if "reward" in entry]
-
-
-def _recent_reward(log: Log) -> float:
-    return fmean(float(step["reward"]) for step in _steps(log)[-_WINDOW:])
+def _seen(live: LiveEpisode) -> dict[str, float]:
+    """What is watched of an episode that has ended, besides its reward."""
+    episode, score = live._episode, live._score
+    return {
+        "perfect": float(score.perfect),
+        "violations": float(score.gate == 0),
+        "subgoals": score.subgoals,
+        "interactions": score.interactions,
+        "questions": float(episode.n_questions),
+        "turns": float(episode.n_turns),
+        "tokens": float(sum(live._sampled.mask)),
+        "truncated": float(live._truncated),
+        "level": float(episode.task.difficulty),
+    }

@@ -17,9 +17,9 @@ from synthagent.episodes.erring import ErringTools
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.policy import Setting, Start
 from synthagent.judging.reward import Score
-from synthagent.judging.scoring import score_episode
+from synthagent.judging.scoring import Scored, score_episode
 from synthagent.params import Params
-from synthagent.records import MappingEntry, Rubric, Task
+from synthagent.records import MappingEntry, Reward, Rubric, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,22 @@ class TrainingEpisodes:
         One that cannot be scored, for a fault of a model other than the policy, gets the mean of its task's others:
         its advantage is then nothing, and nothing is learnt from it.
         """
-        llm = self.models.llm if self.models else None
-        work = [score_episode(e, self.rubrics[e.task.id], self.params, llm) for e in episodes]
-        known = [scored.score for scored in (self.models.loop.gather(work) if self.models else map(at_once, work))]
+        known = [scored.score for scored in self._scored(episodes)]
         names = [episode.task.id for episode in episodes]
         return [
             score or _mean([other for other, its in zip(known, names, strict=True) if other and its == name])
             for score, name in zip(known, names, strict=True)
         ]
+
+    def reward(self, episode: Episode) -> Reward:
+        """The reward of an episode that has ended, with its verdicts."""
+        (scored,) = self._scored([episode])
+        return scored.reward
+
+    def _scored(self, episodes: Sequence[Episode]) -> list[Scored]:
+        llm = self.models.llm if self.models else None
+        work = [score_episode(e, self.rubrics[e.task.id], self.params, llm) for e in episodes]
+        return [*(self.models.loop.gather(work) if self.models else map(at_once, work))]
 
     def usage(self) -> dict[str, Any]:
         """What models were used for, by role and model."""

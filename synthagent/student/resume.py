@@ -59,11 +59,11 @@ def remove(checkpoints: Checkpoints | None) -> None:
 
 
 def key_of(job: Any) -> str:
-    """The digest of a job's fields, of the code of the package, and of the libraries that train."""
+    """The digest of a job's fields that decide, of the code of the package, and of the libraries that train."""
     digest = hashlib.sha256()
     for field in fields(job):
         value = getattr(job, field.name)
-        if field.name in ("out", "checkpoints"):
+        if field.name in ("out", "checkpoints", "live"):
             continue
         content = list(_content(value)) or str(value) if isinstance(value, Path) else value
         digest.update(json.dumps([field.name, content], default=_plain, sort_keys=True).encode())

@@ -19,7 +19,8 @@ from synthagent.params import SftParams, StudentParams
 from synthagent.student.optimizer import optimizer_of
 from synthagent.student.resume import Checkpoints
 from synthagent.student.trainable import student_to_save, trainable_student
-from synthagent.student.training import Course, Log, Resumable, finish, settings_of
+from synthagent.student.training import Course, Resumable, finish, settings_of
+from synthagent.student.watch import Log, Row, Watch
 
 _WINDOW = 10  # logged losses, by whose mean the best checkpoint is chosen
 
@@ -36,6 +37,7 @@ class SftJob:
     processes: int
     student: StudentParams
     checkpoints: Checkpoints | None = None
+    live: Path | None = None
 
     def __call__(self) -> None:
         student = trainable_student(self.start, self.student, self.seed)
@@ -61,7 +63,8 @@ class SftJob:
             processing_class=student.tokenizer,
             optimizers=(optimizer_of(student.model, self.student, params.muon_rate, params.adam_rate), None),
         )
-        course = Course("sft", steps, self.checkpoints, _recent_score, "sft.muon_rate or sft.adam_rate")
+        watch = Watch(_row, _tokens, self.live)
+        course = Course("sft", steps, self.checkpoints, _recent_score, "sft.muon_rate or sft.adam_rate", watch)
         losses = _losses(trainer.run(course))
         finish(student_to_save(student, self.student), self.out, losses)
 
@@ -75,6 +78,18 @@ class _InOrder(Resumable, SFTTrainer):  # type: ignore[misc]
 
 def _losses(log: Log) -> list[float]:
     return [entry["loss"] for entry in log if "loss" in entry]
+
+
+def _row(log: Log) -> Row | None:
+    if "loss" not in log[-1]:
+        return None
+    return {name: log[-1].get(name) for name in ("step", "loss", "entropy", "learning_rate", "grad_norm")}
+
+
+def _tokens(log: Log) -> float:
+    """Of the steps since the one that was logged before."""
+    counts = [float(entry["num_tokens"]) for entry in log if "num_tokens" in entry]
+    return counts[-1] - (counts[-2] if len(counts) > 1 else 0) if counts else 0.0
 
 
 def _recent_score(log: Log) -> float:

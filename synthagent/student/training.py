@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, save_student
 from synthagent.student.processes import is_first
 from synthagent.student.resume import AT_ONCE, Checkpoints, last_sealed, seal, step_of
+from synthagent.student.watch import LiveTable, Log, Watch, figures_of, line_of
 
 # Common to both: whatever device there is, nothing reported, nothing saved but when `_When` says so.
 QUIET: dict[str, Any] = {
@@ -35,8 +37,6 @@ QUIET: dict[str, Any] = {
     "ddp_find_unused_parameters": False,
 }
 _SHARE = 50  # of the time, at most one part in so many goes into checkpoints
-
-Log = Sequence[dict[str, Any]]
 
 
 def settings_of(params: StudentParams) -> dict[str, Any]:
@@ -63,6 +63,7 @@ class Course:
     checkpoints: Checkpoints | None
     score: Callable[[Log], float]
     lower: str
+    watch: Watch
 
 
 class Resumable(Trainer):  # type: ignore[misc]
@@ -75,7 +76,7 @@ class Resumable(Trainer):  # type: ignore[misc]
         """Train, from the checkpoint that the course names if there is one; return the log of all steps."""
         self.course = course
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Monitor(course.stage, course.steps))
+        self.add_callback(_Monitor(course))
         start = None
         if course.checkpoints:
             self._say_what_they_take(course.checkpoints)
@@ -163,7 +164,7 @@ class _When(TrainerCallback):  # type: ignore[misc]
         if state.global_step % args.logging_steps or state.global_step >= state.max_steps:
             return
         due = torch.tensor([time.monotonic() >= self._next], dtype=torch.uint8, device=args.device)
-        control.should_save = self._seconds == 0 or bool(broadcast(due).item())
+        control.should_save = control.should_save or self._seconds == 0 or bool(broadcast(due).item())
         self._began = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -172,17 +173,38 @@ class _When(TrainerCallback):  # type: ignore[misc]
 
 
 class _Monitor(TrainerCallback):  # type: ignore[misc]
-    """Shows progress."""
+    """Shows progress, and what is watched: behind a bar on a terminal, else on a line for each step that is logged."""
 
-    def __init__(self, stage: str, total: int) -> None:
-        self._bar = progress(range(total), total, stage) if is_first() else iter(())
+    def __init__(self, course: Course) -> None:
+        self._course, self._figures = course, ""
+        self._on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+        self._table: LiveTable | None = None
+        steps = course.steps
+        self._bar = progress(range(steps), steps, course.stage, lambda: self._figures) if is_first() else iter(())
         next(self._bar, None)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         for _step in range(state.global_step):  # of before it went on
             next(self._bar, None)
+        if is_first():
+            live = self._course.watch.live
+            self._table = LiveTable(live and live / f"{self._course.stage}.csv", state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not control.should_log:  # the bar of a step that is logged waits for its figures
+            next(self._bar, None)
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        watch, log = self._course.watch, state.log_history
+        row = watch.row(log) if self._table else None
+        if self._table is None or row is None:
+            return
+        row = self._table.timed(row, watch.tokens(log))
+        if row.get("pair_rate") is None:  # that of the last probe stays in sight
+            row["pair_rate"] = next((e["pair_rate"] for e in reversed(log) if "pair_rate" in e), None)
+        self._figures = figures_of(row)
+        if not self._on_terminal:
+            say(line_of(self._course.stage, self._course.steps, row))
         next(self._bar, None)
 
 

@@ -25,6 +25,7 @@ from synthagent.student import live
 from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, load_student
 from synthagent.student.processes import rank, train
+from synthagent.student.sampler import Sampled
 
 if TYPE_CHECKING:
     from synthagent.student.grpo import GrpoJob
@@ -42,7 +43,7 @@ def trained(folder: Path, start: Student, steps: int) -> list[dict[str, Any]]:
 
 
 def test_every_step_is_logged_with_shares_and_means_of_its_episodes(student: Student, tmp_path: Path) -> None:
-    from synthagent.student.grpo import GrpoStep
+    from synthagent.student.grpo_log import GrpoStep
 
     torch.manual_seed(0)
     steps = [GrpoStep(**row) for row in trained(tmp_path, student, steps=2)]
@@ -185,19 +186,31 @@ def test_a_model_that_was_given_learns_and_is_saved_whole(
     assert ("v_proj" in moved) == (lora is None)
 
 
-def test_the_watched_rewards_say_what_happened_in_each_episode() -> None:
-    from synthagent.student.grpo import LiveEpisode, perfect, questions, violations
+def test_what_is_watched_of_an_episode_is_what_happened_in_it() -> None:
+    from synthagent.student.grpo import LiveEpisode, _seen
 
-    def ended(gate: float, reward: float, asked: int) -> LiveEpisode:
+    def ended(gate: float, reward: float, asked: int, end: bool = False) -> LiveEpisode:
         live = object.__new__(LiveEpisode)
         (live._episode,) = new_episodes([*TASKS.values()][:1])
         for _ in range(asked):
             live._episode.step(Turn("What is it?"))
+        if end:
+            live._episode.step(Turn("<answer>Done.</answer>", answer="Done."))
+        live._sampled = Sampled([1, 2], [3, 4, 5], [0.0] * 3, [1, 0, 1])
         live._score = Score(gate, reward, reward, reward, reward)
         return live
 
-    episodes = [ended(1.0, 1.0, 2), ended(0.0, 0.0, 0), ended(1.0, 0.5, 1)]
-    assert perfect(episodes) == [1.0, 0.0, 0.0]
-    assert violations(episodes) == [0.0, 1.0, 0.0]
-    assert questions(episodes) == [2.0, 0.0, 1.0]
+    episodes = [ended(1.0, 1.0, 2, True), ended(0.0, 0.0, 0), ended(1.0, 0.5, 1)]
+    seen = [_seen(episode) for episode in episodes]
+    for name, values in {
+        "perfect": [1, 0, 0],
+        "violations": [0, 1, 0],
+        "subgoals": [1, 0, 0.5],
+        "questions": [2, 0, 1],
+        "turns": [3, 0, 1],
+        "tokens": [2, 2, 2],
+        "truncated": [0, 1, 1],
+    }.items():
+        assert [one[name] for one in seen] == values
+    assert {one["level"] for one in seen} == {episodes[0]._episode.task.difficulty}
     assert [episode.get_reward() for episode in episodes] == [1.0, 0.0, 0.5]
