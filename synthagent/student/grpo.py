@@ -29,6 +29,7 @@ from synthagent.student.optimizer import optimizer_of
 from synthagent.student.processes import is_first, rank
 from synthagent.student.resume import Checkpoints
 from synthagent.student.sampler import run_episodes
+from synthagent.student.served import CORRECTION, GAP, WEIGHT, Served, served
 from synthagent.student.trainable import student_to_save, trainable_student
 from synthagent.student.training import Course, Log, Resumable, finish, settings_of
 
@@ -50,6 +51,9 @@ class GrpoStep:
     questions: float
     tokens: float
     entropy: float
+    logprob_gap: float = 0.0  # of a served student: mean distance of the server's log-probs from the trainer's
+    logprob_gap_max: float = 0.0
+    importance: float = 1.0  # mean weight that corrects for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,15 @@ class GrpoJob:
         if self.params.grpo.steps == 0:
             finish(student_to_save(student, self.params.student), self.out, [])
             return
-        with training_episodes(self.params, self.rubrics, self.mapping) as episodes:
-            log = self._train(student, episodes)
+        with (
+            training_episodes(self.params, self.rubrics, self.mapping) as episodes,
+            served(self.params, episodes, self.start) as generation,
+        ):
+            log = self._train(student, episodes, generation)
             write_text(self.out.with_name(f"usage-{rank()}.json"), json.dumps(episodes.usage()))
         finish(student_to_save(student, self.params.student), self.out, log)
 
-    def _train(self, student: Student, episodes: TrainingEpisodes) -> list[dict[str, Any]]:
+    def _train(self, student: Student, episodes: TrainingEpisodes, generation: Served | None) -> list[dict[str, Any]]:
         params = self.params.grpo
         a_pass, passes = passes_of(params.tasks_per_step * params.group_size // self.params.compute.processes)
         config = GRPOConfig(
@@ -102,6 +109,7 @@ class GrpoJob:
             logging_steps=1,
             shuffle_dataset=False,
             seed=self.params.seed,
+            **CORRECTION,
             **settings_of(self.params.student),
         )
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
@@ -112,19 +120,25 @@ class GrpoJob:
             processing_class=student.tokenizer,
             reward_funcs=[perfect, violations, questions],
             environment_factory=lambda: LiveEpisode(self.tasks, episodes),
-            rollout_func=partial(self._rollout, episodes),
+            rollout_func=partial(self._rollout, episodes, generation),
             callbacks=[_DeadGroups()],
             optimizers=(optimizer_of(student.model, self.params.student, params.muon_rate, params.adam_rate), None),
         )
+        if generation:
+            generation.attach(trainer)
         course = Course("grpo", params.steps, self.checkpoints, _recent_reward, "grpo.muon_rate or grpo.adam_rate")
         return [asdict(_summary(log)) for log in _steps(trainer.run(course))]
 
-    def _rollout(self, made: TrainingEpisodes, _: Any, trainer: Any) -> dict[str, Any]:
+    def _rollout(self, made: TrainingEpisodes, generation: Served | None, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own."""
         current = Student(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
         episodes = [environment._episode for environment in trainer.environments]
         loop = made.models.loop if made.models else None
-        sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature, loop=loop)
+        sampled = (
+            generation.run(current.format, episodes)
+            if generation
+            else run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature, loop=loop)
+        )
         for environment, score in zip(trainer.environments, made.scores(episodes), strict=True):
             environment._score = score
         return {
@@ -137,6 +151,13 @@ class GrpoJob:
 
 class _Grpo(Resumable, GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer that can be killed. It samples anew at each step, so that no sample need be saved."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """A step; raises SynthAgentError, before it changes anything, where a server serves another model."""
+        loss = super().training_step(*args, **kwargs)
+        if self.use_vllm:
+            self.vllm_generation.check()
+        return loss
 
 
 class _DeadGroups(TrainerCallback):  # type: ignore[misc]
@@ -202,6 +223,9 @@ def _summary(log: dict[str, Any]) -> GrpoStep:
         questions=round(float(log["rewards/questions/mean"]), 4),
         tokens=round(float(log["completions/mean_length"]), 1),
         entropy=round(float(log["entropy"]), 4),
+        logprob_gap=round(float(log.get(f"{GAP}/mean", 0.0)), 7),
+        logprob_gap_max=round(float(log.get(f"{GAP}/max", 0.0)), 7),
+        importance=round(float(log.get(WEIGHT, 1.0)), 7),
     )
 
 
