@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from functools import partial
-from itertools import cycle
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
-from helpers.fake_vllm import FakeVllm, fake_vllm, restart_in
+from helpers.fake_vllm import fake_vllm, restart_in
 from helpers.grpo import GROUP, job_of
+from helpers.served import LORA, job_at, run, weights_of
 
 from synthagent.errors import EndpointError, SynthAgentError
-from synthagent.judging.reward import Score
 from synthagent.params import LoraParams
-from synthagent.student import live
 from synthagent.student.checkpoint import LOG
-from synthagent.student.model import Student, load_student, save_student
-from synthagent.student.processes import train
+from synthagent.student.model import Student, save_student
 
-if TYPE_CHECKING:
-    from synthagent.student.grpo import GrpoJob
-
-LORA = LoraParams(rank=4, alpha=64, targets=("q_proj", "down_proj"))
 ADAPTER, RELOAD = "/v1/load_lora_adapter", "/collective_rpc"
 
 
@@ -34,53 +24,6 @@ ADAPTER, RELOAD = "/v1/load_lora_adapter", "/collective_rpc"
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is published lies below the working directory."""
     monkeypatch.chdir(tmp_path)
-
-
-def earn_anything(patch: pytest.MonkeyPatch) -> None:
-    """Have episodes earn something whatever they do, so that something is learnt."""
-    earned = cycle((1.0, 0.0, 0.25))
-
-    async def score_episode(*_: Any) -> Any:
-        value = next(earned)
-        return SimpleNamespace(score=Score(value, value, value, value, value))
-
-    patch.setattr(live, "score_episode", score_episode)
-
-
-def job_at(
-    server: FakeVllm, folder: Path, student: Student, steps: int, lora: LoraParams | None, processes: int = 1
-) -> GrpoJob:
-    """A training of a student that `server` serves."""
-    job = job_of(folder, student, steps, processes)
-    params = job.params
-    policy = params.roles.policy.model_copy(update={"base_url": server.base_url, "model": "student"})
-    params = params.model_copy(
-        update={
-            "grpo": params.grpo.model_copy(update={"generation": "served"}),
-            "student": params.student.model_copy(update={"lora": lora}),
-            "roles": params.roles.model_copy(update={"policy": policy}),
-            "serve": params.serve.model_copy(update={"start_timeout_s": 30}),
-        }
-    )
-    return replace(job, params=params)
-
-
-def run(job: GrpoJob, processes: int = 1) -> list[dict[str, Any]]:
-    """The log of a training."""
-    train(partial(_rewarded, job), processes)
-    log: list[dict[str, Any]] = json.loads((job.out / LOG).read_text())
-    return log
-
-
-def _rewarded(job: GrpoJob) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        earn_anything(patch)
-        job()
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = load_student(folder).model.state_dict()
-    return found
 
 
 @pytest.fixture
@@ -102,7 +45,7 @@ def test_the_server_writes_with_the_weights_of_each_step(
 
     with fake_vllm(start) as server:
         server.before = before
-        log = run(job_at(server, tmp_path, student, 4, lora))
+        log = run(job_at(server.base_url, tmp_path, student, 4, lora))
         left = dict(server.adapters)
     assert (len(seen), len(set(seen))) == (4, 3)  # the rate of the first step is 0
     assert [row["step"] for row in log] == [1, 2, 3, 4]
@@ -121,7 +64,7 @@ def test_a_training_whose_server_dies_in_mid_step_ends_as_if_it_had_not(
     lora: LoraParams | None, student: Student, start: Path, tmp_path: Path
 ) -> None:
     with fake_vllm(start) as server:
-        log = run(job_at(server, tmp_path, student, 2, lora))
+        log = run(job_at(server.base_url, tmp_path, student, 2, lora))
         whole = weights_of(tmp_path / "out")
         asked = len(server.asked("/v1/completions"))
         count = 0
@@ -134,7 +77,7 @@ def test_a_training_whose_server_dies_in_mid_step_ends_as_if_it_had_not(
                 restart_in(server, 0.3)
 
         server.before = before
-        assert run(job_at(server, tmp_path, student, 2, lora)) == log
+        assert run(job_at(server.base_url, tmp_path, student, 2, lora)) == log
     broken = weights_of(tmp_path / "out")
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
 
@@ -151,7 +94,7 @@ def test_the_gap_to_the_trainer_is_weighed_up_to_a_limit(student: Student, start
             return status, value
 
         server.answer = off  # type: ignore[method-assign]
-        (row,) = run(job_at(server, tmp_path, student, 1, None))
+        (row,) = run(job_at(server.base_url, tmp_path, student, 1, None))
     assert row["logprob_gap_max"] == pytest.approx(1, abs=1e-3)
     assert 0 < row["logprob_gap"] < 0.2
     share = row["logprob_gap"]
@@ -164,10 +107,10 @@ def test_a_server_of_other_weights_stops_the_training_before_it_learns(
     save_student(untrained, tmp_path / "other")
     with fake_vllm(tmp_path / "other") as server:
         with pytest.raises(EndpointError, match=r"started on another student than .*start; end it"):
-            run(job_at(server, tmp_path, student, 1, LORA))
+            run(job_at(server.base_url, tmp_path, student, 1, LORA))
         server.fingerprint = "vllm-0.32.0"  # one that somebody started by hand
         with pytest.raises(SynthAgentError, match=r"from the trainer's .*does not serve this student"):
-            run(job_at(server, tmp_path, student, 1, LORA))
+            run(job_at(server.base_url, tmp_path, student, 1, LORA))
 
 
 @pytest.mark.parametrize("lora", [LORA, None])
@@ -175,7 +118,7 @@ def test_two_processes_share_one_server_and_one_of_them_publishes(
     lora: LoraParams | None, student: Student, start: Path, tmp_path: Path
 ) -> None:
     with fake_vllm(start) as server:
-        log = run(job_at(server, tmp_path, student, 2, lora, processes=2), 2)
+        log = run(job_at(server.base_url, tmp_path, student, 2, lora, processes=2), 2)
     assert len(server.asked(ADAPTER if lora else RELOAD)) == 2
     prompts = [tuple(body["prompt"]) for body in server.asked("/v1/completions")]
     assert len(prompts) >= 2 * 2 * GROUP

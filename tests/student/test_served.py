@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from helpers.fake_vllm import FakeVllm, fake_vllm, restart_in
 from helpers.projects import default_params
+from helpers.served import served_at
 from helpers.student import LIMITS, Run, assert_logprobs_are_the_models, sample, tasks_of_different_length
 
 from synthagent.episodes.environment import LoopThread
@@ -27,17 +28,7 @@ from synthagent.student.server import PolicyServer, Weights
 
 def params_at(server: FakeVllm, limits: EpisodeParams = LIMITS, wait_s: float = 30) -> Params:
     """The student is served by `server`."""
-    params = default_params()
-    policy = params.roles.policy.model_copy(update={"base_url": server.base_url, "model": "student"})
-    return params.model_copy(
-        update={
-            "episode": limits,
-            "grpo": params.grpo.model_copy(update={"generation": "served"}),
-            "llm": params.llm.model_copy(update={"max_concurrency": 4, "timeout_s": 60}),
-            "roles": params.roles.model_copy(update={"policy": policy}),
-            "serve": params.serve.model_copy(update={"start_timeout_s": wait_s}),
-        }
-    )
+    return served_at(server.base_url, default_params(), wait_s).model_copy(update={"episode": limits})
 
 
 @pytest.fixture
