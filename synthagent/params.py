@@ -187,6 +187,9 @@ class GrpoParams(Record):
     )
     curriculum: CurriculumParams | None = Field(description="null: every task as often as any other")
     probe: ProbeParams | None = Field(description="null: none; the best checkpoint is then that of the best reward")
+    generation: Literal["local", "served"] = Field(
+        description="who writes its episodes: the student in process, or a vLLM server at roles.policy.base_url"
+    )
     tool_errors: Share = Field(
         description="how often an embedded tool contradicts what it has said, where episode.mapping is off; an ablation"
     )
@@ -240,7 +243,10 @@ Backend = Literal["embedded", "local", "openai"]
 
 
 class Role(Record):
-    """Who plays a role. All but `backend` matter to `openai` only; null leaves the choice to the server."""
+    """Who plays a role. All but `backend` matter to `openai` only; null leaves the choice to the server.
+
+    With `grpo.generation: served` the policy's base_url, model and api_key_env say where the student is served.
+    """
 
     backend: Backend
     base_url: str | None = Field(default=None, description="such as http://127.0.0.1:8000/v1; null: api.openai.com")
@@ -291,6 +297,9 @@ class ServeParams(Record):
     python: str = Field(description="interpreter that has vllm, of a virtual environment of its own")
     weights: str | None = Field(description="a folder, or a hub's name; null: the role's model")
     args: tuple[str, ...] = Field(description="further arguments of vllm.entrypoints.openai.api_server")
+    policy_args: tuple[str, ...] = Field(
+        description="those of the student's server (grpo.generation: served), in place of `args` and `weights`"
+    )
     env: dict[str, str] = Field(description="environment of the server")
     start_timeout_s: Rate = Field(description="longest wait for its health")
 
@@ -333,6 +342,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except ValidationError as error:
         raise ParamsError("\n".join(_explain(path, fault) for fault in error.errors())) from None
     _check_backends(path, params.roles)
+    _check_generation(path, params)
     return params
 
 
@@ -366,3 +376,17 @@ def _check_backends(path: Path, roles: Roles) -> None:
             raise ParamsError(
                 f"{path}: roles.{name}.model: missing; name the model that {role.base_url or 'api.openai.com'} serves"
             )
+
+
+def _check_generation(path: Path, params: Params) -> None:
+    if params.grpo.generation == "local":
+        return
+    place, role = f"{path}: grpo.generation: 'served'", params.roles.policy
+    if role.backend != "local":
+        raise ParamsError(
+            f"{place} serves the student, but roles.policy.backend is {role.backend!r}; set it to 'local'"
+        )
+    for name in ("base_url", "model"):
+        if not getattr(role, name):
+            what = "an address such as http://127.0.0.1:8001/v1" if name == "base_url" else "any name, such as student"
+            raise ParamsError(f"{place} needs roles.policy.{name}: {what}; or set grpo.generation to 'local'")

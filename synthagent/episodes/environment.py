@@ -105,8 +105,7 @@ class LoopThread:
 
         async def together() -> list[R]:
             tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-            if tasks:
-                await asyncio.wait(tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)  # takes every error, lest asyncio print the others
             return [task.result() for task in tasks]
 
         return asyncio.run_coroutine_threadsafe(together(), self._loop).result()

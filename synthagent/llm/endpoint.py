@@ -56,7 +56,7 @@ class Endpoint:
         self.name, self.role = name, role
         base_url = "https://api.openai.com/v1" if role.base_url is None else role.base_url
         self.place = _place(name, base_url)
-        self._key = _key(name, role)
+        self._key = key_of_role(name, role)
         self._transport = Transport(base_url, self._key, llm.timeout_s, llm.max_retries)
         self._has_answered = False
         self._failures = 0
@@ -194,7 +194,12 @@ def _place(name: str, base_url: str) -> str:
     return f"{url.scheme}://{url.hostname}{port}{url.path}"
 
 
-def _key(name: str, role: Role) -> str:
+def key_of_role(name: str, role: Role) -> str:
+    """The key that a role's variable holds; a word that is no key where it names none.
+
+    Raises:
+        ParamsError: the variable is not set, or holds no key.
+    """
     if role.api_key_env is None:
         return _NO_KEY
     key = os.environ.get(role.api_key_env, "").strip()

@@ -20,6 +20,7 @@ from typing import Literal
 
 from synthagent.errors import EndpointError, SynthAgentError
 from synthagent.ops.serve import PROVISION, endpoint_models, interpreter, is_local, shown, weights_folder
+from synthagent.ops.serving import is_served
 from synthagent.params import Params, Role, Roles, load_params
 
 State = Literal["ok", "note", "missing"]
@@ -126,9 +127,9 @@ def _roles(params: Params) -> Iterator[Finding]:
     endpoints = _Endpoints()
     for name in Roles.model_fields:
         role: Role = getattr(params.roles, name)
-        if role.backend != "openai":
+        if not is_served(params, name):
             yield Finding(f"role {name}", "ok", f"{role.backend}: needs nothing")
-        elif params.llm.replay == "only":
+        elif params.llm.replay == "only" and role.backend == "openai":
             yield Finding(f"role {name}", "ok", f"{role.model}: answered from .cache/llm (llm.replay: only)")
         else:
             yield _role(name, role, endpoints)

@@ -32,7 +32,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from synthagent.errors import EndpointError, ParamsError
 from synthagent.ops.guard import guarded
-from synthagent.params import Params, Role, Roles, ServeParams
+from synthagent.ops.serving import serving_of
+from synthagent.params import Params, Role, ServeParams
 from synthagent.stage import say
 
 PROVISION = "`make vllm-cpu` (or `make vllm-gpu` on a CUDA machine)"
@@ -187,28 +188,22 @@ def _serving(params: Params, name: str, log: _Log) -> Iterator[Server]:
 
 
 def _plan(params: Params, name: str) -> _Plan:
-    if name not in Roles.model_fields:
-        raise ParamsError(f"serve: no role {name!r}; the roles are {', '.join(Roles.model_fields)}")
+    serve = serving_of(params, name)
     role: Role = getattr(params.roles, name)
-    if role.backend != "openai" or not role.model:
-        raise ParamsError(
-            f"params.yaml: roles.{name}.backend: {role.backend!r} needs no server; "
-            "only `openai` does (`synthagent profile vllm-cpu` sets it)"
-        )
-    base_url = role.base_url or ""
+    base_url, model = role.base_url or "", role.model or ""
     host, port = _local_address(name, base_url)
-    python, serve = interpreter(params.serve), params.serve
+    python = interpreter(serve)
     if not python:
         raise ParamsError(f"params.yaml: serve.python: {serve.python}: no such interpreter; run {PROVISION}")
     folder = weights_folder(serve)
     if folder and not folder.is_dir():
         raise ParamsError(f"params.yaml: serve.weights: {folder}: no such folder; run {PROVISION}, or name another")
-    weights = str(folder) if folder else serve.weights or role.model
+    weights = str(folder) if folder else serve.weights or model
     module = ("-m", "vllm.entrypoints.openai.api_server")
-    named = ("--model", weights, "--served-model-name", role.model, "--host", host, "--port", str(port))
+    named = ("--model", weights, "--served-model-name", model, "--host", host, "--port", str(port))
     key = os.environ.get(role.api_key_env) if role.api_key_env else None
     env = _environment(serve, python)
-    return _Plan(base_url, role.model, host, port, key, (python, *module, *named, *serve.args), env)
+    return _Plan(base_url, model, host, port, key, (python, *module, *named, *serve.args), env)
 
 
 def _local_address(name: str, base_url: str) -> tuple[str, int]:

@@ -30,6 +30,7 @@ from synthagent.student.processes import is_first, rank
 from synthagent.student.prompts import Choice, sample_step
 from synthagent.student.resume import Checkpoints
 from synthagent.student.sampler import Sampled, run_episodes
+from synthagent.student.served import CORRECTION, Served, served
 from synthagent.student.trainable import student_to_save, trainable_student
 from synthagent.student.training import Course, Resumable, finish, settings_of
 from synthagent.student.watch import Live, Seen, Watch, due, write_episodes
@@ -63,12 +64,15 @@ class GrpoJob:
         if self.params.grpo.steps == 0:
             finish(student_to_save(student, self.params.student), self.out, [])
             return
-        with training_episodes(self.params, self.rubrics, self.mapping) as episodes:
-            log = self._train(student, episodes)
+        with (
+            training_episodes(self.params, self.rubrics, self.mapping) as episodes,
+            served(self.params, episodes, self.start) as generation,
+        ):
+            log = self._train(student, episodes, generation)
             write_text(self.out.with_name(f"usage-{rank()}.json"), json.dumps(episodes.usage()))
         finish(student_to_save(student, self.params.student), self.out, log)
 
-    def _train(self, student: Student, episodes: TrainingEpisodes) -> list[dict[str, Any]]:
+    def _train(self, student: Student, episodes: TrainingEpisodes, generation: Served | None) -> list[dict[str, Any]]:
         params = self.params.grpo
         a_pass, passes = passes_of(params.tasks_per_step * params.group_size // self.params.compute.processes)
         config = GRPOConfig(
@@ -91,6 +95,7 @@ class GrpoJob:
             logging_steps=1,
             shuffle_dataset=False,
             seed=self.params.seed,
+            **CORRECTION,
             **settings_of(self.params.student),
         )
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
@@ -100,10 +105,12 @@ class GrpoJob:
             train_dataset=Dataset.from_list(prompts),
             processing_class=student.tokenizer,
             environment_factory=lambda: LiveEpisode(self.tasks, episodes),
-            rollout_func=partial(self._rollout, episodes),
+            rollout_func=partial(self._rollout, episodes, generation),
             callbacks=[DeadGroups()],
             optimizers=(optimizer_of(student.model, self.params.student, params.muon_rate, params.adam_rate), None),
         )
+        if generation:
+            generation.attach(trainer)
         if self.pairs and params.probe is not None:
             ask = partial(self._perfect, episodes, trainer)
             trainer.add_callback(PairProbe(self.pairs, params.probe, ask, trainer.besides, bool(self.checkpoints)))
@@ -113,7 +120,7 @@ class GrpoJob:
         course = Course("grpo", params.steps, self.checkpoints, worth_of, rates, watch)
         return [asdict(step_logged(log)) for log in steps_of(trainer.run(course))]
 
-    def _rollout(self, made: TrainingEpisodes, _: Any, trainer: Any) -> dict[str, Any]:
+    def _rollout(self, made: TrainingEpisodes, generation: Served | None, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own and to be learnt from."""
         step, seats, accelerator = trainer.state.global_step, trainer.environments, trainer.accelerator
         rewards = [float(entry["reward"]) for entry in steps_of(trainer.state.log_history)]
@@ -122,7 +129,7 @@ class GrpoJob:
 
         def play(seats: Sequence[LiveEpisode]) -> None:
             episodes = [seat._episode for seat in seats]
-            sampled = self._sampled(made, trainer, episodes)
+            sampled = self._sampled(made, trainer, episodes, generation=generation)
             for seat, tokens, score in zip(seats, sampled, made.scores(episodes), strict=True):
                 seat._sampled, seat._score = tokens, score
 
@@ -149,13 +156,20 @@ class GrpoJob:
         }
 
     def _sampled(
-        self, made: TrainingEpisodes, trainer: Any, episodes: Sequence[Episode], greedy: bool = False
+        self,
+        made: TrainingEpisodes,
+        trainer: Any,
+        episodes: Sequence[Episode],
+        greedy: bool = False,
+        generation: Served | None = None,
     ) -> list[Sampled]:
-        """Have the student, as it stands, act in episodes to their ends."""
+        """Have the student, as it stands, act in episodes to their ends: in process, or by `generation`."""
         if not episodes:
             return []
         model = trainer.accelerator.unwrap_model(trainer.model)
         current = Student(model, trainer.processing_class, self.params.student.thinking)
+        if generation:
+            return generation.run(current.format, episodes)
         loop = made.models.loop if made.models else None
         limits, temperature = self.params.episode, trainer.temperature
         return run_episodes(current, episodes, limits, temperature=temperature, greedy=greedy, loop=loop)
@@ -189,6 +203,13 @@ class _Grpo(Resumable, GRPOTrainer):  # type: ignore[misc]
         for figures in episodes:
             for name, value in figures.items():
                 self._log_metric(name, value)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """A step; raises SynthAgentError, before it changes anything, where a server serves another model."""
+        loss = super().training_step(*args, **kwargs)
+        if self.use_vllm:
+            self.vllm_generation.check()
+        return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log({**logs, **self.besides}, start_time)

@@ -12,6 +12,9 @@ from typing import Any
 from synthagent.student.prompts import WINDOW
 from synthagent.student.watch import Log, Row
 
+GAP = "sampling/sampling_logp_difference"  # TRL's names in the log of a step
+WEIGHT = "sampling/importance_sampling_ratio"
+
 
 @dataclass(frozen=True, slots=True)
 class GrpoStep:
@@ -20,6 +23,8 @@ class GrpoStep:
     The gate of the reward is 1 - `violations`. `tokens`: the student's own. `truncated`: ended by a limit or an error.
     `dead_groups`: those that were left; `replaced`: groups sampled in place of dead ones, a count. `clipped`: tokens
     whose ratio was (None: the loss does not clip). `pair_rate`: of the probe (None: it was not this step's turn).
+    `logprob_gap`: of a served student, mean distance of the server's log-probs from the trainer's; `importance`: mean
+    weight that corrects for it.
     """
 
     step: int
@@ -39,6 +44,9 @@ class GrpoStep:
     replaced: int
     clipped: float | None
     pair_rate: float | None
+    logprob_gap: float
+    logprob_gap_max: float
+    importance: float
 
 
 def step_logged(log: dict[str, Any]) -> GrpoStep:
@@ -64,6 +72,9 @@ def step_logged(log: dict[str, Any]) -> GrpoStep:
         replaced=round(log["replaced"]),
         clipped=None if clipped is None else round(float(clipped), 4),
         pair_rate=figure("pair_rate") if "pair_rate" in log else None,
+        logprob_gap=round(float(log.get(f"{GAP}/mean", 0.0)), 7),
+        logprob_gap_max=round(float(log.get(f"{GAP}/max", 0.0)), 7),
+        importance=round(float(log.get(f"{WEIGHT}/mean", 1.0)), 7),
     )
 
 

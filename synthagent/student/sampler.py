@@ -19,6 +19,7 @@ from synthagent.episodes.episode import Episode
 from synthagent.episodes.turn import Turn
 from synthagent.params import EpisodeParams
 from synthagent.records import Message
+from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student
 
 
@@ -155,16 +156,22 @@ class _Batch:
 
     def _observe(self, row: int, observations: Sequence[Message]) -> None:
         """Have the row read what its turn was answered."""
-        sampled, episode = self.sampled[row], self.episodes[row]
-        if episode.end:
-            return
-        ids = self.format.observation_ids(observations)
-        if len(sampled.completion) + len(ids) >= self.limits.max_tokens:
-            episode.stop("token_limit")
-            return
-        sampled.completion += ids
-        sampled.logprobs += [0.0] * len(ids)
-        sampled.mask += [0] * len(ids)
+        observe(self.sampled[row], self.episodes[row], observations, self.format, self.limits)
 
     def _written(self, row: int) -> list[int]:
         return self.sampled[row].completion[-self.turn[row] :]
+
+
+def observe(
+    sampled: Sampled, episode: Episode, observations: Sequence[Message], form: ChatFormat, limits: EpisodeParams
+) -> None:
+    """Add what a turn was answered to an episode's tokens, or end the episode where that does not fit."""
+    if episode.end:
+        return
+    ids = form.observation_ids(observations)
+    if len(sampled.completion) + len(ids) >= limits.max_tokens:
+        episode.stop("token_limit")
+        return
+    sampled.completion += ids
+    sampled.logprobs += [0.0] * len(ids)
+    sampled.mask += [0] * len(ids)

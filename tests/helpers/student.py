@@ -95,3 +95,17 @@ def own_runs(row: Sequence[int], own: Sequence[bool]) -> Iterator[list[int]]:
 
 def count(tokenizer: Any, ids: Sequence[int], token: str) -> int:
     return list(ids).count(tokenizer.convert_tokens_to_ids(token))
+
+
+@torch.no_grad()
+def assert_logprobs_are_the_models(student: Student, rows: Sequence[Sampled], temperature: float = 1.0) -> None:
+    """A plain pass over prompt and completion, one row at a time, without a cache, gives the same log-probabilities."""
+    for row in rows:
+        assert len(row.completion) == len(row.logprobs) == len(row.mask)
+        ids = torch.tensor([row.prompt + row.completion])
+        logits = student.model(input_ids=ids, use_cache=False).logits[0, len(row.prompt) - 1 : -1].float()
+        expected = torch.log_softmax(logits / temperature, -1).gather(1, torch.tensor(row.completion)[:, None])[:, 0]
+        own = torch.tensor(row.mask, dtype=torch.bool)
+        found = torch.tensor(row.logprobs)
+        torch.testing.assert_close(found[own], expected[own], atol=1e-4, rtol=0)
+        assert not found[~own].any()

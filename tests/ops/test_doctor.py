@@ -105,6 +105,18 @@ def test_a_server_that_is_down_is_missing_with_the_command_that_starts_it(tmp_pa
     assert len(lines) == 3
 
 
+def test_a_student_whose_episodes_a_server_writes_needs_that_server(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/v1"
+    policy = openai(url, "student") | {"backend": "local"}
+    path = write_params(tmp_path, {"roles.policy": policy})
+    assert finding("role policy", diagnose(path)).text == "local: needs nothing"
+    path = write_params(tmp_path, {"roles.policy": policy, "grpo.generation": "served"})
+    found = finding("role policy", diagnose(path))
+    assert found.state == "missing"
+    assert url in found.text
+    assert "`synthagent serve policy`" in found.remedy
+
+
 def test_a_model_that_is_not_served_is_named_with_those_that_are(tmp_path: Path, server: ThreadingHTTPServer) -> None:
     path = write_params(tmp_path, {"roles.teacher": openai(at(server), "another")})
     found = finding("role teacher", diagnose(path))

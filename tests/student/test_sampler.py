@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
 from types import SimpleNamespace
@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.student import LIMITS, PARAMS, Run, own_runs, sample, tasks_of_different_length
+from helpers.student import (
+    LIMITS,
+    PARAMS,
+    Run,
+    assert_logprobs_are_the_models,
+    own_runs,
+    sample,
+    tasks_of_different_length,
+)
 from helpers.tasks import accepted_tasks, rubric_of
 
 from synthagent.episodes.environment import LoopThread
@@ -24,7 +32,6 @@ from synthagent.params import EpisodeParams
 from synthagent.records import Task
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student, build_model
-from synthagent.student.sampler import Sampled
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +48,6 @@ def test_the_episodes_of_these_tests_have_everything_in_them(run: Run) -> None:
     assert sum(episode.n_tool_calls for episode in run.episodes) > 5
     assert sum(episode.n_questions for episode in run.episodes) > 0
     assert len({episode.end for episode in run.episodes}) > 1
-
-
-@torch.no_grad()
-def assert_logprobs_are_the_models(student: Student, rows: Sequence[Sampled], temperature: float = 1.0) -> None:
-    """A plain pass over prompt and completion, one row at a time, without a cache, gives the same log-probabilities."""
-    for row in rows:
-        assert len(row.completion) == len(row.logprobs) == len(row.mask)
-        ids = torch.tensor([row.prompt + row.completion])
-        logits = student.model(input_ids=ids, use_cache=False).logits[0, len(row.prompt) - 1 : -1].float()
-        expected = torch.log_softmax(logits / temperature, -1).gather(1, torch.tensor(row.completion)[:, None])[:, 0]
-        own = torch.tensor(row.mask, dtype=torch.bool)
-        found = torch.tensor(row.logprobs)
-        torch.testing.assert_close(found[own], expected[own], atol=1e-4, rtol=0)
-        assert not found[~own].any()
 
 
 def test_log_probabilities_are_those_of_a_fresh_pass_of_the_model(student: Student, run: Run) -> None:
