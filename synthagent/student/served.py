@@ -140,6 +140,8 @@ def served(params: Params, made: TrainingEpisodes, start: Path) -> Iterator[Serv
     if params.grpo.generation == "local":
         yield None
         return
+    if is_first():
+        shutil.rmtree(FOLDER, ignore_errors=True)  # what a training that was killed has left
     loop = made.models.loop if made.models else LoopThread()
     generation = Served(params, PolicyServer(params, start), loop)
     try:

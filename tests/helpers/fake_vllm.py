@@ -31,6 +31,7 @@ class FakeVllm:
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
         self.told = list[tuple[str, dict[str, Any]]]()  # path and body of each request
         self.before: Callable[[str, dict[str, Any]], None] = lambda path, body: None
+        self.asking = self.most_asking = 0
         self._one_at_a_time = threading.Lock()
         self._http: _Http | None = None
 
@@ -54,6 +55,14 @@ class FakeVllm:
         return [body for there, body in self.told if there == path]
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        self.asking += 1
+        self.most_asking = max(self.most_asking, self.asking)
+        try:
+            return self._answer(path, body)
+        finally:
+            self.asking -= 1
+
+    def _answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         self.told.append((path, body))
         self.before(path, body)
         with self._one_at_a_time, torch.no_grad():

@@ -96,6 +96,7 @@ def test_tokens_are_sampled_by_seeds_of_step_and_place_and_are_never_tokenised_a
         other = client.sample(student, tasks, step=4)
         client.close()
     assert first.sampled == again.sampled != other.sampled
+    assert 1 < server.most_asking <= client.params.llm.max_concurrency < len(tasks)
     assert_logprobs_are_the_models(student, [*first.sampled, *other.sampled])
     asked = server.asked("/v1/completions")[1:]
     assert {(body["temperature"], body["top_p"], body["top_k"], body["ignore_eos"]) for body in asked} == {
