@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from synthagent.student.prompts import WINDOW
-from synthagent.student.watch import Log, Row
+from synthagent.student.watch import Log, StepRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def step_logged(log: dict[str, Any]) -> GrpoStep:
     )
 
 
-def row_of(log: Log) -> Row | None:
+def row_of(log: Log) -> StepRow | None:
     return asdict(step_logged(log[-1])) if "reward" in log[-1] else None
 
 
