@@ -77,6 +77,18 @@ def test_a_missing_key_is_named(place: str, tmp_path: Path) -> None:
         ("sft.demos", -1, "greater than or equal to 0"),
         ("rubrics.from_demos", 3, "at most demos_per_task (2)"),
         ("grpo.tool_errors", 1.5, "less than or equal to 1"),
+        ("grpo.loss_type", "ppo", "'dapo', 'grpo'"),
+        ("grpo.scale_rewards", "task", "'group', 'batch' or 'none'"),
+        ("grpo.importance_sampling_level", "sequence", "loss_type dapo weighs tokens: set token here"),
+        ("grpo.clip_high", 5.0, "must be at most 1"),
+        ("grpo.replace_dead", -1, "greater than or equal to 0"),
+        ("grpo.probe", {"every": 0, "pairs": 8}, "greater than or equal to 1"),
+        ("grpo.curriculum", {"start": [0, 0, 0], "end": [1, 0, 0], "low": 0.3, "high": 0.6}, "above 0"),
+        (
+            "grpo.curriculum",
+            {"start": [1, 0, 0], "end": [1, 0, 0], "low": 0.6, "high": 0.6},
+            "above grpo.curriculum.low",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named_with_what_it_should_be(
@@ -85,6 +97,41 @@ def test_a_value_of_the_wrong_kind_is_named_with_what_it_should_be(
     message = refusal(write_params(tmp_path, {place: value}))
     assert f": {place}" in message
     assert said in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "remedy"),
+    [
+        ({"grpo.loss_type": "cispo"}, "grpo.clip_high", "must be above 1, such as 5"),
+        ({"grpo.loss_type": "luspo"}, "grpo.importance_sampling_level", "set sequence here"),
+        (
+            {"grpo.loss_type": "vespo", "grpo.importance_sampling_level": "sequence"},
+            "grpo.importance_sampling_level",
+            "token",
+        ),
+        ({"grpo.loss_type": "grpo", "grpo.clip_high": 3.0}, "grpo.clip_high", "at most 1"),
+    ],
+)
+def test_what_trl_would_only_warn_of_is_refused_with_a_remedy(
+    changes: dict[str, Any], place: str, remedy: str, tmp_path: Path
+) -> None:
+    message = refusal(write_params(tmp_path, changes))
+    assert f": {place}: " in message
+    assert remedy in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grpo.loss_type": "grpo", "grpo.importance_sampling_level": "sequence"},
+        {"grpo.loss_type": "luspo", "grpo.importance_sampling_level": "sequence"},
+        {"grpo.loss_type": "cispo", "grpo.clip_high": 5.0},
+        {"grpo.curriculum": {"start": [1, 0, 0], "end": [0, 0, 1], "low": 0.2, "high": 0.4}, "grpo.probe": None},
+    ],
+)
+def test_recipes_that_go_together_are_taken(changes: dict[str, Any], tmp_path: Path) -> None:
+    load_params(write_params(tmp_path, changes))
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ class DeadGroups(TrainerCallback):  # type: ignore[misc]
     """Says once in a row of steps that nothing is learnt from them."""
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not steps_of(state.log_history[-1:]):  # what is logged at the end of a training
+            return
         last = steps_of(state.log_history)[-_DEAD - 1 :]
         dead = [log["dead_groups"] == 1 for log in last]
         if is_first() and len(dead) >= _DEAD and all(dead[-_DEAD:]) and not all(dead[:-_DEAD] or [False]):

@@ -27,7 +27,7 @@ from synthagent.student.live import TrainingEpisodes, training_episodes
 from synthagent.student.model import Student
 from synthagent.student.optimizer import optimizer_of
 from synthagent.student.processes import is_first, rank
-from synthagent.student.prompts import Choice, sample_step
+from synthagent.student.prompts import TaskChoice, sample_step
 from synthagent.student.resume import Checkpoints
 from synthagent.student.sampler import Sampled, run_episodes
 from synthagent.student.served import CORRECTION, Served, served
@@ -125,7 +125,7 @@ class GrpoJob:
         step, seats, accelerator = trainer.state.global_step, trainer.environments, trainer.accelerator
         rewards = [float(entry["reward"]) for entry in steps_of(trainer.state.log_history)]
         levels = {name: task.difficulty for name, task in self.tasks.items()}
-        choice = Choice(self.order, self.pool, levels, self.params.grpo, self.params.seed)
+        choice = TaskChoice(self.order, self.pool, levels, self.params.grpo, self.params.seed)
 
         def play(seats: Sequence[LiveEpisode]) -> None:
             episodes = [seat._episode for seat in seats]

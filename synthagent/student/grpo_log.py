@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from synthagent.student.prompts import WINDOW
-from synthagent.student.watch import Log, Row
+from synthagent.student.watch import Log, StepRow
 
 GAP = "sampling/sampling_logp_difference"  # TRL's names in the log of a step
 WEIGHT = "sampling/importance_sampling_ratio"
@@ -78,7 +78,7 @@ def step_logged(log: dict[str, Any]) -> GrpoStep:
     )
 
 
-def row_of(log: Log) -> Row | None:
+def row_of(log: Log) -> StepRow | None:
     return asdict(step_logged(log[-1])) if "reward" in log[-1] else None
 
 

@@ -33,7 +33,7 @@ class Seat(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TaskChoice:
     """From what tasks are chosen. `order`: of the schedule; `levels`: of the tasks of `pool`, their difficulty."""
 
     order: Sequence[str]

@@ -20,7 +20,7 @@ from synthagent.student.optimizer import optimizer_of
 from synthagent.student.resume import Checkpoints
 from synthagent.student.trainable import student_to_save, trainable_student
 from synthagent.student.training import Course, Resumable, finish, settings_of
-from synthagent.student.watch import Log, Row, Watch
+from synthagent.student.watch import Log, StepRow, Watch
 
 _WINDOW = 10  # logged losses, by whose mean the best checkpoint is chosen
 
@@ -80,7 +80,7 @@ def _losses(log: Log) -> list[float]:
     return [entry["loss"] for entry in log if "loss" in entry]
 
 
-def _row(log: Log) -> Row | None:
+def _row(log: Log) -> StepRow | None:
     if "loss" not in log[-1]:
         return None
     return {name: log[-1].get(name) for name in ("step", "loss", "entropy", "learning_rate", "grad_norm")}

@@ -35,7 +35,7 @@ _SHOWN = {  # in the line of a step: the name, and so many decimals
 }
 
 Log = Sequence[dict[str, Any]]
-Row = Mapping[str, float | None]
+StepRow = Mapping[str, float | None]
 Render = Callable[[Trajectory, Reward, Rubric | None], str]
 
 
@@ -54,17 +54,17 @@ class Watch:
     `tokens`: how many the step was about, for the speed.
     """
 
-    row: Callable[[Log], Row | None]
+    row: Callable[[Log], StepRow | None]
     tokens: Callable[[Log], float]
     live: Path | None
 
 
-def line_of(stage: str, total: int, row: Row) -> str:
+def line_of(stage: str, total: int, row: StepRow) -> str:
     """`grpo 12/95  reward .412  perfect .33  1,240 tok/s`: what is known of a step, on one line."""
     return f"{stage} {row['step']:.0f}/{total}  {figures_of(row)}"
 
 
-def figures_of(row: Row) -> str:
+def figures_of(row: StepRow) -> str:
     """`reward .412  perfect .33  1,240 tok/s`."""
     shown = ((key, row.get(key)) for key in _SHOWN if key != "replaced" or row.get(key))
     parts = [f"{_SHOWN[key][0]} {_short(value, _SHOWN[key][1])}" for key, value in shown if value is not None]
@@ -86,7 +86,7 @@ class LiveTable:
         if path is not None:
             self._tried(lambda: self._begin(path, steps_before))
 
-    def timed(self, row: Row, tokens: float) -> dict[str, float | None]:
+    def timed(self, row: StepRow, tokens: float) -> dict[str, float | None]:
         """The row with the seconds since the one before it; it is in the file now."""
         now = time.monotonic()
         seconds, self._since = now - self._since, now

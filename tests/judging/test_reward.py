@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.episodes.scripted import RECKLESS, SCRIPTS
-from synthagent.judging.reward import Formula, Score, by_prompt, middling, score, score_world
+from synthagent.judging.reward import Formula, Score, by_prompt, middling, score, score_world, sifted
 from synthagent.records import Criterion, Kind, Reward, Verdict
 
 FORMULAS: tuple[Formula, ...] = ("cubed", "product", "paper")
@@ -156,6 +156,8 @@ def test_tasks_that_always_earn_the_same_teach_nothing() -> None:
     ]
     random.Random(0).shuffle(rows)
     assert middling(rows, {}) == [("a little",), ("middling",)]
+    left = sifted(rows, {})
+    assert (left.all_failed, left.all_solved, left.all_alike) == ((("never",),), (("always",),), (("thirds",),))
 
 
 def test_errors_are_no_zeros() -> None:

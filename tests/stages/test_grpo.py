@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synthagent.errors import ParamsError
 from synthagent.judging.reward import SamePrompt
-from synthagent.stages.grpo import check_params, schedule
+from synthagent.stages.grpo import check_params, choose_pairs, schedule
 
 PROMPTS = st.lists(st.sampled_from("abcdefghijkl"), unique=True, max_size=12).map(
     lambda letters: [(f"{x}1", f"{x}2") if x < "h" else (x,) for x in letters]
@@ -52,3 +52,20 @@ def test_episodes_that_cannot_be_shared_out_among_processes_are_refused() -> Non
     rule = r"grpo\.tasks_per_step \* grpo\.group_size: .*compute\.processes \(2\).* 3"
     with pytest.raises(ParamsError, match=rule):
         check_params(params.model_copy(update={"grpo": odd, "compute": two}))
+
+
+NAMES = {f"{pair}{twin}": pair for pair in "abcdef" for twin in "12"} | {"x": "x", "y": "y"}
+
+
+def test_the_pairs_of_the_probe_are_pairs_of_which_nothing_was_rolled_out() -> None:
+    assert len(choose_pairs(NAMES, {"a1", "b1", "b2"}, 3, 0)) == 3
+    found = choose_pairs(NAMES, {"a1", "b1", "b2"}, 99, 0)
+    assert sorted(found[:4]) == [("c1", "c2"), ("d1", "d2"), ("e1", "e2"), ("f1", "f2")]
+    assert sorted(found[4:]) == [("x",), ("y",)], "tasks alone come last"
+    assert choose_pairs(NAMES, {*NAMES}, 8, 0) == []
+
+
+def test_the_pairs_of_the_probe_depend_on_the_seed_alone() -> None:
+    backwards = dict(reversed(NAMES.items()))
+    assert choose_pairs(NAMES, {"a1"}, 3, 0) == choose_pairs(backwards, {"a1"}, 3, 0)
+    assert choose_pairs(NAMES, {"a1"}, 3, 0) != choose_pairs(NAMES, {"a1"}, 3, 1)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.params import CurriculumParams, GrpoParams
-from synthagent.student.prompts import Choice, dead_groups, mix_at, sample_step, whole_prompts
+from synthagent.student.prompts import TaskChoice, dead_groups, mix_at, sample_step, whole_prompts
 
 POOL = [(f"{level}{letter}1", f"{level}{letter}2") for level in (1, 2, 3) for letter in "abcdefghij"]
 LEVELS = {name: int(name[0]) for pair in POOL for name in pair}
@@ -26,9 +26,9 @@ def grpo(**changes: object) -> GrpoParams:
     return default_params().grpo.model_copy(update={"tasks_per_step": 8, "group_size": 2, **changes})
 
 
-def choice(**changes: object) -> Choice:
+def choice(**changes: object) -> TaskChoice:
     order = [name for pair in POOL for name in pair]
-    return Choice(order, POOL, LEVELS, grpo(**changes), seed=0)
+    return TaskChoice(order, POOL, LEVELS, grpo(**changes), seed=0)
 
 
 def test_without_a_curriculum_a_step_has_the_tasks_that_were_scheduled() -> None:

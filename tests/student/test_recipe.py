@@ -87,8 +87,8 @@ def earning(job: GrpoJob, dead: frozenset[str], folder: Path) -> None:
 def test_every_loss_of_trl_trains_the_student_and_its_steps_are_logged(
     recipe: dict[str, Any], student: Student, tmp_path: Path
 ) -> None:
-    earning(recipe_job(tmp_path, student, 1, **recipe), frozenset(), tmp_path)
-    (step,) = log_of(tmp_path)
+    earning(recipe_job(tmp_path, student, 2, **recipe), frozenset(), tmp_path)  # the first has a rate of 0
+    *_, step = log_of(tmp_path)
     assert (step["reward"], step["dead_groups"]) == (0.5, 0.0)
     assert (step["clipped"] is None) == (recipe["loss_type"] in ("sapo", "vespo"))
     before, after = student.model.state_dict(), weights_of(tmp_path)
@@ -108,10 +108,10 @@ def test_dead_groups_are_counted_group_by_group_however_rewards_are_scaled(
 def test_from_episodes_that_a_limit_ended_nothing_is_learnt_if_that_is_wanted(
     masked: bool, student: Student, tmp_path: Path
 ) -> None:
-    job = recipe_job(tmp_path, student, 1, mask_truncated_completions=masked)
+    job = recipe_job(tmp_path, student, 2, mask_truncated_completions=masked)
     short = job.params.episode.model_copy(update={"max_turns": 1})  # the turn ends, the episode has not answered
     earning(replace(job, params=job.params.model_copy(update={"episode": short})), frozenset(), tmp_path)
-    (step,) = log_of(tmp_path)
+    *_, step = log_of(tmp_path)
     assert step["truncated"] == 1.0
     assert step["tokens"] > 0
     before, after = student.model.state_dict(), weights_of(tmp_path)
