@@ -26,7 +26,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from benchmarks.replicate.claims import ALL, CELLS, CLAIMS, DEFAULT, SCALES, Cell, cells_of, overrides
-from benchmarks.replicate.project import Project, copy_of
+from benchmarks.replicate.project import FOUND, Project, copy_of
 from benchmarks.replicate.table import Row, decide, lines
 from synthagent.errors import LockedError, SynthAgentError
 from synthagent.params import Params
@@ -152,7 +152,7 @@ def write(runs: Runs, rows: Sequence[Row]) -> None:
         for name, cell in runs.done.items()
     }
     found = {"scale": runs.scale, "code": runs.project.code, "rows": [asdict(row) for row in rows], "cells": cells}
-    place = runs.root / "replication" / runs.scale
+    place = runs.root / FOUND / runs.scale
     write_text(place.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
     write_text(place.with_suffix(".md"), "\n".join(table) + "\n")
 

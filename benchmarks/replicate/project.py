@@ -23,6 +23,7 @@ import yaml
 from synthagent.errors import SynthAgentError
 from synthagent.ops.guard import guarded
 
+FOUND = "replication"  # where the table goes
 _CODE = ("synthagent", "dvc.yaml", "benchmarks/replicate/measure.py")  # what decides a cell, besides its params
 
 
@@ -72,12 +73,14 @@ def copy_of(root: Path, folder: Path, changes: Mapping[str, Any]) -> Project:
     if not (root / "dvc.yaml").is_file() or not (root / "synthagent").is_dir():
         raise SynthAgentError(f"replicate: {root} is not the project's root; run it where dvc.yaml is")
     names = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    files = [name for name in names if name and (root / name).is_file()]
-    if not (folder / ".git").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _git(folder, "init", "--quiet")
-        for key, value in (("user.name", "replicate"), ("user.email", "replicate@localhost")):
-            _git(folder, "config", key, value)
+    # What was found is no part of it: experiments are listed by the commit that they start from.
+    files = [name for name in names if (root / name).is_file() and not name.startswith(f"{FOUND}/")]
+    folder.mkdir(parents=True, exist_ok=True)
+    _git(folder, "init", "--quiet")
+    for key, value in (("user.name", "replicate"), ("user.email", "replicate@localhost")):
+        _git(folder, "config", key, value)
+    if _git(folder, "for-each-ref", "refs/heads"):
+        _git(folder, "reset", "--hard", "--quiet")
     for name in _git(folder, "ls-files", "-z").split("\0"):
         if name and name not in files:
             (folder / name).unlink(missing_ok=True)
