@@ -44,19 +44,22 @@ def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
 
 
 def check_params(params: Params) -> None:
-    """Raise ParamsError where the episodes of a step cannot be shared out."""
+    """Raise ParamsError where the episodes of a step cannot be shared out, or the launcher cannot work."""
+    from synthagent.student.launch import check
+
     episodes, processes = params.grpo.tasks_per_step * params.grpo.group_size, params.compute.processes
     if episodes % processes:
         raise ParamsError(
             "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "
             f"({processes}), but it is {episodes}"
         )
+    check(params)
 
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
     from synthagent.student.grpo import GrpoJob, GrpoStep
-    from synthagent.student.processes import train
+    from synthagent.student.launch import run as run_training
 
     with scratch("grpo") as folder:
         check_params(params)
@@ -88,7 +91,7 @@ def run(params: Params) -> Figures:
             mapping=tuple(read_records(Paths.mappings, MappingEntry)) if live else None,
         )
         checkpoints = checkpoints_of("grpo", job, params.compute.checkpoint_minutes)
-        train(dataclasses.replace(job, checkpoints=checkpoints), params.compute.processes)
+        run_training(dataclasses.replace(job, checkpoints=checkpoints), params.compute, folder)
         steps = [GrpoStep(**row) for row in take_checkpoint(folder / "out", Paths.grpo)]
         write_text(Paths.plots / "grpo.csv", _table(steps, GrpoStep))
         remove(checkpoints)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasets import Dataset
 from transformers import TrainerCallback
@@ -29,7 +29,8 @@ from synthagent.student.optimizer import optimizer_of
 from synthagent.student.processes import is_first, rank
 from synthagent.student.resume import Checkpoints
 from synthagent.student.sampler import run_episodes
-from synthagent.student.trainable import student_to_save, trainable_student
+from synthagent.student.sharded import acting, gathered
+from synthagent.student.trainable import trainable_student
 from synthagent.student.training import Course, Log, Resumable, finish, settings_of
 
 _A_PASS = 8  # episodes
@@ -52,6 +53,13 @@ class GrpoStep:
     entropy: float
 
 
+class _Trained(NamedTuple):
+    """The student after a training, where this process has it, and what the steps logged."""
+
+    student: Student | None
+    steps: list[dict[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class GrpoJob:
     """GRPO on live episodes (paper section 6: clip 0.2 / 0.28, no KL, group-normalised); leaves `GrpoStep`s in `LOG`.
@@ -72,14 +80,14 @@ class GrpoJob:
     def __call__(self) -> None:
         student = trainable_student(self.start, self.params.student, self.params.seed)
         if self.params.grpo.steps == 0:
-            finish(student_to_save(student, self.params.student), self.out, [])
+            finish(student, self.params.student, self.out, [])
             return
         with training_episodes(self.params, self.rubrics, self.mapping) as episodes:
-            log = self._train(student, episodes)
+            trained, log = self._train(student, episodes)
             write_text(self.out.with_name(f"usage-{rank()}.json"), json.dumps(episodes.usage()))
-        finish(student_to_save(student, self.params.student), self.out, log)
+        finish(trained, self.params.student, self.out, log)
 
-    def _train(self, student: Student, episodes: TrainingEpisodes) -> list[dict[str, Any]]:
+    def _train(self, student: Student, episodes: TrainingEpisodes) -> _Trained:
         params = self.params.grpo
         a_pass, passes = passes_of(params.tasks_per_step * params.group_size // self.params.compute.processes)
         config = GRPOConfig(
@@ -114,17 +122,21 @@ class GrpoJob:
             environment_factory=lambda: LiveEpisode(self.tasks, episodes),
             rollout_func=partial(self._rollout, episodes),
             callbacks=[_DeadGroups()],
-            optimizers=(optimizer_of(student.model, self.params.student, params.muon_rate, params.adam_rate), None),
         )
-        course = Course("grpo", params.steps, self.checkpoints, _recent_reward, "grpo.muon_rate or grpo.adam_rate")
-        return [asdict(_summary(log)) for log in _steps(trainer.run(course))]
+        made = partial(optimizer_of, params=self.params.student, muon_rate=params.muon_rate, adam_rate=params.adam_rate)
+        lower = "grpo.muon_rate or grpo.adam_rate"
+        course = Course("grpo", params.steps, self.checkpoints, made, _recent_reward, lower)
+        steps = [asdict(_summary(log)) for log in _steps(trainer.run(course))]
+        fresh = partial(trainable_student, self.start, self.params.student, self.params.seed)
+        return _Trained(gathered(trainer, student, fresh), steps)
 
     def _rollout(self, made: TrainingEpisodes, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own."""
-        current = Student(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
         episodes = [environment._episode for environment in trainer.environments]
         loop = made.models.loop if made.models else None
-        sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature, loop=loop)
+        with acting(trainer) as model:
+            current = Student(model, trainer.processing_class)
+            sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature, loop=loop)
         for environment, score in zip(trainer.environments, made.scores(episodes), strict=True):
             environment._score = score
         return {

@@ -28,7 +28,12 @@ AT_ONCE = 3  # the last, the best, and the one that is being written
 _SEAL = "whole.json"
 _OTHERS = 2  # trainings with other params, by stage, whose checkpoints are left alone
 _LIBRARIES = ("accelerate", "torch", "transformers", "trl")
-_UNDECISIVE: Any = {"evaluate": True, "llm": True, "serve": True, "compute": {"checkpoint_minutes"}}
+_UNDECISIVE: Any = {
+    "evaluate": True,
+    "llm": True,
+    "serve": True,
+    "compute": {"checkpoint_minutes", "runner", "ray_address"},
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,7 +19,8 @@ from trl import SFTConfig, SFTTrainer
 from synthagent.params import SftParams, StudentParams
 from synthagent.student.optimizer import optimizer_of
 from synthagent.student.resume import Checkpoints
-from synthagent.student.trainable import student_to_save, trainable_student
+from synthagent.student.sharded import gathered
+from synthagent.student.trainable import trainable_student
 from synthagent.student.training import Course, Log, Resumable, finish, settings_of
 
 _WINDOW = 10  # logged losses, by whose mean the best checkpoint is chosen
@@ -35,6 +37,7 @@ class SftJob:
     seed: int
     processes: int
     student: StudentParams
+    launcher: str | None = None  # decides the form of a checkpoint
     checkpoints: Checkpoints | None = None
 
     def __call__(self) -> None:
@@ -59,11 +62,12 @@ class SftJob:
             args=config,
             train_dataset=Dataset.from_list(list(self.rows)),
             processing_class=student.tokenizer,
-            optimizers=(optimizer_of(student.model, self.student, params.muon_rate, params.adam_rate), None),
         )
-        course = Course("sft", steps, self.checkpoints, _recent_score, "sft.muon_rate or sft.adam_rate")
+        optimizer = partial(optimizer_of, params=self.student, muon_rate=params.muon_rate, adam_rate=params.adam_rate)
+        course = Course("sft", steps, self.checkpoints, optimizer, _recent_score, "sft.muon_rate or sft.adam_rate")
         losses = _losses(trainer.run(course))
-        finish(student_to_save(student, self.student), self.out, losses)
+        trained = gathered(trainer, student, partial(trainable_student, self.start, self.student, self.seed))
+        finish(trained, self.student, self.out, losses)
 
 
 class _InOrder(Resumable, SFTTrainer):  # type: ignore[misc]
