@@ -44,9 +44,15 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.")]
 
 def _stage_command(name: str) -> None:
     def command(params: ParamsFile = Path("params.yaml")) -> None:
-        from synthagent.stage import run_stage
+        from synthagent.stage import is_further_node, run_stage
 
-        run_stage(name, params)
+        if is_further_node():
+            from synthagent.params import load_params
+            from synthagent.student.launch import join
+
+            join(name, load_params(params))
+        else:
+            run_stage(name, params)
 
     app.command(name, help=STAGES[name], rich_help_panel="Stages, in order")(command)
 

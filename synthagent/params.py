@@ -224,9 +224,21 @@ class EvaluateParams(Record):
 
 
 class ComputeParams(Record):
-    """What of this machine is used."""
+    """What of this machine, or of several, is used."""
 
-    processes: Count = Field(description="training ranks and sampling processes; on a GPU box, the number of GPUs")
+    processes: Count = Field(
+        description="training ranks, of all nodes together, and processes that share other work; as many as GPUs"
+    )
+    launcher: Annotated[str, Field(min_length=1)] | None = Field(
+        description="null: processes of our own; else how `accelerate launch` runs trainings: one of "
+        "synthagent/student/launchers, or a file that `accelerate config` wrote"
+    )
+    runner: Literal["processes", "ray"] = Field(
+        description="what shares proofs, demonstrations and the student's episodes out; the bytes are the same"
+    )
+    ray_address: str | None = Field(
+        description="under ray: null: a cluster on this machine, for one stage; auto: the one that runs here; host:port"
+    )
     checkpoint_minutes: Annotated[float, Field(ge=0)] | None = Field(
         description="a training saves so often what it needs to go on; 0: whenever it logs; null: never"
     )

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from synthagent.errors import LockedError, StoppedError, StoreError
+from synthagent.errors import LockedError, ParamsError, StoppedError, StoreError
 from synthagent.outs import copy_from_dvc, keep, put_back, remove
 from synthagent.params import load_params
 from synthagent.store import write_text
@@ -174,10 +174,28 @@ def progress(items: Iterable[T], total: int, stage: str, figures: Callable[[], s
                 bar.set_postfix_str(figures(), refresh=False)
 
 
+def scratch_of(stage: str) -> Path:
+    """Where a stage's scratch directory is while it runs."""
+    return CACHE / "scratch" / stage
+
+
+def number_in_environment(name: str, default: int) -> int:
+    """A number that the environment gives; raises ParamsError where it is none."""
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise ParamsError(f"{name}: must be a number, but it is {text!r}; set it in the environment, or unset it")
+    return int(text)
+
+
+def is_further_node() -> bool:
+    """Whether this machine only takes part in what the first of several nodes runs."""
+    return number_in_environment("MACHINE_RANK", 0) > 0
+
+
 @contextmanager
 def scratch(stage: str) -> Iterator[Path]:
     """An empty directory for a stage's own use, removed at the end."""
-    folder = CACHE / "scratch" / stage
+    folder = scratch_of(stage)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

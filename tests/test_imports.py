@@ -14,7 +14,7 @@ from helpers.projects import ROOT
 
 PACKAGE = ROOT / "synthagent"
 FOLDERS = ("synthagent", "flows", "benchmarks", "tests", "notebooks")
-HEAVY = ("torch", "trl", "transformers", "datasets", "prefect", "pandas", "matplotlib", "dvc", "openai")
+HEAVY = ("torch", "trl", "transformers", "datasets", "prefect", "pandas", "matplotlib", "dvc", "openai", "ray")
 
 
 def imported_by(path: Path) -> set[str]:
@@ -43,7 +43,7 @@ def test_only_flows_import_prefect() -> None:
 
 
 def test_only_training_imports_trl_and_what_asks_it_about_templates() -> None:
-    allowed = {f"synthagent/student/{name}.py" for name in ("grpo", "known", "sft")}
+    allowed = {f"synthagent/student/{name}.py" for name in ("grpo", "known", "sft", "sharded")}
     assert {path.as_posix() for path in importers_of("trl")} == allowed
 
 

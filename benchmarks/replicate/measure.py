@@ -45,7 +45,7 @@ def measure(checkpoint: Path, data: Path, params: Params) -> Measured:
     heldout = [t for t in read_records(data / "tasks.parquet", Task) if t.split == "heldout" and t.id in rubrics]
     tasks = {task.id: task for task in choose_tasks(heldout, params.evaluate.tasks, params.seed)}
     student = acting_student(checkpoint, params.student)
-    with workers(params.compute.processes) as pool:
+    with workers(params.compute) as pool:
         setting = Setting(max_turns=params.episode.max_turns)
         policy = StudentPolicy("student", student, params, setting, workers=pool)
         trajectories = list(policy.run(Start(task) for task in tasks.values()))

@@ -150,7 +150,7 @@ def _students(
         base = given_base(params.student)
     students = {"base": base, "sft": sft, "grpo": grpo}
     models = stack.enter_context(live_models(params, mappings, usage)) if needs_models(params, chosen) else None
-    pool = None if models else stack.enter_context(workers(params.compute.processes))
+    pool = None if models else stack.enter_context(workers(params.compute))
     most = params.episode.max_turns
     setting = Setting(models.environment, most) if models else Setting(max_turns=most)
     loop = models.loop if models else None

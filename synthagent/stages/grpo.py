@@ -46,13 +46,16 @@ def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
 
 
 def check_params(params: Params) -> None:
-    """Raise ParamsError where the episodes of a step cannot be shared out."""
+    """Raise ParamsError where the episodes of a step cannot be shared out, or the launcher cannot work."""
+    from synthagent.student.launch import check
+
     episodes, processes = params.grpo.tasks_per_step * params.grpo.group_size, params.compute.processes
     if episodes % processes:
         raise ParamsError(
             "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "
             f"({processes}), but it is {episodes}"
         )
+    check(params)
 
 
 def choose_pairs(names: Mapping[str, str], taken: Collection[str], count: int, seed: int) -> list[SamePrompt]:
@@ -72,7 +75,7 @@ def choose_pairs(names: Mapping[str, str], taken: Collection[str], count: int, s
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
     from synthagent.student.grpo import GrpoJob
-    from synthagent.student.processes import train
+    from synthagent.student.launch import run as run_training
 
     with scratch("grpo") as folder:
         check_params(params)
@@ -105,7 +108,7 @@ def run(params: Params) -> Figures:
         checkpoints = checkpoints_of("grpo", job, params.compute.checkpoint_minutes)
         say(f"grpo: watch {LIVE / 'grpo.csv'} grow, and read episodes in {LIVE / 'grpo-episodes'}")
         watched = dataclasses.replace(job, checkpoints=checkpoints, live=Live(LIVE, trajectory_text))
-        train(watched, params.compute.processes)
+        run_training(watched, params.compute, folder)
         steps = [GrpoStep(**row) for row in take_checkpoint(folder / "out", Paths.grpo)]
         write_text(Paths.plots / "grpo.csv", _table(steps))
         remove(checkpoints)

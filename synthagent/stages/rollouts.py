@@ -87,7 +87,7 @@ def policy_of(params: Params, tasks: Sequence[Task], mappings: Mappings, usage: 
             setting = Setting(models.environment, params.episode.max_turns)
             yield StudentPolicy("sft", student, params, setting, loop=models.loop)
         return
-    with workers(params.compute.processes) as pool:
+    with workers(params.compute) as pool:
         yield StudentPolicy("sft", student, params, Setting(max_turns=params.episode.max_turns), workers=pool)
 
 

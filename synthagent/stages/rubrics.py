@@ -14,7 +14,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ from synthagent.judging.criteria import extract
 from synthagent.judging.reward import verdicts_by_check
 from synthagent.params import Params
 from synthagent.records import Rejected, Rubric, Task, Trajectory
+from synthagent.spread import shared_out
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, records_written, write_records
 from synthagent.teacher.twins import twin_names
@@ -33,6 +36,8 @@ from synthagent.teacher.twins import twin_names
 if TYPE_CHECKING:
     from synthagent.episodes.mapping import HitCounter
     from synthagent.teacher.llm.demonstrate import LiveDemos
+
+_A_PIECE = 256  # tasks that a process demonstrates at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +165,8 @@ def run(params: Params) -> Figures:
     if params.roles.teacher.backend == "openai":
         return _by_model(tasks, params)
     _check_worlds(tasks)
-    shown = progress(tasks, len(tasks), "rubrics")
-    return write((demonstrate(task, params) for task in shown), twin_names(tasks)).figures()
+    with closing(shared_out(params.compute, partial(demonstrate, params=params), tasks, _A_PIECE)) as demonstrated:
+        return write(progress(demonstrated, len(tasks), "rubrics"), twin_names(tasks)).figures()
 
 
 def _check_worlds(tasks: Sequence[Task]) -> None:

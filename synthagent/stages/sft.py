@@ -88,7 +88,9 @@ def in_batches_of_like_length(lessons: Sequence[Sequence[int]], batch: int, seed
 
 
 def check_params(params: Params) -> None:
-    """Raise ParamsError where the size of the student or of a batch cannot be."""
+    """Raise ParamsError where the size of the student or of a batch cannot be, or the launcher cannot work."""
+    from synthagent.student.launch import check
+
     tiny, batch, processes = params.student.tiny, params.sft.batch_size, params.compute.processes
     head = tiny.hidden_size // tiny.heads
     if params.student.base == "tiny" and (head == 0 or head % 2):
@@ -100,6 +102,7 @@ def check_params(params: Params) -> None:
         raise ParamsError(
             f"params.yaml: sft.batch_size: must be a multiple of compute.processes ({processes}), but it is {batch}"
         )
+    check(params)
 
 
 def run(params: Params) -> Figures:
@@ -167,15 +170,16 @@ def base_student(params: Params, examples: Sequence[Example]) -> Student:
 
 def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], params: Params) -> list[float]:
     """Train on the rows of lessons of these sizes, and put the student in its place; return the losses."""
-    from synthagent.student.processes import train
+    from synthagent.student.launch import run as run_training
     from synthagent.student.sft import SftJob
 
     lengths, processes = iter(len(row["input_ids"]) for row in rows), params.compute.processes
     lessons = [[next(lengths) for _ in range(size)] for size in sizes]
     ordered = [rows[i] for i in in_batches_of_like_length(lessons, params.sft.batch_size, params.seed)]
     job = SftJob(folder / "start", folder / "out", ordered, params.sft, params.seed, processes, params.student)
+    job = replace(job, launcher=params.compute.launcher)
     checkpoints = checkpoints_of("sft", job, params.compute.checkpoint_minutes)
-    train(replace(job, checkpoints=checkpoints, live=LIVE), processes)
+    run_training(replace(job, checkpoints=checkpoints, live=LIVE), params.compute, folder)
     losses = take_checkpoint(folder / "out", Paths.sft)
     remove(checkpoints)
     return losses

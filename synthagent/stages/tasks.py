@@ -25,6 +25,7 @@ from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params, TasksParams
 from synthagent.records import Persona, Rejected, Split, Task
+from synthagent.spread import shared_out
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, records_written, write_records
 from synthagent.teacher.compose import compose
@@ -35,6 +36,7 @@ from synthagent.teacher.twins import pair
 from synthagent.teacher.wording import without_gap
 
 VERSION = "embedded-1"
+_A_PIECE = 128  # pairs that a process proves at a time
 
 
 def propose(
@@ -85,29 +87,53 @@ def split_of(task: Task, domain_split: str, heldout_share: float) -> Split:
     return "heldout" if task.domain != BLEND and share_of(content) < heldout_share else "train"
 
 
-def judge_proposals(proposals: Iterable[Sequence[Task]], required: Sequence[str] = PROOFS) -> Iterator[Task | Rejected]:
+@dataclass(frozen=True, slots=True)
+class PairProved:
+    """A pair of twins, or a single task, that was run: for each the first proof that failed, and what the others say.
+
+    A fault is the proof and the detail.
+    """
+
+    tasks: tuple[Task, ...]
+    faults: tuple[tuple[str, str] | None, ...]
+    updates: tuple[dict[str, Any], ...]
+
+
+def judge(tasks: Sequence[Task], required: Sequence[str] = PROOFS) -> PairProved:
+    """Prove a pair of twins, or a single task: all but that nothing is nearly the same."""
+    proved = [prove(task) for task in tasks]
+    faults = [_first_failed(found, required) for found in proved]
+    if len(tasks) == 2 and not any(faults):
+        whole = decisive(tasks[0], tasks[1], proved[0].extracted, proved[1].extracted)
+        faults = [None if whole.holds else ("decisive", whole.detail)] * 2
+    pair_holds = {"decisive": True} if len(tasks) == 2 else {}
+    updates = [{**found.holds, "unique": True, "workflow": found.extracted.workflow} | pair_holds for found in proved]
+    return PairProved(tuple(tasks), tuple(faults), tuple(updates))
+
+
+def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Rejected]:
     """Prove every pair of twins, or single task; yield its tasks as accepted, or as rejected rows with the reason.
 
     That is the first proof that failed; or `twin`, where it was the twin's.
     """
+    return accept(map(judge, proposals))
+
+
+def accept(judged: Iterable[PairProved]) -> Iterator[Task | Rejected]:
+    """The tasks in their order, accepted where nothing before is nearly the same, or rejected."""
     index = Uniqueness()
-    for tasks in proposals:
-        proved = [prove(task) for task in tasks]
-        faults = [_first_failed(found, required) for found in proved]
-        if len(tasks) == 2 and not any(faults):
-            whole = decisive(tasks[0], tasks[1], proved[0].extracted, proved[1].extracted)
-            faults = [None if whole.holds else ("decisive", whole.detail)] * 2
+    for one in judged:
+        faults = list(one.faults)
         if not any(faults):  # last, so that nothing is too like a task that is not accepted
-            likes = [index.near_duplicate_of(task) for task in tasks]
+            likes = [index.near_duplicate_of(task) for task in one.tasks]
             faults = [("unique", f"nearly the same as {like}") if like else None for like in likes]
-        for task, found, fault in zip(tasks, proved, faults, strict=True):
+        for task, update, fault in zip(one.tasks, one.updates, faults, strict=True):
             if fault:
                 yield _rejected(task, *fault)
             elif any(faults):
                 yield _rejected_with_twin(task)
             else:
-                update = {**found.holds, "unique": True, "workflow": found.extracted.workflow}
-                yield task.model_copy(update=update | ({"decisive": True} if len(tasks) == 2 else {}))
+                yield task.model_copy(update=update)
 
 
 def _first_failed(proved: Proved, required: Sequence[str]) -> tuple[str, str] | None:
@@ -246,11 +272,19 @@ def run(params: Params) -> Figures:
 
 def _by_code(personas: Sequence[Persona], params: Params) -> Generator[Proposal, None, None]:
     """The embedded teacher's proposals, judged."""
-    vocabulary, numbers = load_vocabulary(), _numbers(params.tasks.count, 2)
-    pairs = (propose(n, personas, vocabulary, params.tasks, params.seed) for n in range(len(numbers)))
-    whole = (two if len(of) == 2 else (alone(two[0]),) for two, of in zip(pairs, numbers, strict=True))
+    numbers = _numbers(params.tasks.count, 2)
+    work = partial(_propose_and_judge, personas, load_vocabulary(), params)
+    with closing(shared_out(params.compute, work, numbers, _A_PIECE)) as judged:
+        yield from (Proposal(row, {}) for row in accept(progress(judged, len(numbers), "tasks")))
+
+
+def _propose_and_judge(
+    personas: Sequence[Persona], vocabulary: Vocabulary, params: Params, numbers: range
+) -> PairProved:
+    """The pair of these two numbers; or, at the end, half of one."""
+    two = propose(numbers.start // 2, personas, vocabulary, params.tasks, params.seed)
     required = PROOFS if params.tasks.information_gap else WITHOUT_GAP
-    yield from (Proposal(row, {}) for row in judge_proposals(progress(whole, len(numbers), "tasks"), required))
+    return judge(two if len(numbers) == 2 else (alone(two[0]),), required)
 
 
 def _by_model(llm: Llm, personas: Sequence[Persona], params: Params) -> Generator[Proposal, None, None]:

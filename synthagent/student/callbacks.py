@@ -39,7 +39,7 @@ class PairProbe(TrainerCallback):  # type: ignore[misc]
         if state.global_step % self._every and state.global_step != state.max_steps:
             return
         mine = self._pairs[args.process_index :: args.world_size]
-        done = self._perfect([name for pair in mine for name in pair]) if mine else {}
+        done = self._perfect([name for pair in mine for name in pair])
         good = [all(done[name] for name in pair) for pair in mine]
         counts = gather(torch.tensor([[sum(good), len(good)]], device=args.device)).sum(0).tolist()
         self._log["pair_rate"] = rate = counts[0] / counts[1]

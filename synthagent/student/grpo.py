@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -22,6 +22,7 @@ from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task
 from synthagent.store import write_text
 from synthagent.student.callbacks import DeadGroups, PairProbe
+from synthagent.student.format import ChatFormat
 from synthagent.student.grpo_log import row_of, step_logged, steps_of, tokens_of, worth_of
 from synthagent.student.live import TrainingEpisodes, training_episodes
 from synthagent.student.model import Student
@@ -31,11 +32,19 @@ from synthagent.student.prompts import TaskChoice, sample_step
 from synthagent.student.resume import Checkpoints
 from synthagent.student.sampler import Sampled, run_episodes
 from synthagent.student.served import CORRECTION, Served, served
-from synthagent.student.trainable import student_to_save, trainable_student
+from synthagent.student.sharded import acting, gathered
+from synthagent.student.trainable import trainable_student
 from synthagent.student.training import Course, Resumable, finish, settings_of
 from synthagent.student.watch import Live, Seen, Watch, due, write_episodes
 
 _A_PASS = 8  # episodes
+
+
+class _Trained(NamedTuple):
+    """The student after a training, where this process has it, and what the steps logged."""
+
+    student: Student | None
+    steps: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +71,17 @@ class GrpoJob:
     def __call__(self) -> None:
         student = trainable_student(self.start, self.params.student, self.params.seed)
         if self.params.grpo.steps == 0:
-            finish(student_to_save(student, self.params.student), self.out, [])
+            finish(student, self.params.student, self.out, [])
             return
         with (
             training_episodes(self.params, self.rubrics, self.mapping) as episodes,
             served(self.params, episodes, self.start) as generation,
         ):
-            log = self._train(student, episodes, generation)
+            trained, log = self._train(student, episodes, generation)
             write_text(self.out.with_name(f"usage-{rank()}.json"), json.dumps(episodes.usage()))
-        finish(student_to_save(student, self.params.student), self.out, log)
+        finish(trained, self.params.student, self.out, log)
 
-    def _train(self, student: Student, episodes: TrainingEpisodes, generation: Served | None) -> list[dict[str, Any]]:
+    def _train(self, student: Student, episodes: TrainingEpisodes, generation: Served | None) -> _Trained:
         params = self.params.grpo
         a_pass, passes = passes_of(params.tasks_per_step * params.group_size // self.params.compute.processes)
         config = GRPOConfig(
@@ -107,7 +116,6 @@ class GrpoJob:
             environment_factory=lambda: LiveEpisode(self.tasks, episodes),
             rollout_func=partial(self._rollout, episodes, generation),
             callbacks=[DeadGroups()],
-            optimizers=(optimizer_of(student.model, self.params.student, params.muon_rate, params.adam_rate), None),
         )
         if generation:
             generation.attach(trainer)
@@ -116,9 +124,20 @@ class GrpoJob:
             trainer.add_callback(PairProbe(self.pairs, params.probe, ask, trainer.besides, bool(self.checkpoints)))
         live = self.live.folder if self.live else None
         watch = Watch(row_of, partial(tokens_of, params.tasks_per_step * params.group_size), live)
-        rates = "grpo.muon_rate or grpo.adam_rate"
-        course = Course("grpo", params.steps, self.checkpoints, worth_of, rates, watch)
-        return [asdict(step_logged(log)) for log in steps_of(trainer.run(course))]
+        course = Course(
+            stage="grpo",
+            steps=params.steps,
+            checkpoints=self.checkpoints,
+            optimizer=partial(
+                optimizer_of, params=self.params.student, muon_rate=params.muon_rate, adam_rate=params.adam_rate
+            ),
+            score=worth_of,
+            lower="grpo.muon_rate or grpo.adam_rate",
+            watch=watch,
+        )
+        steps = [asdict(step_logged(log)) for log in steps_of(trainer.run(course))]
+        fresh = partial(trainable_student, self.start, self.params.student, self.params.seed)
+        return _Trained(gathered(trainer, student, fresh), steps)
 
     def _rollout(self, made: TrainingEpisodes, generation: Served | None, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own and to be learnt from."""
@@ -164,15 +183,16 @@ class GrpoJob:
         generation: Served | None = None,
     ) -> list[Sampled]:
         """Have the student, as it stands, act in episodes to their ends: in process, or by `generation`."""
-        if not episodes:
-            return []
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        current = Student(model, trainer.processing_class, self.params.student.thinking)
+        thinking, tokenizer = self.params.student.thinking, trainer.processing_class
         if generation:
-            return generation.run(current.format, episodes)
+            return generation.run(ChatFormat.of(tokenizer, thinking), episodes)
         loop = made.models.loop if made.models else None
         limits, temperature = self.params.episode, trainer.temperature
-        return run_episodes(current, episodes, limits, temperature=temperature, greedy=greedy, loop=loop)
+        with acting(trainer) as model:  # all processes take part, also those without an episode
+            if not episodes:
+                return []
+            current = Student(model, tokenizer, thinking)
+            return run_episodes(current, episodes, limits, temperature=temperature, greedy=greedy, loop=loop)
 
     def _perfect(self, made: TrainingEpisodes, trainer: Any, names: Sequence[str]) -> dict[str, bool]:
         """Whether the student, as it stands, does these tasks perfectly, greedily."""

@@ -6,14 +6,15 @@ Every batch draws from its own seed, so that the trajectories do not depend on t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 from synthagent.episodes.environment import LoopThread
 from synthagent.episodes.policy import Decoding, Setting, Start
 from synthagent.params import Params
 from synthagent.records import Trajectory
+from synthagent.spread import Pool
 from synthagent.student.model import Student, device
 from synthagent.student.sampler import run_episodes
 
@@ -33,7 +34,7 @@ class StudentPolicy:
     params: Params
     setting: Setting
     greedy: bool = False
-    workers: Executor | None = None
+    workers: Pool | None = None
     loop: LoopThread | None = None
 
     @property
@@ -43,11 +44,11 @@ class StudentPolicy:
 
     def run(self, starts: Iterable[Start]) -> Iterator[Trajectory]:
         """As `Policy`; workers begin at once, not when the first trajectory is asked for."""
-        alone = replace(self, workers=None)
-        work = [(alone, number, part) for number, part in enumerate(_parts(starts))]
+        work = partial(_run_batch, replace(self, workers=None))
+        batches = list(enumerate(_parts(starts)))
         if self.workers is None or self.loop is not None:
-            return chain.from_iterable(map(_run_batch, work))
-        return chain.from_iterable(self.workers.map(_run_batch, work))
+            return chain.from_iterable(map(work, batches))
+        return chain.from_iterable(self.workers.map(work, batches))
 
 
 def _parts(starts: Iterable[Start]) -> Iterator[tuple[Start, ...]]:
@@ -55,9 +56,9 @@ def _parts(starts: Iterable[Start]) -> Iterator[tuple[Start, ...]]:
     return (tuple(everything[first : first + _SIZE]) for first in range(0, len(everything), _SIZE))
 
 
-def _run_batch(work: tuple[StudentPolicy, int, tuple[Start, ...]]) -> list[Trajectory]:
+def _run_batch(policy: StudentPolicy, batch: tuple[int, tuple[Start, ...]]) -> list[Trajectory]:
     """Run one batch to its end. The student moves to the GPU here, in the process that needs it."""
-    policy, number, starts = work
+    number, starts = batch
     policy.student.model.to(device())
     episodes = [policy.setting.episode(start) for start in starts]
     sampled = run_episodes(

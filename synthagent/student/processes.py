@@ -1,4 +1,4 @@
-"""Runs training on several processes of this machine, and shares independent work among processes.
+"""Runs training on several processes of this machine, and shares the student's episodes out (`synthagent.spread`).
 
 A million-parameter student does not gain from threads, but two processes nearly halve the time. Children die with
 their parent, however it ends.
@@ -10,14 +10,15 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
 
 from synthagent.errors import SynthAgentError
+from synthagent.params import ComputeParams
+from synthagent.spread import Pool, become_child, spread
 from synthagent.student.model import single_threaded
 
 
@@ -41,18 +42,14 @@ def train(job: Callable[[], None], processes: int) -> None:
         raise told.get() from None
 
 
-@contextmanager
-def workers(processes: int) -> Iterator[Executor | None]:
-    """Single-threaded processes that share work; None where there is to be one, which is then this one."""
-    if processes == 1:
-        single_threaded()
-        yield None
-        return
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_become_child) as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
+def workers(compute: ComputeParams) -> AbstractContextManager[Pool | None]:
+    """Single-threaded processes that share the student's work, on a GPU where there is one."""
+    return spread(compute, single_threaded, gpu=True)
+
+
+def end_with_parent() -> None:
+    """Have this process, which its parent started by a command, end when the parent does, even by SIGKILL."""
+    threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
 
 
 def rank() -> int:
@@ -76,7 +73,7 @@ def _run_rank(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    _become_child()
+    become_child(single_threaded)
     try:
         job()
     except SynthAgentError as error:
@@ -84,15 +81,7 @@ def _run_rank(
         raise
 
 
-def _become_child() -> None:
-    """A child leaves Ctrl-C to its parent, and ends when the parent does, even by SIGKILL."""
-    single_threaded()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+def _end_without(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -33,7 +33,7 @@ _UNDECISIVE: Any = {
     "llm": True,
     "serve": True,
     "roles": {"policy"},
-    "compute": {"checkpoint_minutes"},
+    "compute": {"checkpoint_minutes", "runner", "ray_address"},
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,7 +19,8 @@ from trl import SFTConfig, SFTTrainer
 from synthagent.params import SftParams, StudentParams
 from synthagent.student.optimizer import optimizer_of
 from synthagent.student.resume import Checkpoints
-from synthagent.student.trainable import student_to_save, trainable_student
+from synthagent.student.sharded import gathered
+from synthagent.student.trainable import trainable_student
 from synthagent.student.training import Course, Resumable, finish, settings_of
 from synthagent.student.watch import Log, StepRow, Watch
 
@@ -36,6 +38,7 @@ class SftJob:
     seed: int
     processes: int
     student: StudentParams
+    launcher: str | None = None  # decides the form of a checkpoint
     checkpoints: Checkpoints | None = None
     live: Path | None = None
 
@@ -61,12 +64,21 @@ class SftJob:
             args=config,
             train_dataset=Dataset.from_list(list(self.rows)),
             processing_class=student.tokenizer,
-            optimizers=(optimizer_of(student.model, self.student, params.muon_rate, params.adam_rate), None),
         )
-        watch = Watch(_row, _tokens, self.live)
-        course = Course("sft", steps, self.checkpoints, _recent_score, "sft.muon_rate or sft.adam_rate", watch)
+        course = Course(
+            stage="sft",
+            steps=steps,
+            checkpoints=self.checkpoints,
+            optimizer=partial(
+                optimizer_of, params=self.student, muon_rate=params.muon_rate, adam_rate=params.adam_rate
+            ),
+            score=_recent_score,
+            lower="sft.muon_rate or sft.adam_rate",
+            watch=Watch(_row, _tokens, self.live),
+        )
         losses = _losses(trainer.run(course))
-        finish(student_to_save(student, self.student), self.out, losses)
+        trained = gathered(trainer, student, partial(trainable_student, self.start, self.student, self.seed))
+        finish(trained, self.student, self.out, losses)
 
 
 class _InOrder(Resumable, SFTTrainer):  # type: ignore[misc]

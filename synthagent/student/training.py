@@ -24,6 +24,7 @@ from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, save_student
 from synthagent.student.processes import is_first
 from synthagent.student.resume import AT_ONCE, Checkpoints, last_sealed, seal, step_of
+from synthagent.student.trainable import student_to_save
 from synthagent.student.watch import LiveTable, Log, Watch, figures_of, line_of
 
 # Common to both: whatever device there is, nothing reported, nothing saved but when `_When` says so.
@@ -47,10 +48,13 @@ def settings_of(params: StudentParams) -> dict[str, Any]:
     }
 
 
-def finish(student: Student, out: Path, log: Any) -> None:
-    """Leave the student and the log of its training in `out`."""
+def finish(student: Student | None, params: StudentParams, out: Path, log: Any) -> None:
+    """Leave the student, as it is kept, and the log of its training in `out`. None: another process has it."""
+    if student is None:
+        return
+    kept = student_to_save(student, params)
     if is_first():
-        save_student(student, out)
+        save_student(kept, out)
         write_text(out / LOG, json.dumps(log))
 
 
@@ -61,6 +65,7 @@ class Course:
     stage: str
     steps: int
     checkpoints: Checkpoints | None
+    optimizer: Callable[[Any], torch.optim.Optimizer]
     score: Callable[[Log], float]
     lower: str
     watch: Watch
@@ -70,6 +75,7 @@ class Resumable(Trainer):  # type: ignore[misc]
     """Mixed into TRL's trainers: saves whole checkpoints or none, goes on from them, and stops where it diverges."""
 
     course: Course
+    optimizer: torch.optim.Optimizer | None
     _told = False
 
     def run(self, course: Course) -> Log:
@@ -85,6 +91,12 @@ class Resumable(Trainer):  # type: ignore[misc]
         self.train(resume_from_checkpoint=start)
         log: Log = self.state.log_history
         return log
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """The course's: where weights are shared out, the Trainer takes none that was made before."""
+        if self.optimizer is None:
+            self.optimizer = self.course.optimizer(self.model if model is None else model)
+        return self.optimizer
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """None: TRL would write one with each checkpoint."""

@@ -59,7 +59,7 @@ def test_trajectories_do_not_depend_on_the_number_of_processes(student: Student)
     starts = [Start(task, number) for task in accepted_tasks()[:35] for number in range(2)]
     limits = LIMITS.model_copy(update={"max_tokens": 60})
     in_one = list(policy_of(student, limits).run(starts))
-    with workers(2) as pool:
+    with workers(default_params().compute) as pool:
         in_two = list(policy_of(student, limits, workers=pool).run(starts))
     assert in_one == in_two
     assert len(in_one) == len(starts)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from helpers.projects import ROOT, default_params
 
 from synthagent.errors import StoreError
 from synthagent.student.processes import is_first, train, workers
@@ -26,7 +27,7 @@ def square(number: int) -> tuple[int, int]:
 
 
 def test_workers_have_one_thread_and_pass_errors_on() -> None:
-    with workers(2) as pool:
+    with workers(default_params().compute) as pool:
         assert pool is not None
         results = pool.map(square, [3, 1, 2, -1])
         assert [next(results) for _ in range(3)] == [(9, 1), (1, 1), (4, 1)]
@@ -36,7 +37,7 @@ def test_workers_have_one_thread_and_pass_errors_on() -> None:
 
 def test_one_process_is_this_one_with_one_thread() -> None:
     torch.set_num_threads(2)
-    with workers(1) as pool:
+    with workers(default_params().compute.model_copy(update={"processes": 1})) as pool:
         assert pool is None
         assert torch.get_num_threads() == 1
 
@@ -70,6 +71,7 @@ ENDLESS = """
 import sys, time
 from functools import partial
 from pathlib import Path
+from synthagent.params import load_params
 from synthagent.student.processes import train, workers
 
 def wait(folder, *_):
@@ -82,7 +84,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "train":
         train(job, 2)
     else:
-        with workers(2) as pool:
+        with workers(load_params(Path(sys.argv[3])).compute) as pool:
             list(pool.map(job, [1, 2, 3]))
 """
 
@@ -92,7 +94,7 @@ def test_children_die_with_their_parent_even_if_it_is_killed(way: str, tmp_path:
     script, folder = tmp_path / "endless.py", tmp_path / "pids"
     script.write_text(ENDLESS)
     folder.mkdir()
-    parent = subprocess.Popen([sys.executable, str(script), way, str(folder)])
+    parent = subprocess.Popen([sys.executable, str(script), way, str(folder), str(ROOT / "params.yaml")])
     try:
         wait_for(lambda: len(list(folder.iterdir())) == 2, 60)
         children = psutil.Process(parent.pid).children(recursive=True)

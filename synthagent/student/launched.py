@@ -1,0 +1,40 @@
+"""One process of a training that accelerate started: a job's file -> what the job leaves.
+
+Launch (by `synthagent.student.launch`): `accelerate launch --config_file FILE -m synthagent.student.launched JOB`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import time
+from pathlib import Path
+
+from synthagent.errors import SynthAgentError
+from synthagent.store import write_text
+from synthagent.student.model import single_threaded
+from synthagent.student.processes import end_with_parent, rank
+
+_PATIENCE_S = 2.0
+
+
+def main(job_file: Path) -> int:
+    """Run the job. A mistake of the user is left beside its file, for who started the training to tell in one line."""
+    end_with_parent()
+    single_threaded()
+    job = pickle.loads(job_file.read_bytes())
+    try:
+        job()
+    except SynthAgentError as error:
+        write_text(job_file.with_name(f"fault-{rank()}.txt"), str(error))
+        return 1
+    except Exception:
+        time.sleep(_PATIENCE_S)  # a process that waits for one that has failed fails, too: not for a fault of its own
+        if any(job_file.parent.glob("fault-*.txt")):
+            return 1
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
