@@ -48,6 +48,11 @@ def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
 def check_params(params: Params) -> None:
     """Raise ParamsError where the episodes of a step cannot be shared out."""
     episodes, processes = params.grpo.tasks_per_step * params.grpo.group_size, params.compute.processes
+    if episodes % (processes * params.grpo.updates) and not episodes % processes:
+        raise ParamsError(
+            f"params.yaml: grpo.updates: must divide the episodes of a step in each process ({episodes // processes}), "
+            f"but it is {params.grpo.updates}"
+        )
     if episodes % processes:
         raise ParamsError(
             "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "

@@ -175,6 +175,7 @@ def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], p
     ordered = [rows[i] for i in in_batches_of_like_length(lessons, params.sft.batch_size, params.seed)]
     job = SftJob(folder / "start", folder / "out", ordered, params.sft, params.seed, processes, params.student)
     checkpoints = checkpoints_of("sft", job, params.compute.checkpoint_minutes)
+    say(f"sft: watch {LIVE / 'sft.csv'} grow")
     train(replace(job, checkpoints=checkpoints, live=LIVE), processes)
     losses = take_checkpoint(folder / "out", Paths.sft)
     remove(checkpoints)
