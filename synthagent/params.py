@@ -174,6 +174,9 @@ class GrpoParams(Record):
     steps: Annotated[int, Field(ge=0)]
     tasks_per_step: Count
     group_size: Annotated[int, Field(ge=2)]
+    updates: Count = Field(
+        description="of the weights in a step, each by its share of the episodes; ratios move from 2 on"
+    )
     muon_rate: Rate
     adam_rate: Rate
     loss_type: LossType = Field(description="how tokens are weighed: dapo and cispo alike, grpo by episode")

@@ -50,6 +50,11 @@ def check_params(params: Params) -> None:
     from synthagent.student.launch import check
 
     episodes, processes = params.grpo.tasks_per_step * params.grpo.group_size, params.compute.processes
+    if episodes % (processes * params.grpo.updates) and not episodes % processes:
+        raise ParamsError(
+            f"params.yaml: grpo.updates: must divide the episodes of a step in each process ({episodes // processes}), "
+            f"but it is {params.grpo.updates}"
+        )
     if episodes % processes:
         raise ParamsError(
             "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "

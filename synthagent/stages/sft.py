@@ -179,6 +179,7 @@ def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], p
     job = SftJob(folder / "start", folder / "out", ordered, params.sft, params.seed, processes, params.student)
     job = replace(job, launcher=params.compute.launcher)
     checkpoints = checkpoints_of("sft", job, params.compute.checkpoint_minutes)
+    say(f"sft: watch {LIVE / 'sft.csv'} grow")
     run_training(replace(job, checkpoints=checkpoints, live=LIVE), params.compute, folder)
     losses = take_checkpoint(folder / "out", Paths.sft)
     remove(checkpoints)

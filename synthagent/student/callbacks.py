@@ -10,7 +10,6 @@ from accelerate.utils import gather  # type: ignore[import-untyped]
 from transformers import TrainerCallback
 
 from synthagent.judging.reward import SamePrompt
-from synthagent.params import ProbeParams
 from synthagent.stage import say
 from synthagent.student.grpo_log import steps_of
 from synthagent.student.processes import is_first
@@ -19,7 +18,7 @@ _DEAD = 10  # steps in a row
 
 
 class PairProbe(TrainerCallback):  # type: ignore[misc]
-    """Logs as `pair_rate` the share of pairs that the student does perfectly, after every few steps and the last.
+    """Logs as `pair_rate` the share of pairs that the student does perfectly, `every` so many updates and at the end.
 
     `perfect`: whether it does each of some tasks; greedily, lest the probe draw random numbers that the training would
     have drawn. A checkpoint is wanted where it never was better. `log`: to be filled with what the step logs besides.
@@ -28,12 +27,12 @@ class PairProbe(TrainerCallback):  # type: ignore[misc]
     def __init__(
         self,
         pairs: Sequence[SamePrompt],
-        params: ProbeParams,
+        every: int,
         perfect: Callable[[Sequence[str]], Mapping[str, bool]],
         log: dict[str, float],
         may_save: bool,
     ) -> None:
-        self._pairs, self._every, self._perfect, self._log, self._may_save = pairs, params.every, perfect, log, may_save
+        self._pairs, self._every, self._perfect, self._log, self._may_save = pairs, every, perfect, log, may_save
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self._every and state.global_step != state.max_steps:
@@ -49,7 +48,10 @@ class PairProbe(TrainerCallback):  # type: ignore[misc]
 
 
 class DeadGroups(TrainerCallback):  # type: ignore[misc]
-    """Says once in a row of steps that nothing is learnt from them."""
+    """Says once in a row of steps, each of so many updates, that nothing is learnt from them."""
+
+    def __init__(self, updates: int) -> None:
+        self._updates = updates
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if not steps_of(state.log_history[-1:]):  # what is logged at the end of a training
@@ -58,9 +60,10 @@ class DeadGroups(TrainerCallback):  # type: ignore[misc]
         dead = [log["dead_groups"] == 1 for log in last]
         if is_first() and len(dead) >= _DEAD and all(dead[-_DEAD:]) and not all(dead[:-_DEAD] or [False]):
             tried = sum(int(log["replaced"]) for log in last[-_DEAD:])
+            first = last[-_DEAD]["step"] // self._updates
             besides = f" and of {tried} that were sampled in place of dead ones" if tried else ""
             say(
-                f"grpo: steps {last[-_DEAD]['step']} to {last[-1]['step']}: all episodes of a group earned the same, "
+                f"grpo: steps {first} to {first + _DEAD - 1}: all episodes of a group earned the same, "
                 f"in each of them{besides}, so that nothing is learnt; raise grpo.group_size, give the student more at "
                 "first (sft.demos), or choose among more tasks (rollouts.tasks, rollouts.samples)"
             )

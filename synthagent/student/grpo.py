@@ -83,13 +83,17 @@ class GrpoJob:
 
     def _train(self, student: Student, episodes: TrainingEpisodes, generation: Served | None) -> _Trained:
         params = self.params.grpo
-        a_pass, passes = passes_of(params.tasks_per_step * params.group_size // self.params.compute.processes)
+        episodes_of_update = (
+            params.tasks_per_step * params.group_size // self.params.compute.processes // params.updates
+        )
+        a_pass, passes = passes_of(episodes_of_update)
         config = GRPOConfig(
             output_dir=str(self.checkpoints.folder if self.checkpoints else self.out),
             per_device_train_batch_size=a_pass,
             num_generations=params.group_size,
             gradient_accumulation_steps=passes,
-            max_steps=params.steps,
+            steps_per_generation=passes * params.updates,
+            max_steps=params.steps * params.updates,
             learning_rate=params.adam_rate,
             lr_scheduler_type="cosine",
             warmup_steps=2,
@@ -101,7 +105,7 @@ class GrpoJob:
             scale_rewards=params.scale_rewards,
             temperature=1.0,
             max_completion_length=self.params.episode.max_tokens,
-            logging_steps=1,
+            logging_steps=params.updates,
             shuffle_dataset=False,
             seed=self.params.seed,
             **CORRECTION,
@@ -115,15 +119,18 @@ class GrpoJob:
             processing_class=student.tokenizer,
             environment_factory=lambda: LiveEpisode(self.tasks, episodes),
             rollout_func=partial(self._rollout, episodes, generation),
-            callbacks=[DeadGroups()],
+            callbacks=[DeadGroups(params.updates)],
         )
         if generation:
             generation.attach(trainer)
         if self.pairs and params.probe is not None:
             ask = partial(self._perfect, episodes, trainer)
-            trainer.add_callback(PairProbe(self.pairs, params.probe, ask, trainer.besides, bool(self.checkpoints)))
+            every, may_save = params.probe.every * params.updates, self.checkpoints is not None
+            trainer.add_callback(PairProbe(self.pairs, every, ask, trainer.besides, may_save))
         live = self.live.folder if self.live else None
-        watch = Watch(row_of, partial(tokens_of, params.tasks_per_step * params.group_size), live)
+        watch = Watch(
+            partial(row_of, params.updates), partial(tokens_of, params.tasks_per_step * params.group_size), live
+        )
         course = Course(
             stage="grpo",
             steps=params.steps,
@@ -134,14 +141,16 @@ class GrpoJob:
             score=worth_of,
             lower="grpo.muon_rate or grpo.adam_rate",
             watch=watch,
+            updates=params.updates,
         )
-        steps = [asdict(step_logged(log)) for log in steps_of(trainer.run(course))]
+        steps = [asdict(step_logged(params.updates, log)) for log in steps_of(trainer.run(course))]
         fresh = partial(trainable_student, self.start, self.params.student, self.params.seed)
         return _Trained(gathered(trainer, student, fresh), steps)
 
     def _rollout(self, made: TrainingEpisodes, generation: Served | None, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own and to be learnt from."""
-        step, seats, accelerator = trainer.state.global_step, trainer.environments, trainer.accelerator
+        seats, accelerator = trainer.environments, trainer.accelerator
+        step = trainer.state.global_step // self.params.grpo.updates
         rewards = [float(entry["reward"]) for entry in steps_of(trainer.state.log_history)]
         levels = {name: task.difficulty for name, task in self.tasks.items()}
         choice = TaskChoice(self.order, self.pool, levels, self.params.grpo, self.params.seed)

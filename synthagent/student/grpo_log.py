@@ -49,13 +49,15 @@ class GrpoStep:
     importance: float
 
 
-def step_logged(log: dict[str, Any]) -> GrpoStep:
+def step_logged(updates: int, log: dict[str, Any]) -> GrpoStep:
+    """The figures of a step, of so many updates, from what is logged at its end."""
+
     def figure(name: str, digits: int = 4) -> float:
         return round(float(log[name]), digits)
 
     clipped = next((log[name] for name in ("clip_ratio/region_mean", "cispo_clip_ratio") if name in log), None)
     return GrpoStep(
-        step=int(log["step"]),
+        step=int(log["step"]) // updates,
         reward=figure("reward"),
         reward_std=figure("reward_std"),
         perfect=figure("perfect"),
@@ -78,11 +80,13 @@ def step_logged(log: dict[str, Any]) -> GrpoStep:
     )
 
 
-def row_of(log: Log) -> StepRow | None:
-    return asdict(step_logged(log[-1])) if "reward" in log[-1] else None
+def row_of(updates: int, log: Log) -> StepRow | None:
+    """The row of the step that was logged last; None: that was the end of the training."""
+    return asdict(step_logged(updates, log[-1])) if "reward" in log[-1] else None
 
 
 def tokens_of(episodes: int, log: Log) -> float:
+    """How many tokens the student wrote in the step that was logged last."""
     return float(log[-1]["tokens"]) * episodes
 
 

@@ -60,7 +60,10 @@ def finish(student: Student | None, params: StudentParams, out: Path, log: Any) 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a training is run. `score`: of its log, higher is better. `lower`: what to lower where it diverges."""
+    """How a training is run. `score`: of its log, higher is better. `lower`: what to lower where it diverges.
+
+    `updates`: how often the weights move in a step; the Trainer calls each of these a step.
+    """
 
     stage: str
     steps: int
@@ -69,6 +72,7 @@ class Course:
     score: Callable[[Log], float]
     lower: str
     watch: Watch
+    updates: int = 1
 
 
 class Resumable(Trainer):  # type: ignore[misc]
@@ -196,14 +200,15 @@ class _Monitor(TrainerCallback):  # type: ignore[misc]
         next(self._bar, None)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        for _step in range(state.global_step):  # of before it went on
+        for _step in range(state.global_step // self._course.updates):  # of before it went on
             next(self._bar, None)
         if is_first():
             live = self._course.watch.live
-            self._table = LiveTable(live and live / f"{self._course.stage}.csv", state.global_step)
+            before = state.global_step // self._course.updates
+            self._table = LiveTable(live and live / f"{self._course.stage}.csv", before)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if not control.should_log:  # the bar of a step that is logged waits for its figures
+        if not control.should_log and self._course.updates == 1:  # the bar of a step that is logged waits for that
             next(self._bar, None)
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -95,9 +95,12 @@ class LiveTable:
         return whole
 
     def _begin(self, path: Path, steps: int) -> None:
-        """Keep the rows of the steps that a training goes on after; begin anew where there are none."""
+        """Keep the rows of the steps that a training goes on after; begin anew, without old episodes, if none."""
         path.parent.mkdir(parents=True, exist_ok=True)
         kept: list[str] = []
+        if not steps:
+            for old in path.with_name(f"{path.stem}-episodes").glob("step-*.txt"):
+                old.unlink()
         if steps and path.exists():
             names, *rows = path.read_text(encoding="utf-8").splitlines() or [""]
             wanted = {*map(str, range(1, steps + 1))}

@@ -54,6 +54,12 @@ def test_episodes_that_cannot_be_shared_out_among_processes_are_refused() -> Non
         check_params(params.model_copy(update={"grpo": odd, "compute": two}))
 
 
+def test_updates_that_cannot_share_a_step_are_refused() -> None:
+    params = default_params()
+    with pytest.raises(ParamsError, match=r"grpo\.updates: must divide the episodes of a step in each process \(32\)"):
+        check_params(params.model_copy(update={"grpo": params.grpo.model_copy(update={"updates": 5})}))
+
+
 NAMES = {f"{pair}{twin}": pair for pair in "abcdef" for twin in "12"} | {"x": "x", "y": "y"}
 
 

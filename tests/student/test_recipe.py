@@ -95,6 +95,18 @@ def test_every_loss_of_trl_trains_the_student_and_its_steps_are_logged(
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
+def test_a_step_may_move_the_weights_more_than_once_and_the_ratio_of_what_it_sampled_is_then_clipped(
+    student: Student, tmp_path: Path
+) -> None:
+    job = recipe_job(tmp_path, student, 3, updates=2, clip_low=0.0001, clip_high=0.0001, adam_rate=0.01)
+    earning(job, frozenset(), tmp_path)
+    log = log_of(tmp_path)
+    assert [(step["step"], step["reward"]) for step in log] == [(1, 0.5), (2, 0.5), (3, 0.5)]
+    assert log[-1]["clipped"] > 0
+    began = json.loads((tmp_path / "began-0.json").read_text())
+    assert len(began) == 3 * 2 * GROUP
+
+
 @pytest.mark.parametrize("scale", ["batch", "none"])
 def test_dead_groups_are_counted_group_by_group_however_rewards_are_scaled(
     scale: str, student: Student, tmp_path: Path
@@ -163,13 +175,13 @@ def test_a_training_that_goes_on_chooses_as_it_would_have(
     from synthagent.student.training import _When
 
     monkeypatch.chdir(tmp_path)
-    recipe = {"curriculum": RISING, "replace_dead": 2, "probe": ProbeParams(every=2, pairs=2)}
+    recipe = {"curriculum": RISING, "replace_dead": 2, "updates": 2, "probe": ProbeParams(every=2, pairs=2)}
     more = {"pairs": PAIRS[-2:]}
     recipe_job(tmp_path / "whole", student, 4, more=more, **recipe)()
     job = recipe_job(tmp_path / "parts", student, 4, more=more, **recipe)
 
     def stop(_: Any, args: Any, state: Any, *__: Any, **___: Any) -> None:
-        if state.global_step == 3:
+        if state.global_step == 2 * 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -179,7 +191,7 @@ def test_a_training_that_goes_on_chooses_as_it_would_have(
     checkpoints = checkpoints_of("grpo", job, 0)
     assert checkpoints
     assert checkpoints.start
-    assert step_of(checkpoints.start) == 3
+    assert step_of(checkpoints.start) == 2 * 3
     replace(job, checkpoints=checkpoints)()
     whole, parts = (
         {path.name: content for path, content in files_under(tmp_path / name / "out").items()}

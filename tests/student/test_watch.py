@@ -69,8 +69,14 @@ def test_a_training_that_goes_on_keeps_the_rows_of_the_steps_it_goes_on_after(tm
     assert [row["step"] for row in rows_in(path)] == ["1", "2"]
     again.timed({"step": 3, "reward": 0.9}, 1)
     assert [row["reward"] for row in rows_in(path)] == ["0.1", "0.2", "0.9"]
+    old = tmp_path / "grpo-episodes" / "step-0001.txt"
+    old.parent.mkdir()
+    old.write_text("of a training before")
+    LiveTable(path, 2)
+    assert old.exists()
     LiveTable(path, 0)
     assert path.read_text() == ""
+    assert not old.exists()
 
 
 def test_a_table_that_cannot_be_written_is_told_once_and_nothing_fails(
