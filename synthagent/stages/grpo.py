@@ -56,13 +56,17 @@ def check_params(params: Params) -> None:
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
     from synthagent.student.grpo import GrpoJob, GrpoStep
+    from synthagent.student.machine import threads_of
+    from synthagent.student.positions import tasks_that_fit
     from synthagent.student.processes import train
 
     with scratch("grpo") as folder:
         check_params(params)
         rewards = list(read_records(Paths.rewards, Reward))
         rolled = {reward.task_id for reward in rewards}
-        known = {task.id: task for task in read_records(Paths.tasks, Task) if task.id in rolled}
+        found = [task for task in read_records(Paths.tasks, Task) if task.id in rolled]
+        known = {task.id: task for task in tasks_that_fit("grpo", found, Paths.sft, params.episode)}
+        rewards = [reward for reward in rewards if reward.task_id in known]
         twins = twin_names(known.values())
         candidates = middling(rewards, twins)
         chosen = candidates or list(by_prompt(rewards, twins))
@@ -88,7 +92,7 @@ def run(params: Params) -> Figures:
             mapping=tuple(read_records(Paths.mappings, MappingEntry)) if live else None,
         )
         checkpoints = checkpoints_of("grpo", job, params.compute.checkpoint_minutes)
-        train(dataclasses.replace(job, checkpoints=checkpoints), params.compute.processes)
+        train(dataclasses.replace(job, checkpoints=checkpoints), params.compute.processes, threads_of(params))
         steps = [GrpoStep(**row) for row in take_checkpoint(folder / "out", Paths.grpo)]
         write_text(Paths.plots / "grpo.csv", _table(steps, GrpoStep))
         remove(checkpoints)

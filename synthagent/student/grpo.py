@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -23,9 +24,12 @@ from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task
 from synthagent.stage import say
 from synthagent.store import write_text
+from synthagent.student.labelled import Labelled, is_lean
 from synthagent.student.live import TrainingEpisodes, training_episodes
+from synthagent.student.memory import remedy_of_training
 from synthagent.student.model import Student
 from synthagent.student.optimizer import optimizer_of
+from synthagent.student.passes import InPasses
 from synthagent.student.processes import is_first, rank
 from synthagent.student.resume import Checkpoints
 from synthagent.student.sampler import run_episodes
@@ -81,7 +85,8 @@ class GrpoJob:
 
     def _train(self, student: Student, episodes: TrainingEpisodes) -> list[dict[str, Any]]:
         params = self.params.grpo
-        a_pass, passes = passes_of(params.tasks_per_step * params.group_size // self.params.compute.processes)
+        episodes_here = params.tasks_per_step * params.group_size // self.params.compute.processes
+        a_pass, passes = (episodes_here, 1) if params.batch_tokens else passes_of(episodes_here)
         config = GRPOConfig(
             output_dir=str(self.checkpoints.folder if self.checkpoints else self.out),
             per_device_train_batch_size=a_pass,
@@ -116,7 +121,11 @@ class GrpoJob:
             callbacks=[_DeadGroups()],
             optimizers=(optimizer_of(student.model, self.params.student, params.muon_rate, params.adam_rate), None),
         )
-        course = Course("grpo", params.steps, self.checkpoints, _recent_reward, "grpo.muon_rate or grpo.adam_rate")
+        trainer.most, trainer.lean = params.batch_tokens, is_lean(self.params.student, params.batch_tokens)
+        spare = remedy_of_training("grpo", params.batch_tokens, None, self.params.student)
+        course = Course(
+            "grpo", params.steps, self.checkpoints, _recent_reward, "grpo.muon_rate or grpo.adam_rate", spare
+        )
         return [asdict(_summary(log)) for log in _steps(trainer.run(course))]
 
     def _rollout(self, made: TrainingEpisodes, _: Any, trainer: Any) -> dict[str, Any]:
@@ -135,8 +144,36 @@ class GrpoJob:
         }
 
 
-class _Grpo(Resumable, GRPOTrainer):  # type: ignore[misc]
+class _Grpo(Resumable, GRPOTrainer, InPasses):  # type: ignore[misc]
     """GRPOTrainer that can be killed. It samples anew at each step, so that no sample need be saved."""
+
+    def share(self, part: dict[str, Any], batch: dict[str, Any]) -> float:
+        """As `InPasses`: TRL's losses are means over episodes or over tokens, or sums over what the step has."""
+        match self.loss_type:
+            case "grpo" | "sapo" | "dr_grpo" | "luspo":
+                return len(part["completion_ids"]) / len(batch["completion_ids"])
+            case "bnpo":
+                return float(_own(part).sum() / _own(batch).sum().clamp(min=1))
+            case _:
+                return 1.0
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """As TRL's; where `lean`, of a smaller pass: what others said in an episode has no log-probabilities."""
+        if not self.lean:
+            return super()._compute_loss(model, inputs)
+        own = _own(inputs)
+        if inputs.get("old_per_token_logps") is not None:
+            inputs = {**inputs, "old_per_token_logps": inputs["old_per_token_logps"] * own}
+        bare = self.accelerator.unwrap_model(model)
+        whole = torch.cat([torch.zeros_like(inputs["prompt_ids"]), own], 1)
+        through = Labelled(model, bare, whole, self.temperature, self._entropy_bonus_enabled)
+        return super()._compute_loss(through, inputs)
+
+
+def _own(inputs: Mapping[str, Any]) -> torch.Tensor:
+    """1 where a token of a completion is the student's own."""
+    own: torch.Tensor = inputs["completion_mask"]
+    return own * inputs["tool_mask"] if "tool_mask" in inputs else own
 
 
 class _DeadGroups(TrainerCallback):  # type: ignore[misc]

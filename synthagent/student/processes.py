@@ -1,7 +1,7 @@
 """Runs training on several processes of this machine, and shares independent work among processes.
 
-A million-parameter student does not gain from threads, but two processes nearly halve the time. Children die with
-their parent, however it ends.
+A million-parameter student does not gain from threads, but two processes nearly halve the time; a larger one shares the
+cores among the processes (`machine.threads_of`). Children die with their parent, however it ends.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 
+import torch
+
 from synthagent.errors import SynthAgentError
-from synthagent.student.model import single_threaded
 
 
-def train(job: Callable[[], None], processes: int) -> None:
+def train(job: Callable[[], None], processes: int, threads: int = 1) -> None:
     """Run a picklable `job` as one distributed training of `processes` ranks (gloo on a CPU, NCCL on GPUs)."""
     if processes == 1:
-        single_threaded()
+        torch.set_num_threads(threads)
         job()
         return
     from torch.multiprocessing.spawn import ProcessRaisedException, spawn
@@ -34,7 +35,7 @@ def train(job: Callable[[], None], processes: int) -> None:
         port = probe.getsockname()[1]
     told: SimpleQueue[SynthAgentError] = get_context("spawn").SimpleQueue()
     try:
-        spawn(_run_rank, (processes, port, job, told), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
+        spawn(_run_rank, (processes, port, threads, job, told), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
     except ProcessRaisedException:
         if told.empty():
             raise
@@ -42,13 +43,13 @@ def train(job: Callable[[], None], processes: int) -> None:
 
 
 @contextmanager
-def workers(processes: int) -> Iterator[Executor | None]:
-    """Single-threaded processes that share work; None where there is to be one, which is then this one."""
+def workers(processes: int, threads: int = 1) -> Iterator[Executor | None]:
+    """Processes of so many threads that share work; None where there is to be one, which is then this one."""
     if processes == 1:
-        single_threaded()
+        torch.set_num_threads(threads)
         yield None
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_become_child) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_become_child, initargs=(threads,)) as pool:
         try:
             yield pool
         finally:
@@ -66,7 +67,7 @@ def is_first() -> bool:
 
 
 def _run_rank(
-    number: int, processes: int, port: int, job: Callable[[], None], told: SimpleQueue[SynthAgentError]
+    number: int, processes: int, port: int, threads: int, job: Callable[[], None], told: SimpleQueue[SynthAgentError]
 ) -> None:
     os.environ |= {
         "RANK": str(number),
@@ -76,7 +77,7 @@ def _run_rank(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    _become_child()
+    _become_child(threads)
     try:
         job()
     except SynthAgentError as error:
@@ -84,9 +85,9 @@ def _run_rank(
         raise
 
 
-def _become_child() -> None:
+def _become_child(threads: int) -> None:
     """A child leaves Ctrl-C to its parent, and ends when the parent does, even by SIGKILL."""
-    single_threaded()
+    torch.set_num_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:

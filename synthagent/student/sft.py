@@ -16,7 +16,10 @@ from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
 from synthagent.params import SftParams, StudentParams
+from synthagent.student.labelled import Labelled, is_lean
+from synthagent.student.memory import remedy_of_sft
 from synthagent.student.optimizer import optimizer_of
+from synthagent.student.passes import InPasses
 from synthagent.student.resume import Checkpoints
 from synthagent.student.trainable import student_to_save, trainable_student
 from synthagent.student.training import Course, Log, Resumable, finish, settings_of
@@ -61,13 +64,20 @@ class SftJob:
             processing_class=student.tokenizer,
             optimizers=(optimizer_of(student.model, self.student, params.muon_rate, params.adam_rate), None),
         )
-        course = Course("sft", steps, self.checkpoints, _recent_score, "sft.muon_rate or sft.adam_rate")
+        trainer.most, trainer.lean = params.batch_tokens, is_lean(self.student, params.batch_tokens)
+        spare = remedy_of_sft(params, [len(row["input_ids"]) for row in self.rows], self.student)
+        course = Course("sft", steps, self.checkpoints, _recent_score, "sft.muon_rate or sft.adam_rate", spare)
         losses = _losses(trainer.run(course))
         finish(student_to_save(student, self.student), self.out, losses)
 
 
-class _InOrder(Resumable, SFTTrainer):  # type: ignore[misc]
+class _InOrder(Resumable, SFTTrainer, InPasses):  # type: ignore[misc]
     """SFTTrainer that takes the rows as they come: the caller has ordered them."""
+
+    def compute_loss(self, model: Any, inputs: Any, **more: Any) -> Any:
+        """As TRL's; where `lean`, of a smaller pass."""
+        through = Labelled(model, self.accelerator.unwrap_model(model)) if self.lean else model
+        return super().compute_loss(through, inputs, **more)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return SequentialSampler(dataset if dataset is not None else self.train_dataset)

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from synthagent.errors import StoreError, SynthAgentError
 from synthagent.params import StudentParams
 from synthagent.stage import progress, say
 from synthagent.store import write_text
+from synthagent.student.attention import fast_attention
 from synthagent.student.checkpoint import LOG
+from synthagent.student.machine import arithmetic, keep_memory, uses_liger
+from synthagent.student.memory import memory_told
 from synthagent.student.model import Student, save_student
 from synthagent.student.processes import is_first
 from synthagent.student.resume import AT_ONCE, Checkpoints, last_sealed, seal, step_of
@@ -43,7 +47,8 @@ def settings_of(params: StudentParams) -> dict[str, Any]:
     """`QUIET`, and what the params say of memory and arithmetic."""
     return QUIET | {
         "gradient_checkpointing": params.gradient_checkpointing,
-        "bf16": params.dtype == "bfloat16",
+        "bf16": arithmetic(params) is torch.bfloat16,
+        "use_liger_kernel": uses_liger(params),
     }
 
 
@@ -56,19 +61,24 @@ def finish(student: Student, out: Path, log: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a training is run. `score`: of its log, higher is better. `lower`: what to lower where it diverges."""
+    """How a training is run. `score`: of its log, higher is better. `lower`: what to lower where it diverges.
+
+    `spare`: what to do where memory does not suffice.
+    """
 
     stage: str
     steps: int
     checkpoints: Checkpoints | None
     score: Callable[[Log], float]
     lower: str
+    spare: str
 
 
 class Resumable(Trainer):  # type: ignore[misc]
     """Mixed into TRL's trainers: saves whole checkpoints or none, goes on from them, and stops where it diverges."""
 
     course: Course
+    lean = False  # whether work is saved at the price of another order of sums, see `is_lean`
     _told = False
 
     def run(self, course: Course) -> Log:
@@ -81,7 +91,11 @@ class Resumable(Trainer):  # type: ignore[misc]
             self._say_what_they_take(course.checkpoints)
             self.add_callback(_When(course.checkpoints.minutes))
             start = str(course.checkpoints.start) if course.checkpoints.start else None
-        self.train(resume_from_checkpoint=start)
+        if self.lean:
+            keep_memory()
+        quick = fast_attention(self.model) if self.lean else nullcontext()
+        with memory_told(course.stage, course.spare), quick:
+            self.train(resume_from_checkpoint=start)
         log: Log = self.state.log_history
         return log
 
