@@ -100,6 +100,7 @@ class StudentParams(Record):
     )
     attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(description="null: what the model prefers")
     gradient_checkpointing: bool = Field(description="less memory in training for a third more time")
+    liger: bool | None = Field(description="kernels of liger-kernel; null: where it is installed and a GPU is there")
     optimizer: Literal["muon", "adamw"] | None = Field(description="null: muon for tiny, adamw for any other base")
     thinking: Thinking = Field(
         description="keep: thoughts are part of prompts, demonstrations and records; drop: it is told not to think"
@@ -115,7 +116,10 @@ class SftParams(Record):
     demos: Annotated[int, Field(ge=0)] = Field(
         description="how many demonstrations to train on, once each; 0: the base is passed on as it is"
     )
-    batch_size: Count
+    batch_size: Count = Field(description="demonstrations of a step")
+    batch_tokens: Count | None = Field(
+        description="most tokens, padding included, that a process puts through the network at once; null: all its rows"
+    )
     muon_rate: Rate = Field(description="learning rate of the matrices in the blocks, under muon")
     adam_rate: Rate = Field(description="learning rate of embeddings and norms; under adamw, of all weights")
 
@@ -176,6 +180,9 @@ class GrpoParams(Record):
     group_size: Annotated[int, Field(ge=2)]
     updates: Count = Field(
         description="of the weights in a step, each by its share of the episodes; ratios move from 2 on"
+    )
+    batch_tokens: Count | None = Field(
+        description="most tokens, padding included, that a process trains on at once; null: eight episodes"
     )
     muon_rate: Rate
     adam_rate: Rate

@@ -139,6 +139,7 @@ def _students(
 ) -> Iterator[Policy]:
     """The student before and after training: on several processes, or in this one if models answer them."""
     from synthagent.student.base import given_base
+    from synthagent.student.machine import threads_of
     from synthagent.student.model import Student, acting_student, build_model
     from synthagent.student.policy import StudentPolicy
     from synthagent.student.processes import workers
@@ -150,7 +151,7 @@ def _students(
         base = given_base(params.student)
     students = {"base": base, "sft": sft, "grpo": grpo}
     models = stack.enter_context(live_models(params, mappings, usage)) if needs_models(params, chosen) else None
-    pool = None if models else stack.enter_context(workers(params.compute))
+    pool = None if models else stack.enter_context(workers(params.compute, threads_of(params)))
     most = params.episode.max_turns
     setting = Setting(models.environment, most) if models else Setting(max_turns=most)
     loop = models.loop if models else None

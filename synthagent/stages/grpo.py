@@ -81,12 +81,16 @@ def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
     from synthagent.student.grpo import GrpoJob
     from synthagent.student.launch import run as run_training
+    from synthagent.student.machine import threads_of
+    from synthagent.student.positions import tasks_that_fit
 
     with scratch("grpo") as folder:
         check_params(params)
         rewards = list(read_records(Paths.rewards, Reward))
         rolled = {reward.task_id for reward in rewards}
         known, names = _tasks(rolled)
+        known = {task.id: task for task in tasks_that_fit("grpo", [*known.values()], Paths.sft, params.episode)}
+        rewards = [reward for reward in rewards if reward.task_id in known]
         twins = twin_names(known.values())
         sieve = sifted(rewards, twins)
         chosen = _chosen(sieve, list(by_prompt(rewards, twins)))
@@ -113,7 +117,7 @@ def run(params: Params) -> Figures:
         checkpoints = checkpoints_of("grpo", job, params.compute.checkpoint_minutes)
         say(f"grpo: watch {LIVE / 'grpo.csv'} grow, and read episodes in {LIVE / 'grpo-episodes'}")
         watched = dataclasses.replace(job, checkpoints=checkpoints, live=Live(LIVE, trajectory_text))
-        run_training(watched, params.compute, folder)
+        run_training(watched, params.compute, folder, threads_of(params))
         steps = [GrpoStep(**row) for row in take_checkpoint(folder / "out", Paths.grpo)]
         write_text(Paths.plots / "grpo.csv", _table(steps))
         remove(checkpoints)

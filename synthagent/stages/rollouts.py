@@ -44,6 +44,10 @@ def run(params: Params) -> Figures:
         raise SynthAgentError(
             "rollouts: there is no train task with a rubric; run `dvc repro rubrics`, or raise tasks.count"
         )
+    if params.roles.policy.backend == "local":
+        from synthagent.student.positions import tasks_that_fit
+
+        chosen = tasks_that_fit("rollouts", chosen, Paths.sft, params.episode)
     mappings, usage = mappings_of_demos(tasks, params), Usage(params.llm.prices)
     hits, by_id = HitCounter(mappings), {task.id: task for task in chosen}
     with policy_of(params, chosen, mappings, usage) as policy:
@@ -77,6 +81,7 @@ def policy_of(params: Params, tasks: Sequence[Task], mappings: Mappings, usage: 
         llm = Llm(params, usage=usage)
         yield EndpointPolicy(llm, params, Setting(ModelEnvironment(params, llm, mappings), params.episode.max_turns))
         return
+    from synthagent.student.machine import threads_of
     from synthagent.student.model import acting_student
     from synthagent.student.policy import StudentPolicy
     from synthagent.student.processes import workers
@@ -87,7 +92,7 @@ def policy_of(params: Params, tasks: Sequence[Task], mappings: Mappings, usage: 
             setting = Setting(models.environment, params.episode.max_turns)
             yield StudentPolicy("sft", student, params, setting, loop=models.loop)
         return
-    with workers(params.compute) as pool:
+    with workers(params.compute, threads_of(params)) as pool:
         yield StudentPolicy("sft", student, params, Setting(max_turns=params.episode.max_turns), workers=pool)
 
 

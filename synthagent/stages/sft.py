@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -121,12 +121,14 @@ def run(params: Params) -> Figures:
             )
         student = base_student(params, examples)
         rows = [student.format.tokenise(example.messages, example.task.tools) for example in examples]
+        fits = _fitting(student, examples, rows)
+        sizes, rows = _sizes(lessons, fits), [rows[number] for number in fits]
         parameters, tokens = sum(p.numel() for p in student.model.parameters()), sum(len(r["input_ids"]) for r in rows)
         words = len(student.tokenizer)
         say(f"{parameters:,} parameters, {words} words, {len(rows)} demonstrations, {tokens:,} tokens")
         save_student(student, folder / "start")
         del student  # what trains it loads it again
-        losses = _train(folder, rows, [len(lesson) for lesson in lessons], params) if rows else _as_it_is(folder)
+        losses = _train(folder, rows, sizes, params) if rows else _as_it_is(folder)
         return Figures(
             {
                 "parameters": parameters,
@@ -168,9 +170,28 @@ def base_student(params: Params, examples: Sequence[Example]) -> Student:
     return student
 
 
+def _fitting(student: Student, examples: Sequence[Example], rows: Sequence[dict[str, Any]]) -> list[int]:
+    """The numbers of the demonstrations that the student can attend to as a whole; says which are left out."""
+    from synthagent.student.positions import keep_fitting, positions_of
+
+    most, lengths = positions_of(student.model.config), [len(row["input_ids"]) for row in rows]
+    if most is None:
+        return [*range(len(rows))]
+    names = [example.task.id for example in examples]
+    return keep_fitting("sft", names, lengths, most, "demonstrations", "choose a student.base with more positions")
+
+
+def _sizes(lessons: Sequence[Lesson], fits: Sequence[int]) -> list[int]:
+    """How many demonstrations of each lesson are among those that fit."""
+    starts = [0, *accumulate(map(len, lessons))]
+    sizes = [sum(start <= number < end for number in fits) for start, end in pairwise(starts)]
+    return [size for size in sizes if size]
+
+
 def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], params: Params) -> list[float]:
     """Train on the rows of lessons of these sizes, and put the student in its place; return the losses."""
     from synthagent.student.launch import run as run_training
+    from synthagent.student.machine import threads_of
     from synthagent.student.sft import SftJob
 
     lengths, processes = iter(len(row["input_ids"]) for row in rows), params.compute.processes
@@ -180,7 +201,7 @@ def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], p
     job = replace(job, launcher=params.compute.launcher)
     checkpoints = checkpoints_of("sft", job, params.compute.checkpoint_minutes)
     say(f"sft: watch {LIVE / 'sft.csv'} grow")
-    run_training(replace(job, checkpoints=checkpoints, live=LIVE), params.compute, folder)
+    run_training(replace(job, checkpoints=checkpoints, live=LIVE), params.compute, folder, threads_of(params))
     losses = take_checkpoint(folder / "out", Paths.sft)
     remove(checkpoints)
     return losses

@@ -24,9 +24,12 @@ from synthagent.store import write_text
 from synthagent.student.callbacks import DeadGroups, PairProbe
 from synthagent.student.format import ChatFormat
 from synthagent.student.grpo_log import row_of, step_logged, steps_of, tokens_of, worth_of
+from synthagent.student.labelled import Labelled, is_lean
 from synthagent.student.live import TrainingEpisodes, training_episodes
+from synthagent.student.memory import remedy_of_training
 from synthagent.student.model import Student
 from synthagent.student.optimizer import optimizer_of
+from synthagent.student.passes import InPasses
 from synthagent.student.processes import is_first, rank
 from synthagent.student.prompts import TaskChoice, sample_step
 from synthagent.student.resume import Checkpoints
@@ -86,7 +89,7 @@ class GrpoJob:
         episodes_of_update = (
             params.tasks_per_step * params.group_size // self.params.compute.processes // params.updates
         )
-        a_pass, passes = passes_of(episodes_of_update)
+        a_pass, passes = (episodes_of_update, 1) if params.batch_tokens else passes_of(episodes_of_update)
         config = GRPOConfig(
             output_dir=str(self.checkpoints.folder if self.checkpoints else self.out),
             per_device_train_batch_size=a_pass,
@@ -121,31 +124,34 @@ class GrpoJob:
             rollout_func=partial(self._rollout, episodes, generation),
             callbacks=[DeadGroups(params.updates)],
         )
+        trainer.most, trainer.lean = params.batch_tokens, is_lean(self.params.student, params.batch_tokens)
         if generation:
             generation.attach(trainer)
         if self.pairs and params.probe is not None:
             ask = partial(self._perfect, episodes, trainer)
             every, may_save = params.probe.every * params.updates, self.checkpoints is not None
             trainer.add_callback(PairProbe(self.pairs, every, ask, trainer.besides, may_save))
-        live = self.live.folder if self.live else None
-        watch = Watch(
-            partial(row_of, params.updates), partial(tokens_of, params.tasks_per_step * params.group_size), live
-        )
-        course = Course(
+        steps = [asdict(step_logged(params.updates, log)) for log in steps_of(trainer.run(self._course()))]
+        fresh = partial(trainable_student, self.start, self.params.student, self.params.seed)
+        return _Trained(gathered(trainer, student, fresh), steps)
+
+    def _course(self) -> Course:
+        params, student = self.params.grpo, self.params.student
+        return Course(
             stage="grpo",
             steps=params.steps,
             checkpoints=self.checkpoints,
-            optimizer=partial(
-                optimizer_of, params=self.params.student, muon_rate=params.muon_rate, adam_rate=params.adam_rate
-            ),
+            optimizer=partial(optimizer_of, params=student, muon_rate=params.muon_rate, adam_rate=params.adam_rate),
             score=worth_of,
             lower="grpo.muon_rate or grpo.adam_rate",
-            watch=watch,
+            spare=remedy_of_training("grpo", params.batch_tokens, None, student),
+            watch=Watch(
+                partial(row_of, params.updates),
+                partial(tokens_of, params.tasks_per_step * params.group_size),
+                self.live.folder if self.live else None,
+            ),
             updates=params.updates,
         )
-        steps = [asdict(step_logged(params.updates, log)) for log in steps_of(trainer.run(course))]
-        fresh = partial(trainable_student, self.start, self.params.student, self.params.seed)
-        return _Trained(gathered(trainer, student, fresh), steps)
 
     def _rollout(self, made: TrainingEpisodes, generation: Served | None, _: Any, trainer: Any) -> dict[str, Any]:
         """TRL's hook: the ids that were sampled, and which of them are the model's own and to be learnt from."""
@@ -217,7 +223,7 @@ class GrpoJob:
         write_episodes(live, step, [Seen(e.trajectory("grpo"), made.reward(e), rubrics.get(e.task.id)) for e in shown])
 
 
-class _Grpo(Resumable, GRPOTrainer):  # type: ignore[misc]
+class _Grpo(Resumable, GRPOTrainer, InPasses):  # type: ignore[misc]
     """GRPOTrainer that can be killed. It samples anew at each step, so that no sample need be saved.
 
     `besides`: what the step logs that is not about its own episodes.
@@ -243,6 +249,34 @@ class _Grpo(Resumable, GRPOTrainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log({**logs, **self.besides}, start_time)
         self.besides.clear()
+
+    def share(self, part: dict[str, Any], batch: dict[str, Any]) -> float:
+        """As `InPasses`: TRL's losses are means over episodes or over tokens, or sums over what the step has."""
+        match self.loss_type:
+            case "grpo" | "sapo" | "dr_grpo" | "luspo":
+                return len(part["completion_ids"]) / len(batch["completion_ids"])
+            case "bnpo":
+                return float(_own(part).sum() / _own(batch).sum().clamp(min=1))
+            case _:
+                return 1.0
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """As TRL's; where `lean`, of a smaller pass: what others said in an episode has no log-probabilities."""
+        if not self.lean:
+            return super()._compute_loss(model, inputs)
+        own = _own(inputs)
+        if inputs.get("old_per_token_logps") is not None:
+            inputs = {**inputs, "old_per_token_logps": inputs["old_per_token_logps"] * own}
+        bare = self.accelerator.unwrap_model(model)
+        whole = torch.cat([torch.zeros_like(inputs["prompt_ids"]), own], 1)
+        through = Labelled(model, bare, whole, self.temperature, self._entropy_bonus_enabled)
+        return super()._compute_loss(through, inputs)
+
+
+def _own(inputs: Mapping[str, Any]) -> torch.Tensor:
+    """1 where a token of a completion is the student's own."""
+    own: torch.Tensor = inputs["completion_mask"]
+    return own * inputs["tool_mask"] if "tool_mask" in inputs else own
 
 
 def passes_of(episodes: int) -> tuple[int, int]:

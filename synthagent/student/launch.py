@@ -45,15 +45,15 @@ class Launcher:
     sharded: bool
 
 
-def run(job: Callable[[], None], compute: ComputeParams, folder: Path) -> None:
-    """Run a picklable `job` as one training of `compute.processes` ranks; `folder` is scratch.
+def run(job: Callable[[], None], compute: ComputeParams, folder: Path, threads: int = 1) -> None:
+    """Run a picklable `job` as one training of `compute.processes` ranks, of so many threads; `folder` is scratch.
 
     Raises:
         SynthAgentError: the job's own, of whatever rank; or a process ended in another way.
     """
     launcher = launcher_of(compute)
     if launcher is None:
-        train(job, compute.processes)
+        train(job, compute.processes, threads)
         return
     path = folder / _JOB
     for left in folder.glob("fault-*.txt"):
@@ -64,11 +64,13 @@ def run(job: Callable[[], None], compute: ComputeParams, folder: Path) -> None:
         temporary.replace(path)  # at once: other nodes read it, too
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}; make room, or the folder writable") from None
-    _launch(launcher, compute, path)
+    _launch(launcher, compute, path, threads)
 
 
 def join(stage: str, params: Params) -> None:
     """Take part, as one of the further nodes, in the training of a stage that runs on the first."""
+    from synthagent.student.machine import threads_of
+
     launcher = launcher_of(params.compute)
     if launcher is None or stage not in ("sft", "grpo"):
         raise ParamsError(
@@ -76,7 +78,7 @@ def join(stage: str, params: Params) -> None:
             "and only with a compute.launcher; run it on the first node, without MACHINE_RANK"
         )
     if stage == "grpo" or params.sft.demos:
-        _launch(launcher, params.compute, scratch_of(stage) / _JOB)
+        _launch(launcher, params.compute, scratch_of(stage) / _JOB, threads_of(params))
 
 
 def check(params: Params) -> None:
@@ -181,7 +183,7 @@ def _fault_of_machine(launcher: Launcher, kind: str, processes: int) -> str | No
     return None
 
 
-def command_of(launcher: Launcher, compute: ComputeParams, job: Path) -> list[str]:
+def command_of(launcher: Launcher, compute: ComputeParams, job: Path, threads: int) -> list[str]:
     """The arguments of `accelerate launch`."""
     several = launcher.machines > 1
     return [
@@ -189,13 +191,13 @@ def command_of(launcher: Launcher, compute: ComputeParams, job: Path) -> list[st
         *("--num_machines", str(launcher.machines), "--machine_rank", str(launcher.machine)),
         *("--main_process_port", str(number_in_environment("MAIN_PROCESS_PORT", _PORT) if several else 0)),
         *(("--main_process_ip", os.environ["MAIN_PROCESS_IP"]) if several else ()),
-        *("-m", launched.__name__, str(job)),
+        *("-m", launched.__name__, str(job), str(threads)),
     ]
 
 
-def _launch(launcher: Launcher, compute: ComputeParams, job: Path) -> None:
+def _launch(launcher: Launcher, compute: ComputeParams, job: Path, threads: int) -> None:
     """Run accelerate to its end; whatever ends us ends it and all that it started."""
-    command = [sys.executable, "-m", __name__, *command_of(launcher, compute, job)]
+    command = [sys.executable, "-m", __name__, *command_of(launcher, compute, job, threads)]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # the same code there as here
     if launcher.cpu:
         env |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}

@@ -1,6 +1,7 @@
 """One process of a training that accelerate started: a job's file -> what the job leaves.
 
-Launch (by `synthagent.student.launch`): `accelerate launch --config_file FILE -m synthagent.student.launched JOB`.
+Launch (by `synthagent.student.launch`): `accelerate launch --config_file FILE -m synthagent.student.launched JOB
+THREADS`.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from synthagent.errors import SynthAgentError
 from synthagent.store import write_text
-from synthagent.student.model import single_threaded
 from synthagent.student.processes import end_with_parent, rank
 
 _PATIENCE_S = 2.0
 
 
-def main(job_file: Path) -> int:
+def main(job_file: Path, threads: int) -> int:
     """Run the job. A mistake of the user is left beside its file, for who started the training to tell in one line."""
     end_with_parent()
-    single_threaded()
+    torch.set_num_threads(threads)
     job = pickle.loads(job_file.read_bytes())
     try:
         job()
@@ -37,4 +39,4 @@ def main(job_file: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -96,5 +96,5 @@ def device() -> torch.device:
 
 
 def single_threaded() -> None:
-    """One thread: at this size a second gives nothing, and sums come out the same every time."""
+    """One thread: for the built-in student a second gives nothing, and sums come out the same every time."""
     torch.set_num_threads(1)

@@ -22,7 +22,7 @@ def optimizer_of(
     if (params.optimizer or ("muon" if params.base == "tiny" else "adamw")) == "muon":
         return MuonAdamW(model, muon_rate, adam_rate)
     trained = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(trained, lr=adam_rate, weight_decay=0.0)
+    return torch.optim.AdamW(trained, lr=adam_rate, weight_decay=0.0, fused=True)
 
 
 class MuonAdamW(torch.optim.Optimizer):

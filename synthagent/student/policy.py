@@ -15,6 +15,8 @@ from synthagent.episodes.policy import Decoding, Setting, Start
 from synthagent.params import Params
 from synthagent.records import Trajectory
 from synthagent.spread import Pool
+from synthagent.student.machine import arithmetic
+from synthagent.student.memory import memory_told, remedy_of_acting
 from synthagent.student.model import Student, device
 from synthagent.student.sampler import run_episodes
 
@@ -59,16 +61,17 @@ def _parts(starts: Iterable[Start]) -> Iterator[tuple[Start, ...]]:
 def _run_batch(policy: StudentPolicy, batch: tuple[int, tuple[Start, ...]]) -> list[Trajectory]:
     """Run one batch to its end. The student moves to the GPU here, in the process that needs it."""
     number, starts = batch
-    policy.student.model.to(device())
+    policy.student.model.to(device(), arithmetic(policy.params.student))
     episodes = [policy.setting.episode(start) for start in starts]
-    sampled = run_episodes(
-        policy.student,
-        episodes,
-        policy.params.episode,
-        greedy=policy.greedy,
-        seed=policy.params.seed * 1_000_003 + number,
-        loop=policy.loop,
-    )
+    with memory_told(f"episodes of {policy.name}", remedy_of_acting(policy.params)):
+        sampled = run_episodes(
+            policy.student,
+            episodes,
+            policy.params.episode,
+            greedy=policy.greedy,
+            seed=policy.params.seed * 1_000_003 + number,
+            loop=policy.loop,
+        )
     return [
         episode.trajectory(policy.name, len(tokens.prompt), sum(tokens.mask))
         for episode, tokens in zip(episodes, sampled, strict=True)

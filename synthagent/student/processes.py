@@ -1,7 +1,7 @@
 """Runs training on several processes of this machine, and shares the student's episodes out (`synthagent.spread`).
 
-A million-parameter student does not gain from threads, but two processes nearly halve the time. Children die with
-their parent, however it ends.
+A million-parameter student does not gain from threads, but two processes nearly halve the time; a larger one shares the
+cores among the processes (`machine.threads_of`). Children die with their parent, however it ends.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
+
+import torch
 
 from synthagent.errors import SynthAgentError
 from synthagent.params import ComputeParams
 from synthagent.spread import Pool, become_child, spread
-from synthagent.student.model import single_threaded
 
 
-def train(job: Callable[[], None], processes: int) -> None:
+def train(job: Callable[[], None], processes: int, threads: int = 1) -> None:
     """Run a picklable `job` as one distributed training of `processes` ranks (gloo on a CPU, NCCL on GPUs)."""
     if processes == 1:
-        single_threaded()
+        torch.set_num_threads(threads)
         job()
         return
     from torch.multiprocessing.spawn import ProcessRaisedException, spawn
@@ -35,16 +37,16 @@ def train(job: Callable[[], None], processes: int) -> None:
         port = probe.getsockname()[1]
     told: SimpleQueue[SynthAgentError] = get_context("spawn").SimpleQueue()
     try:
-        spawn(_run_rank, (processes, port, job, told), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
+        spawn(_run_rank, (processes, port, threads, job, told), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
     except ProcessRaisedException:
         if told.empty():
             raise
         raise told.get() from None
 
 
-def workers(compute: ComputeParams) -> AbstractContextManager[Pool | None]:
-    """Single-threaded processes that share the student's work, on a GPU where there is one."""
-    return spread(compute, single_threaded, gpu=True)
+def workers(compute: ComputeParams, threads: int = 1) -> AbstractContextManager[Pool | None]:
+    """Processes of so many threads that share the student's work, on a GPU where there is one."""
+    return spread(compute, partial(torch.set_num_threads, threads), gpu=True)
 
 
 def end_with_parent() -> None:
@@ -63,7 +65,7 @@ def is_first() -> bool:
 
 
 def _run_rank(
-    number: int, processes: int, port: int, job: Callable[[], None], told: SimpleQueue[SynthAgentError]
+    number: int, processes: int, port: int, threads: int, job: Callable[[], None], told: SimpleQueue[SynthAgentError]
 ) -> None:
     os.environ |= {
         "RANK": str(number),
@@ -73,7 +75,7 @@ def _run_rank(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    become_child(single_threaded)
+    become_child(partial(torch.set_num_threads, threads))
     try:
         job()
     except SynthAgentError as error:

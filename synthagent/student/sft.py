@@ -17,7 +17,10 @@ from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
 from synthagent.params import SftParams, StudentParams
+from synthagent.student.labelled import Labelled, is_lean
+from synthagent.student.memory import remedy_of_sft
 from synthagent.student.optimizer import optimizer_of
+from synthagent.student.passes import InPasses
 from synthagent.student.resume import Checkpoints
 from synthagent.student.sharded import gathered
 from synthagent.student.trainable import trainable_student
@@ -65,6 +68,7 @@ class SftJob:
             train_dataset=Dataset.from_list(list(self.rows)),
             processing_class=student.tokenizer,
         )
+        trainer.most, trainer.lean = params.batch_tokens, is_lean(self.student, params.batch_tokens)
         course = Course(
             stage="sft",
             steps=steps,
@@ -74,6 +78,7 @@ class SftJob:
             ),
             score=_recent_score,
             lower="sft.muon_rate or sft.adam_rate",
+            spare=remedy_of_sft(params, [len(row["input_ids"]) for row in self.rows], self.student),
             watch=Watch(_row, _tokens, self.live),
         )
         losses = _losses(trainer.run(course))
@@ -81,8 +86,13 @@ class SftJob:
         finish(trained, self.student, self.out, losses)
 
 
-class _InOrder(Resumable, SFTTrainer):  # type: ignore[misc]
+class _InOrder(Resumable, SFTTrainer, InPasses):  # type: ignore[misc]
     """SFTTrainer that takes the rows as they come: the caller has ordered them."""
+
+    def compute_loss(self, model: Any, inputs: Any, **more: Any) -> Any:
+        """As TRL's; where `lean`, of a smaller pass."""
+        through = Labelled(model, self.accelerator.unwrap_model(model)) if self.lean else model
+        return super().compute_loss(through, inputs, **more)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return SequentialSampler(dataset if dataset is not None else self.train_dataset)

@@ -16,14 +16,15 @@ from peft.tuners.lora import LoraLayer
 
 from synthagent.errors import ParamsError
 from synthagent.params import LoraParams, StudentParams
-from synthagent.student.model import Student, acting_student, load_student
+from synthagent.student.machine import arithmetic
+from synthagent.student.model import Student, load_student
 
 
 def trainable_student(path: Path, params: StudentParams, seed: int) -> Student:
     """A checkpoint that a stage wrote, with fresh adapters if the params want them."""
     if params.lora is None:
         return load_student(path, torch.float32, params.attention, params.thinking)
-    student = acting_student(path, params)
+    student = load_student(path, arithmetic(params), params.attention, params.thinking)
     check_targets(student.model, params.lora)
     torch.manual_seed(seed)
     config = LoraConfig(

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from synthagent.errors import StoreError, SynthAgentError
 from synthagent.params import StudentParams
 from synthagent.stage import progress, say
 from synthagent.store import write_text
+from synthagent.student.attention import fast_attention
 from synthagent.student.checkpoint import LOG
+from synthagent.student.machine import arithmetic, keep_memory, uses_liger
+from synthagent.student.memory import memory_told
 from synthagent.student.model import Student, save_student
 from synthagent.student.processes import is_first
 from synthagent.student.resume import AT_ONCE, Checkpoints, last_sealed, seal, step_of
@@ -44,7 +48,8 @@ def settings_of(params: StudentParams) -> dict[str, Any]:
     """`QUIET`, and what the params say of memory and arithmetic."""
     return QUIET | {
         "gradient_checkpointing": params.gradient_checkpointing,
-        "bf16": params.dtype == "bfloat16",
+        "bf16": arithmetic(params) is torch.bfloat16,
+        "use_liger_kernel": uses_liger(params),
     }
 
 
@@ -62,7 +67,8 @@ def finish(student: Student | None, params: StudentParams, out: Path, log: Any) 
 class Course:
     """How a training is run. `score`: of its log, higher is better. `lower`: what to lower where it diverges.
 
-    `updates`: how often the weights move in a step; the Trainer calls each of these a step.
+    `updates`: how often the weights move in a step; the Trainer calls each of these a step. `spare`: what to do where
+    memory does not suffice.
     """
 
     stage: str
@@ -71,6 +77,7 @@ class Course:
     optimizer: Callable[[Any], torch.optim.Optimizer]
     score: Callable[[Log], float]
     lower: str
+    spare: str
     watch: Watch
     updates: int = 1
 
@@ -80,6 +87,7 @@ class Resumable(Trainer):  # type: ignore[misc]
 
     course: Course
     optimizer: torch.optim.Optimizer | None
+    lean = False  # whether work is saved at the price of another order of sums, see `is_lean`
     _told = False
 
     def run(self, course: Course) -> Log:
@@ -92,7 +100,11 @@ class Resumable(Trainer):  # type: ignore[misc]
             self._say_what_they_take(course.checkpoints)
             self.add_callback(_When(course.checkpoints.minutes))
             start = str(course.checkpoints.start) if course.checkpoints.start else None
-        self.train(resume_from_checkpoint=start)
+        if self.lean:
+            keep_memory()
+        quick = fast_attention(self.model) if self.lean else nullcontext()
+        with memory_told(course.stage, course.spare), quick:
+            self.train(resume_from_checkpoint=start)
         log: Log = self.state.log_history
         return log
 

@@ -1,0 +1,86 @@
+"""A step of a training in passes of bounded size: rows of a batch, and a number of tokens -> which go through at once.
+
+Passes hold rows of like length, and their gradients add up to that of the whole step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+
+def passes_within(lengths: Sequence[int], most: int, at_least: int = 1) -> list[list[int]]:
+    """Rows of these lengths in passes, the longest first: of at most `most` tokens with padding, or of a single row.
+
+    `at_least` so many passes, if there are so many rows: processes that train together take equally many.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    passes: list[list[int]] = []
+    for row in order:
+        if passes and (len(passes[-1]) + 1) * lengths[passes[-1][0]] <= most:
+            passes[-1].append(row)
+        else:
+            passes.append([row])
+    while len(passes) < min(at_least, len(lengths)):
+        largest = max(passes, key=len)
+        where, half = passes.index(largest), len(largest) // 2
+        passes[where : where + 1] = [largest[:half], largest[half:]]
+    return passes
+
+
+class InPasses(Trainer):  # type: ignore[misc]
+    """Mixed into TRL's trainers, after them: a batch goes through the network in passes of `most` tokens.
+
+    The trainer's own accumulation is of a fixed number of rows; here it is 1, and a batch all that a step has.
+    """
+
+    most: int | None = None  # tokens, padding included; None: the batch at once
+
+    def share(self, part: dict[str, Any], batch: dict[str, Any]) -> float:
+        """By what the mean that `compute_loss` gives for a part of a batch counts; 1 where it gives a sum."""
+        return 1.0
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Forward and backward of a batch; returns its loss."""
+        if self.most is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        batch = self._prepare_inputs(inputs)
+        lengths = _lengths(batch)
+        needed = torch.tensor([len(passes_within(lengths, self.most))], device=self.args.device)
+        at_least = int(self.accelerator.gather(needed).max())
+        passes = passes_within(lengths, self.most, at_least)
+        total = torch.zeros((), device=self.args.device)
+        for rows in passes:
+            last = rows is passes[-1]
+            part = _part(batch, rows, len(lengths))
+            self.accelerator.gradient_state._set_sync_gradients(last)
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, part, num_items_in_batch=num_items_in_batch)
+                loss = loss * self.share(part, batch)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+
+def _lengths(batch: dict[str, Any]) -> list[int]:
+    """How many tokens each row has, in a batch of SFT or of GRPO."""
+    masks = [batch[name] for name in ("attention_mask", "prompt_mask", "completion_mask") if name in batch]
+    lengths: list[int] = sum(mask.sum(1) for mask in masks).tolist()
+    return lengths
+
+
+def _part(batch: dict[str, Any], rows: Sequence[int], size: int) -> dict[str, Any]:
+    """Some rows of a batch of so many. What is not of rows, such as the number of all tokens, stays."""
+
+    def chosen(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value[list(rows)] if value.ndim and len(value) == size else value
+        return [value[row] for row in rows] if isinstance(value, list) and len(value) == size else value
+
+    return {name: chosen(value) for name, value in batch.items()}
