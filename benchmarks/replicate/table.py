@@ -38,16 +38,18 @@ class Row:
 def decide(claim: Claim, first: Sequence[Pairs], second: Sequence[Pairs]) -> Row:
     """The row of a claim; a member of each side for each seed, in the same order."""
     gained = [
-        np.array([one[name] - other[name] for name in sorted(one.keys() & other.keys())])
-        for one, other in zip(first, second, strict=True)
+        np.array([a[name] - b[name] for name in sorted(a.keys() & b.keys())])
+        for a, b in zip(first, second, strict=True)
     ]
     difference = _interval(gained)
+    one, other = (fmean(fmean(pairs.values()) for pairs in side) for side in (first, second))
+    learnt = max(one, other) > SAME  # where neither learnt anything, they are the same for no reason of interest
     return Row(
         claim,
-        fmean(fmean(pairs.values()) for pairs in first),
-        fmean(fmean(pairs.values()) for pairs in second),
+        one,
+        other,
         difference,
-        verdict(claim.direction, difference),
+        verdict(claim.direction, difference) if learnt else "not decided",
         len(gained),
         sum(map(len, gained)),
     )

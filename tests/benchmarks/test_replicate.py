@@ -124,6 +124,13 @@ def test_a_row_has_both_rates_and_the_paired_difference() -> None:
     assert row.verdict == "agrees"
 
 
+def test_two_that_learnt_nothing_are_not_found_to_do_as_well() -> None:
+    same = CLAIMS[-1]
+    assert same.direction == "="
+    assert decide(same, [pairs(0, 200)], [pairs(2, 200)]).verdict == "not decided"
+    assert decide(same, [pairs(60, 200)], [pairs(61, 200)]).verdict == "agrees"
+
+
 def test_the_interval_is_of_pairs_and_of_seeds() -> None:
     few, many = (decide(GAP, [pairs(n // 4, n)], [pairs(n // 4, n, first=n // 8)]).difference for n in (40, 400))
     assert few.high - few.low > 2 * (many.high - many.low)
