@@ -159,7 +159,7 @@ def _tasks(rolled: Collection[str]) -> tuple[dict[str, Task], dict[str, str]]:
 def _probe_pairs(
     params: Params, names: Mapping[str, str], rolled: set[str], chosen: Sequence[SamePrompt]
 ) -> tuple[SamePrompt, ...]:
-    """The pairs of the probe, of tasks that have a rubric; says where they are too few, or withheld from the training."""
+    """The pairs of the probe, of tasks that have a rubric; says where they are too few, or withheld."""
     probe = params.grpo.probe
     if probe is None:
         return ()
