@@ -72,6 +72,7 @@ NOT_RUN = {
     "dvc exp run": Reason(A_PART),
     "dvc exp run -S grpo.steps=3": Reason(LONG, SHARING, '"exp", "run", "-S", "grpo.steps=3"'),
     "dvc exp show": Reason(UNDER_GIT, SHARING, '"exp", "show"'),
+    "dvc plots show .cache/live/grpo.csv -x step -y reward": Reason("it needs a training"),
     "dvc metrics diff": Reason(UNDER_GIT, SHARING, '"metrics", "diff"'),
     "dvc status": Reason(UNDER_GIT, SHARING, '"dvc", "status"'),
     "dvc remote add -d storage /mnt/synthagent": Reason("the place is an example", SHARING, '"remote", "add", "-d"'),

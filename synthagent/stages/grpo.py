@@ -35,6 +35,8 @@ from synthagent.student.resume import checkpoints_of, remove
 from synthagent.student.watch import LIVE, Live, speed_of
 from synthagent.teacher.twins import pair_name, twin_names
 
+_WITHHELD = 20  # of so many prompts to train on, one may be kept for the probe
+
 
 def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
     """`count` tasks: those of all prompts in random order, twins one after the other, again and again."""
@@ -63,18 +65,26 @@ def check_params(params: Params) -> None:
     check(params)
 
 
-def choose_pairs(names: Mapping[str, str], taken: Collection[str], count: int, seed: int) -> list[SamePrompt]:
-    """So many pairs of tasks of which none is taken; tasks without a twin where there are too few.
+def choose_pairs(
+    names: Mapping[str, str], rolled: Collection[str], chosen: Sequence[SamePrompt], count: int, seed: int
+) -> list[SamePrompt]:
+    """The pairs of the probe: of which nothing was rolled out; where they are too few, a twentieth of `chosen` at most.
 
-    `names`: task id -> what its pair has in common.
+    `names`: task id -> what its pair has in common. Tasks without a twin stand in for pairs that are lacking.
     """
+    touched = {names[name] for name in rolled if name in names}
+    free = _drawn({name: pair for name, pair in names.items() if pair not in touched}, count, seed)
+    of_chosen = {name: names.get(name, name) for prompt in chosen for name in prompt}
+    return free + _drawn(of_chosen, min(count - len(free), len(chosen) // _WITHHELD), seed)
+
+
+def _drawn(names: Mapping[str, str], count: int, seed: int) -> list[SamePrompt]:
     prompts: dict[str, list[str]] = defaultdict(list)
-    for name in sorted({*names} - {*taken}):
+    for name in sorted(names):
         prompts[names[name]].append(name)
-    untouched = {*prompts} - {names[name] for name in taken if name in names}
-    free = [tuple(prompts[pair]) for pair in sorted(untouched)]
-    random.Random(f"probe-{seed}").shuffle(free)
-    return sorted(free, key=len, reverse=True)[:count]
+    drawn = [tuple(prompts[pair]) for pair in sorted(prompts)]
+    random.Random(f"probe-{seed}").shuffle(drawn)
+    return sorted(drawn, key=len, reverse=True)[:count]
 
 
 def run(params: Params) -> Figures:
@@ -93,10 +103,11 @@ def run(params: Params) -> Figures:
         rewards = [reward for reward in rewards if reward.task_id in known]
         twins = twin_names(known.values())
         sieve = sifted(rewards, twins)
-        chosen = _chosen(sieve, list(by_prompt(rewards, twins)))
+        everything = _chosen(sieve, list(by_prompt(rewards, twins)))
+        pairs = _probe_pairs(params, names, rolled, everything)
+        chosen = [prompt for prompt in everything if prompt not in pairs]
         order = schedule(chosen, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
         pool = tuple(chosen) if params.grpo.replace_dead or params.grpo.curriculum else ()
-        pairs = _probe_pairs(params, names, rolled)
         wanted = {*order, *(name for prompts in (pool, pairs) for prompt in prompts for name in prompt)}
         if wanted - known.keys():
             known |= {task.id: task for task in read_records(Paths.tasks, Task) if task.id in wanted}
@@ -152,18 +163,21 @@ def _tasks(rolled: Collection[str]) -> tuple[dict[str, Task], dict[str, str]]:
     return known, names
 
 
-def _probe_pairs(params: Params, names: Mapping[str, str], rolled: set[str]) -> tuple[SamePrompt, ...]:
-    """The pairs of the probe, none of which was rolled out: train tasks with a rubric."""
+def _probe_pairs(
+    params: Params, names: Mapping[str, str], rolled: set[str], chosen: Sequence[SamePrompt]
+) -> tuple[SamePrompt, ...]:
+    """The pairs of the probe, of tasks that have a rubric; says where they are too few, or withheld."""
     probe = params.grpo.probe
     if probe is None:
         return ()
     judged = {*read_keys(Paths.rubrics, Rubric)}
-    judged_names = {name: pair for name, pair in names.items() if name in judged}
-    pairs = choose_pairs(judged_names, rolled, probe.pairs, params.seed)
-    if len(pairs) < probe.pairs:
+    of_judged = {name: pair for name, pair in names.items() if name in judged}
+    pairs = choose_pairs(of_judged, rolled, chosen, probe.pairs, params.seed)
+    withheld = sum(name in rolled for pair in pairs for name in pair[:1])
+    if withheld or len(pairs) < probe.pairs:
         say(
-            f"grpo: grpo.probe.pairs: {len(pairs)} instead of {probe.pairs}, since all other train tasks were rolled "
-            "out; lower rollouts.tasks"
+            f"grpo: grpo.probe.pairs: {len(pairs)} of {probe.pairs}, {withheld} of them withheld from the training, "
+            "since the other train tasks were rolled out; lower rollouts.tasks"
         )
     return tuple(pairs)
 

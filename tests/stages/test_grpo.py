@@ -64,14 +64,22 @@ NAMES = {f"{pair}{twin}": pair for pair in "abcdef" for twin in "12"} | {"x": "x
 
 
 def test_the_pairs_of_the_probe_are_pairs_of_which_nothing_was_rolled_out() -> None:
-    assert len(choose_pairs(NAMES, {"a1", "b1", "b2"}, 3, 0)) == 3
-    found = choose_pairs(NAMES, {"a1", "b1", "b2"}, 99, 0)
+    assert len(choose_pairs(NAMES, {"a1", "b1", "b2"}, [], 3, 0)) == 3
+    found = choose_pairs(NAMES, {"a1", "b1", "b2"}, [], 99, 0)
     assert sorted(found[:4]) == [("c1", "c2"), ("d1", "d2"), ("e1", "e2"), ("f1", "f2")]
     assert sorted(found[4:]) == [("x",), ("y",)], "tasks alone come last"
-    assert choose_pairs(NAMES, {*NAMES}, 8, 0) == []
+
+
+def test_where_all_was_rolled_out_a_twentieth_of_what_would_be_trained_on_is_withheld() -> None:
+    names = {f"{pair}-{twin}": f"{pair}" for pair in range(60) for twin in "12"}
+    chosen = [(f"{pair}-1", f"{pair}-2") for pair in range(45)]
+    assert choose_pairs(names, {*names}, chosen[:19], 8, 0) == []
+    assert len(choose_pairs(names, {*names}, chosen, 8, 0)) == 2
+    assert {*choose_pairs(names, {*names}, chosen, 8, 0)} <= {*chosen}
+    assert choose_pairs(names, {*names} - {"59-1", "59-2"}, chosen, 1, 0) == [("59-1", "59-2")]
 
 
 def test_the_pairs_of_the_probe_depend_on_the_seed_alone() -> None:
     backwards = dict(reversed(NAMES.items()))
-    assert choose_pairs(NAMES, {"a1"}, 3, 0) == choose_pairs(backwards, {"a1"}, 3, 0)
-    assert choose_pairs(NAMES, {"a1"}, 3, 0) != choose_pairs(NAMES, {"a1"}, 3, 1)
+    assert choose_pairs(NAMES, {"a1"}, [], 3, 0) == choose_pairs(backwards, {"a1"}, [], 3, 0)
+    assert choose_pairs(NAMES, {"a1"}, [], 3, 0) != choose_pairs(NAMES, {"a1"}, [], 3, 1)

@@ -195,7 +195,7 @@ def test_what_is_watched_of_an_episode_is_what_happened_in_it() -> None:
         for _ in range(asked):
             live._episode.step(Turn("What is it?"))
         if end:
-            live._episode.step(Turn("<answer>Done.</answer>", answer="Done."))
+            live._episode.step(Turn("<answer>Done.</answer>"))
         live._sampled = Sampled([1, 2], [3, 4, 5], [0.0] * 3, [1, 0, 1])
         live._score = Score(gate, reward, reward, reward, reward)
         return live
