@@ -55,7 +55,7 @@ class Endpoint:
 
         self.name, self.role = name, role
         base_url = "https://api.openai.com/v1" if role.base_url is None else role.base_url
-        self.place = _place(name, base_url)
+        self.place = place_of(name, base_url)
         self._key = key_of_role(name, role)
         self._transport = Transport(base_url, self._key, llm.timeout_s, llm.max_retries)
         self._has_answered = False
@@ -174,7 +174,7 @@ class Endpoint:
         return " ".join(_hidden(clean(text), self._key).split())[:300]
 
 
-def _place(name: str, base_url: str) -> str:
+def place_of(name: str, base_url: str) -> str:
     """An endpoint's URL as messages name it: without user, password and query.
 
     Raises:

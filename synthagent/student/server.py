@@ -14,12 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from synthagent.errors import EndpointError
-from synthagent.llm.endpoint import key_of_role
+from synthagent.llm.endpoint import key_of_role, place_of
 from synthagent.params import Params
 from synthagent.policy_server import LOAD, digest_of, started_on
 from synthagent.stage import say
@@ -61,7 +60,7 @@ class PolicyServer:
         role = params.roles.policy
         self._model, self._url = role.model or "", (role.base_url or "").rstrip("/")
         self._root = self._url.removesuffix("/v1")
-        self._place = f"roles.policy: {urlsplit(self._url)._replace(query='', fragment='').geturl().rpartition('@')[2]}"
+        self._place = f"roles.policy: {place_of('policy', self._url)}"
         self._headers = {"Authorization": f"Bearer {key_of_role('policy', role)}"} if role.api_key_env else {}
         self._answer_s, self._start_s = params.llm.timeout_s, params.serve.start_timeout_s
         self._tries = 1 + params.llm.max_retries
@@ -204,10 +203,10 @@ class PolicyServer:
                 said = " ".join(clean(await response.text(errors="replace")).split())[:300]
         except TimeoutError:
             raise _GoneError(f"no answer to {path} within {timeout_s:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise _GoneError(
-                f"cannot be reached ({getattr(error, 'strerror', None) or type(error).__name__})"
-            ) from None
+        except aiohttp.ClientConnectorError:
+            raise _GoneError("cannot be reached") from None
+        except (aiohttp.ClientError, OSError):
+            raise _GoneError("broke off the connection") from None
         if response.status >= 500:
             raise _GoneError(f"answers {response.status} to {path} ({said})")
         if response.status == 404 and path == "/v1/completions":
