@@ -1,0 +1,132 @@
+"""Row b of `benchmarks.train`: a step of our GRPO against TRL's own, on single turns after prompts of equal length.
+
+Both train the same model with the same settings on the same number of tokens: all prompts are one task's, and an end
+token is never drawn, so that every completion has all the tokens it may. Ours runs a world and scores what was done by
+a rubric; the peer generates with `generate` of transformers and is rewarded at random.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from benchmarks.train_clock import Spent, Steps, median, timed_steps
+from benchmarks.train_data import Taught, shipped
+from synthagent.params import Params
+from synthagent.student.grpo import GrpoJob, passes_of
+from synthagent.student.model import Student, load_student, save_student
+from synthagent.student.optimizer import optimizer_of
+from synthagent.student.training import settings_of
+
+TASKS, GROUP = 2, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A step of each side: time, and tokens that were written in all steps."""
+
+    ours: Spent
+    plain: Spent
+    tokens: tuple[int, int]
+
+
+def compare(student: Student, data: Taught, tokens: int, steps: int, repeats: int, **chosen: Any) -> Stepped:
+    """`steps` steps of each side, one after the other, `repeats` times; the first step of each is a warm-up."""
+    params = _params(tokens, steps + 1, chosen)
+    ours, plain, wrote = list[Spent](), list[Spent](), [0, 0]
+    with tempfile.TemporaryDirectory() as folder:
+        start = Path(folder) / "start"
+        save_student(student, start)
+        for _ in range(repeats):
+            with _never_ending(student) as count:
+                ours += timed_steps(_job(Path(folder), data, params))[1:]
+            wrote[0] += count[0]
+            with _never_ending(student) as count:
+                plain += _plain(start, Path(folder), data, params)[1:]
+            wrote[1] += count[0]
+    return Stepped(median(ours), median(plain), (wrote[0], wrote[1]))
+
+
+def _params(tokens: int, steps: int, chosen: dict[str, Any]) -> Params:
+    params = shipped(**chosen)
+    rates = {} if params.student.base == "tiny" else {"adam_rate": 1e-5}
+    grpo = params.grpo.model_copy(update={"steps": steps, "tasks_per_step": TASKS, "group_size": GROUP, **rates})
+    limits = params.episode.model_copy(update={"max_turns": 1, "max_tokens": tokens, "max_turn_tokens": tokens})
+    return params.model_copy(update={"grpo": grpo, "episode": limits})
+
+
+def _job(folder: Path, data: Taught, params: Params) -> GrpoJob:
+    task = data.tasks[0]
+    order = [task.id] * (TASKS * params.grpo.steps)
+    return GrpoJob(folder / "start", folder / "out", order, {task.id: task}, data.rubrics, params, None)
+
+
+def _plain(start: Path, folder: Path, data: Taught, params: Params) -> list[Spent]:
+    """TRL's own trainer, with the settings that our job gives it."""
+    student = load_student(start, torch.float32, params.student.attention)
+    prompt = student.tokenizer.decode(student.format.prompt_ids(data.tasks[0]))
+    a_pass, passes = passes_of(TASKS * GROUP)
+    rng, grpo = random.Random(0), params.grpo
+    config = GRPOConfig(
+        output_dir=str(folder / "plain"),
+        per_device_train_batch_size=a_pass,
+        num_generations=GROUP,
+        gradient_accumulation_steps=passes,
+        max_steps=grpo.steps,
+        learning_rate=grpo.adam_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=2,
+        beta=0.0,
+        epsilon=grpo.clip_low,
+        epsilon_high=grpo.clip_high,
+        loss_type="dapo",
+        temperature=1.0,
+        top_k=0,
+        max_completion_length=params.episode.max_tokens,
+        logging_steps=1,
+        **settings_of(params.student),
+    )
+    steps = Steps()
+    trainer = GRPOTrainer(
+        model=student.model,
+        args=config,
+        train_dataset=Dataset.from_list([{"prompt": prompt}] * (TASKS * grpo.steps)),
+        processing_class=student.tokenizer,
+        reward_funcs=[lambda completions, **_: [rng.random() for _ in completions]],
+        callbacks=[steps],
+        optimizers=(optimizer_of(student.model, params.student, grpo.muon_rate, grpo.adam_rate), None),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return steps.spent
+
+
+@contextmanager
+def _never_ending(student: Student) -> Iterator[list[int]]:
+    """Have models of this class give an end token no chance when they generate; counts the tokens generated."""
+    ends, count = sorted(student.format.end_ids), [0]
+    kind = type(student.model)
+    forward = kind.forward
+
+    def endless(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output = forward(self, *args, **kwargs)
+        if not torch.is_grad_enabled() and output.logits is not None:
+            output.logits[..., ends] = -1e4
+            count[0] += output.logits.shape[0]
+        return output
+
+    kind.forward = endless
+    try:
+        yield count
+    finally:
+        kind.forward = forward
