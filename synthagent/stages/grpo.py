@@ -44,25 +44,24 @@ def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
 
 
 def check_params(params: Params) -> None:
-    """Raise ParamsError where the episodes of a step cannot be shared out, or the launcher cannot work."""
-    from synthagent.student.launch import check
-
+    """Raise ParamsError where the episodes of a step cannot be shared out."""
     episodes, processes = params.grpo.tasks_per_step * params.grpo.group_size, params.compute.processes
     if episodes % processes:
         raise ParamsError(
             "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "
             f"({processes}), but it is {episodes}"
         )
-    check(params)
 
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
     from synthagent.student.grpo import GrpoJob, GrpoStep
+    from synthagent.student.launch import check as check_launcher
     from synthagent.student.launch import run as run_training
 
     with scratch("grpo") as folder:
         check_params(params)
+        check_launcher(params)
         rewards = list(read_records(Paths.rewards, Reward))
         rolled = {reward.task_id for reward in rewards}
         known = {task.id: task for task in read_records(Paths.tasks, Task) if task.id in rolled}

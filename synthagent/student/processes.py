@@ -44,7 +44,16 @@ def train(job: Callable[[], None], processes: int) -> None:
 
 def workers(compute: ComputeParams) -> AbstractContextManager[Pool | None]:
     """Single-threaded processes that share the student's work, on a GPU where there is one."""
-    return spread(compute, single_threaded, gpu=True)
+    return spread(compute, as_worker, gpu=True)
+
+
+def as_worker(number: int) -> None:
+    """One thread; and of several GPUs, the one that falls to this worker."""
+    import torch
+
+    single_threaded()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
 
 
 def end_with_parent() -> None:
@@ -73,7 +82,8 @@ def _run_rank(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    become_child(single_threaded)
+    become_child()
+    single_threaded()
     try:
         job()
     except SynthAgentError as error:
