@@ -16,10 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import ComputeParams
+
+if TYPE_CHECKING:
+    from synthagent.spread import Prepare
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,7 +34,7 @@ _TIMES = 8  # that a piece of work is begun again because its worker died
 
 
 @contextmanager
-def cluster(compute: ComputeParams, prepare: Callable[[], None], gpu: bool) -> Iterator[_Cluster]:
+def cluster(compute: ComputeParams, prepare: Prepare, gpu: bool) -> Iterator[_Cluster]:
     """A connection to the cluster that params name, or one of this machine that ends with it.
 
     Raises:
@@ -74,11 +77,13 @@ def check(compute: ComputeParams) -> None:
     where = () if address == "auto" else ("--address", address)
     ask = [sys.executable, "-m", "ray.scripts.scripts", "health-check", *where]
     try:
-        answers = subprocess.run(ask, capture_output=True, timeout=_ANSWER_S, check=False).returncode == 0
+        fault = (
+            "" if subprocess.run(ask, capture_output=True, timeout=_ANSWER_S, check=False).returncode == 0 else " there"
+        )
     except subprocess.TimeoutExpired:
-        answers = False
-    if not answers:
-        raise ParamsError(f"{_PLACE}: {address}: no Ray cluster answers within {_ANSWER_S:.0f} s; {_REMEDY}")
+        fault = f" within {_ANSWER_S:.0f} s"
+    if fault:
+        raise ParamsError(f"{_PLACE}: {address}: no Ray cluster answers{fault}; {_REMEDY}")
 
 
 _REMEDY = "start one (`ray start --head`; on the other nodes `ray start --address=HOST:6379`), or set it to null"
@@ -88,7 +93,7 @@ _REMEDY = "start one (`ray start --head`; on the other nodes `ray start --addres
 class _Cluster:
     """A `synthagent.spread.Pool`."""
 
-    prepare: Callable[[], None]
+    prepare: Prepare
     gpus: int
 
     def map(self, work: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
@@ -99,9 +104,9 @@ class _Cluster:
         return _results([remote.remote(shared, item) for item in items])
 
 
-def _call(shared: tuple[Callable[[], None], Callable[[Any], Any]], item: Any) -> Any:
+def _call(shared: tuple[Prepare, Callable[[Any], Any]], item: Any) -> Any:
     prepare, work = shared
-    prepare()
+    prepare(0)  # ray shows a worker its own GPU alone
     return work(item)
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import chain
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from synthagent.params import ComputeParams
 
@@ -32,12 +32,16 @@ class Pool(Protocol):
         """The results in the order of the items; work on all of them begins at once."""
 
 
-def nothing() -> None:
+Prepare = Callable[[int], None]
+"""What a worker does first, by its number."""
+
+
+def nothing(_: int) -> None:
     """Workers that need no preparation."""
 
 
 @contextmanager
-def spread(compute: ComputeParams, prepare: Callable[[], None] = nothing, gpu: bool = False) -> Iterator[Pool | None]:
+def spread(compute: ComputeParams, prepare: Prepare = nothing, gpu: bool = False) -> Iterator[Pool | None]:
     """Who shares work out; None where there is to be one process, which is then this one.
 
     `prepare` is run in each worker, or here. `gpu`: the work takes a GPU where there is one.
@@ -48,11 +52,12 @@ def spread(compute: ComputeParams, prepare: Callable[[], None] = nothing, gpu: b
         with cluster(compute, prepare, gpu) as pool:
             yield pool
     elif compute.processes == 1:
-        prepare()
+        prepare(0)
         yield None
     else:
         context = get_context("spawn")
-        with ProcessPoolExecutor(compute.processes, context, initializer=become_child, initargs=(prepare,)) as executor:
+        first = (prepare, context.Value("i", 0))
+        with ProcessPoolExecutor(compute.processes, context, initializer=_become_worker, initargs=first) as executor:
             try:
                 yield _Processes(executor)
             finally:
@@ -71,9 +76,8 @@ def shared_out(
         yield from chain.from_iterable((pool.map if pool else map)(partial(_piece, work), pieces))
 
 
-def become_child(prepare: Callable[[], None] = nothing) -> None:
+def become_child() -> None:
     """A child leaves Ctrl-C to its parent, and ends when the parent does, even by SIGKILL."""
-    prepare()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
@@ -86,6 +90,14 @@ class _Processes:
 
     def map(self, work: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
         return self.executor.map(work, items)
+
+
+def _become_worker(prepare: Prepare, counter: Any) -> None:
+    become_child()
+    with counter.get_lock():
+        number = counter.value
+        counter.value += 1
+    prepare(number)
 
 
 def _piece(work: Callable[[T], R], items: Sequence[T]) -> list[R]:

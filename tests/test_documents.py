@@ -30,6 +30,7 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent schema task",
     "synthagent results",
     "synthagent doctor",
+    "python -m benchmarks.scaling",
     "synthagent import agenticqwen FILE.json -o tasks.parquet",
     "synthagent validate tasks.parquet",
     "synthagent export messages chat.jsonl",
@@ -65,6 +66,10 @@ NOT_RUN = {
     "make smollm2": Reason("it needs a network"),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
+    "pip install -c constraints.txt 'synthagent[ray]'": Reason("it needs a network"),
+    "NUM_MACHINES=2 MACHINE_RANK=0 MAIN_PROCESS_IP=10.0.0.1 synthagent grpo": Reason(
+        "the address is an example", "tests/student/test_launch.py", '"NUM_MACHINES": "2"'
+    ),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
     "dvc repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "dvc repro --single-item": Reason(A_PART),

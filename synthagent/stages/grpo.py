@@ -48,9 +48,7 @@ def schedule(prompts: Sequence[SamePrompt], count: int, seed: int) -> list[str]:
 
 
 def check_params(params: Params) -> None:
-    """Raise ParamsError where the episodes of a step cannot be shared out, or the launcher cannot work."""
-    from synthagent.student.launch import check
-
+    """Raise ParamsError where the episodes of a step cannot be shared out."""
     episodes, processes = params.grpo.tasks_per_step * params.grpo.group_size, params.compute.processes
     if episodes % (processes * params.grpo.updates) and not episodes % processes:
         raise ParamsError(
@@ -62,7 +60,6 @@ def check_params(params: Params) -> None:
             "params.yaml: grpo.tasks_per_step * grpo.group_size: must be a multiple of compute.processes "
             f"({processes}), but it is {episodes}"
         )
-    check(params)
 
 
 def choose_pairs(
@@ -90,12 +87,14 @@ def _drawn(names: Mapping[str, str], count: int, seed: int) -> list[SamePrompt]:
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
     from synthagent.student.grpo import GrpoJob
+    from synthagent.student.launch import check as check_launcher
     from synthagent.student.launch import run as run_training
     from synthagent.student.machine import threads_of
     from synthagent.student.positions import tasks_that_fit
 
     with scratch("grpo") as folder:
         check_params(params)
+        check_launcher(params)
         rewards = list(read_records(Paths.rewards, Reward))
         rolled = {reward.task_id for reward in rewards}
         known, names = _tasks(rolled)

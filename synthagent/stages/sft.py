@@ -88,9 +88,7 @@ def in_batches_of_like_length(lessons: Sequence[Sequence[int]], batch: int, seed
 
 
 def check_params(params: Params) -> None:
-    """Raise ParamsError where the size of the student or of a batch cannot be, or the launcher cannot work."""
-    from synthagent.student.launch import check
-
+    """Raise ParamsError where the size of the student or of a batch cannot be."""
     tiny, batch, processes = params.student.tiny, params.sft.batch_size, params.compute.processes
     head = tiny.hidden_size // tiny.heads
     if params.student.base == "tiny" and (head == 0 or head % 2):
@@ -102,15 +100,16 @@ def check_params(params: Params) -> None:
         raise ParamsError(
             f"params.yaml: sft.batch_size: must be a multiple of compute.processes ({processes}), but it is {batch}"
         )
-    check(params)
 
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
+    from synthagent.student.launch import check as check_launcher
     from synthagent.student.model import save_student
 
     with scratch("sft") as folder:
         check_params(params)
+        check_launcher(params)
         tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.split == "train"}
         lessons = choose_lessons(list(read_records(Paths.demos, Trajectory)), tasks, params.sft.demos, params.seed)
         examples = [example for lesson in lessons for example in lesson]

@@ -226,12 +226,12 @@ def main(arguments: list[str]) -> int:
     """`accelerate launch`, less the report on processes that failed, whose faults are told by others; its exit code."""
     import logging
 
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # before its parts take it over
     from accelerate.commands.launch import launch_command, launch_command_parser  # type: ignore[import-untyped]
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     end_with_parent()
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         launch_command(launch_command_parser().parse_args(arguments))
     except ChildFailedError as error:

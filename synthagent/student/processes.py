@@ -46,7 +46,14 @@ def train(job: Callable[[], None], processes: int, threads: int = 1) -> None:
 
 def workers(compute: ComputeParams, threads: int = 1) -> AbstractContextManager[Pool | None]:
     """Processes of so many threads that share the student's work, on a GPU where there is one."""
-    return spread(compute, partial(torch.set_num_threads, threads), gpu=True)
+    return spread(compute, partial(as_worker, threads), gpu=True)
+
+
+def as_worker(threads: int, number: int) -> None:
+    """So many threads; and of several GPUs, the one that falls to this worker."""
+    torch.set_num_threads(threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
 
 
 def end_with_parent() -> None:
@@ -75,7 +82,8 @@ def _run_rank(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    become_child(partial(torch.set_num_threads, threads))
+    become_child()
+    torch.set_num_threads(threads)
     try:
         job()
     except SynthAgentError as error:

@@ -211,3 +211,21 @@ def test_the_state_of_the_repository_is_noted(tmp_path: Path) -> None:
     assert {finding("git", findings).state, finding("dvc project", findings).state, finding("gpu", findings).state} == {
         "note"
     }
+
+
+def test_a_launcher_and_a_runner_that_cannot_work_are_told_with_the_remedy(tmp_path: Path) -> None:
+    changes = {"compute.launcher": "one-node-fsdp2", "student.optimizer": "adamw", "compute.ray_address": "nowhere"}
+    found = {f.name: f for f in diagnose(write_params(tmp_path, {**changes, "compute.runner": "ray"}))}
+    launcher, runner = found["launcher"], found["runner"]
+    assert launcher.state == runner.state == "missing"
+    assert "wants 2 GPUs on this node" in launcher.text
+    assert launcher.remedy.startswith("set compute.processes to the number of GPUs")
+    assert "ray" in runner.text
+    assert runner.remedy
+
+
+def test_a_launcher_and_a_runner_that_can_work_are_told(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs ray: pip install -c constraints.txt 'synthagent[ray]'")
+    found = {f.name: f for f in diagnose(write_params(tmp_path, {"compute.launcher": "cpu", "compute.runner": "ray"}))}
+    assert (found["launcher"].state, found["launcher"].text) == ("ok", "cpu: 2 processes by accelerate")
+    assert (found["runner"].state, found["runner"].text[:4]) == ("ok", "ray ")

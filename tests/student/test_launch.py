@@ -15,14 +15,15 @@ import pytest
 import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
-from helpers.processes import eventually, is_alive
-from helpers.projects import default_params
+from helpers.processes import PATIENCE, eventually, free_port, is_alive
+from helpers.projects import assert_one_message, default_params, synthagent, write_params
 from helpers.sharding import fail, kill_itself, leave_ranks
 
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import ComputeParams, Params
 from synthagent.student import launch
 
+TINY = {"vocab_size": 800, "layers": 2, "heads": 2}
 ON_GPUS = [name for name in launch.names() if name != "cpu"]
 
 
@@ -169,3 +170,34 @@ def test_whatever_ends_a_training_ends_all_its_processes(ending: signal.Signals,
         eventually("the end of all", lambda: not [child for child in children if is_alive(child)])
     finally:
         parent.kill()
+
+
+@pytest.mark.slow
+def test_the_same_command_on_two_nodes_is_one_training(project: Path) -> None:
+    """Two nodes of one process each, which are this machine; the student is that of two processes of our own."""
+    said: dict[str, Any] = {"compute.processes": 2, "sft.demos": 40, "student.tiny": {"hidden_size": 32, **TINY}}
+    write_params(project, said)
+    ours = synthagent("sft", cwd=project)
+    assert ours.returncode == 0, ours.stderr
+    weights = project / "data" / "models" / "sft" / "model.safetensors"
+    wanted = weights.read_bytes()
+    weights.unlink()
+    write_params(project, {**said, "compute.launcher": "cpu"})
+    both = {"NUM_MACHINES": "2", "MAIN_PROCESS_IP": "127.0.0.1", "MAIN_PROCESS_PORT": str(free_port())}
+    command = [sys.executable, "-m", "synthagent", "sft"]
+    nodes = [
+        subprocess.Popen(command, cwd=project, env=os.environ | both | {"OMP_NUM_THREADS": "1", "MACHINE_RANK": rank})
+        for rank in ("1", "0")
+    ]
+    try:
+        assert [node.wait(2 * PATIENCE) for node in nodes] == [0, 0]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert weights.read_bytes() == wanted
+
+
+def test_a_further_node_takes_part_in_trainings_only(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MACHINE_RANK", "1")
+    for stage in ("tasks", "sft"):  # of sft, because no launcher is named
+        assert_one_message(synthagent(stage, cwd=project), f"{stage}: MACHINE_RANK is 1, but only sft and grpo")

@@ -17,7 +17,7 @@ import torch
 from helpers.projects import ROOT, default_params
 
 from synthagent.errors import StoreError
-from synthagent.student.processes import is_first, train, workers
+from synthagent.student.processes import as_worker, is_first, train, workers
 
 
 def square(number: int) -> tuple[int, int]:
@@ -40,6 +40,16 @@ def test_one_process_is_this_one_with_one_thread() -> None:
     with workers(default_params().compute.model_copy(update={"processes": 1})) as pool:
         assert pool is None
         assert torch.get_num_threads() == 1
+
+
+def test_workers_share_the_gpus_out_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    for number in range(4):
+        as_worker(number)
+    assert chosen == [0, 1, 0, 1]
 
 
 def sum_of_ranks(folder: Path) -> None:
