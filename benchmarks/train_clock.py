@@ -15,7 +15,8 @@ from unittest.mock import patch
 import torch
 from transformers import TrainerCallback
 
-from synthagent.student.training import Course, Log, Resumable
+from synthagent.student.training import Course, Resumable
+from synthagent.student.watch import Log
 
 SHAPE = (2048, 576, 1536)
 

@@ -93,8 +93,3 @@ def save_student(student: Student, path: Path) -> None:
 def device() -> torch.device:
     """Where a student acts: on a GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def single_threaded() -> None:
-    """One thread: for the built-in student a second gives nothing, and sums come out the same every time."""
-    torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from helpers.student import PARAMS, Demo, train_on
 from helpers.tasks import accepted_tasks, played
 
 from synthagent.student.format import ChatFormat
-from synthagent.student.model import Student, build_model, single_threaded
+from synthagent.student.model import Student, build_model
 from synthagent.student.optimizer import MuonAdamW
 from synthagent.student.tokenizer import render_plain, train_tokenizer
 from synthagent.teacher.domains import load_vocabulary
@@ -31,14 +31,14 @@ def tokenizer(demos: list[Demo]) -> Any:
 
 @pytest.fixture(scope="session")
 def untrained(tokenizer: Any) -> Student:
-    single_threaded()
+    torch.set_num_threads(1)
     return Student(build_model(tokenizer, PARAMS, seed=0), tokenizer)
 
 
 @pytest.fixture(scope="session")
 def student(demos: list[Demo], tokenizer: Any) -> Student:
     """A student that has seen just enough to end its turns, call tools and ask."""
-    single_threaded()
+    torch.set_num_threads(1)
     model = build_model(tokenizer, PARAMS, seed=0)
     optimizer = MuonAdamW(model, muon_rate=0.05, adam_rate=0.01)
     rows = [ChatFormat.of(tokenizer).tokenise(demo.messages, demo.task.tools) for demo in demos[:32]]

@@ -21,7 +21,7 @@ from synthagent.errors import InputError
 from synthagent.params import Thinking
 from synthagent.records import Task
 from synthagent.student.format import IGNORED, ChatFormat
-from synthagent.student.model import Student, build_model, single_threaded
+from synthagent.student.model import Student, build_model
 from synthagent.student.tokenizer import render_plain
 
 TASK = task_of_level(1)
@@ -120,7 +120,7 @@ def test_what_a_student_sees_is_what_it_wrote_and_what_it_was_told_between(small
         mask += [1] * len(written) + [0] * len(told)
     assert episode.end == "answer"
 
-    single_threaded()
+    torch.set_num_threads(1)
     model = Speaking(build_model(small.tokenizer, PARAMS, seed=0), ids)
     student = Student(model, small.tokenizer)
     limits = LIMITS.model_copy(update={"max_tokens": 4000, "max_turn_tokens": 1000, "max_turns": 9})

@@ -48,7 +48,7 @@ def test_workers_share_the_gpus_out_among_them(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     for number in range(4):
-        as_worker(number)
+        as_worker(1, number)
     assert chosen == [0, 1, 0, 1]
 
 
