@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from helpers.student import PARAMS, Demo, train_on
 from helpers.tasks import accepted_tasks, played
 
