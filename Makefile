@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format ui bench bench-llm smollm2 vllm-cpu vllm-gpu clean
+.PHONY: help setup repro test check format ui bench bench-llm bench-train smollm2 vllm-cpu vllm-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,9 @@ bench-llm: $(STAMP) ## the client of language models: throughput beside named pe
 	python -m benchmarks.llm_throughput
 	python -m benchmarks.llm_throughput --episodes 50000
 	python -m benchmarks.llm_faults
+
+bench-train: smollm2 ## training beside named peers: a real model's warm start, GRPO beside TRL's, episodes by one cache
+	python -m benchmarks.train
 
 clean: ## remove the virtual environments and caches (data stay)
 	rm -rf .venv* .cache .prefect .mypy_cache .ruff_cache .pytest_cache

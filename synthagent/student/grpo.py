@@ -26,7 +26,7 @@ from synthagent.stage import say
 from synthagent.store import write_text
 from synthagent.student.labelled import Labelled, is_lean
 from synthagent.student.live import TrainingEpisodes, training_episodes
-from synthagent.student.memory import remedy_of_training
+from synthagent.student.memory import memory_told, remedy_of_acting, remedy_of_training
 from synthagent.student.model import Student
 from synthagent.student.optimizer import optimizer_of
 from synthagent.student.passes import InPasses
@@ -133,7 +133,8 @@ class GrpoJob:
         current = Student(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
         episodes = [environment._episode for environment in trainer.environments]
         loop = made.models.loop if made.models else None
-        sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature, loop=loop)
+        with memory_told("grpo, sampling", remedy_of_acting(self.params)):
+            sampled = run_episodes(current, episodes, self.params.episode, temperature=trainer.temperature, loop=loop)
         for environment, score in zip(trainer.environments, made.scores(episodes), strict=True):
             environment._score = score
         return {

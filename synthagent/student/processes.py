@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
@@ -28,7 +29,7 @@ def train(job: Callable[[], None], processes: int, threads: int = 1) -> None:
         torch.set_num_threads(threads)
         job()
         return
-    from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -40,6 +41,10 @@ def train(job: Callable[[], None], processes: int, threads: int = 1) -> None:
         if told.empty():
             raise
         raise told.get() from None
+    except ProcessExitedException as error:
+        if error.signal_name != "SIGKILL":
+            raise
+        raise _killed("halve sft.batch_tokens or grpo.batch_tokens") from None
 
 
 @contextmanager
@@ -52,8 +57,18 @@ def workers(processes: int, threads: int = 1) -> Iterator[Executor | None]:
     with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_become_child, initargs=(threads,)) as pool:
         try:
             yield pool
+        except BrokenProcessPool:
+            raise _killed("halve episode.max_tokens") from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _killed(remedy: str) -> SynthAgentError:
+    """What is told where a process is gone without a word."""
+    return SynthAgentError(
+        "a process was killed (SIGKILL), as the system does where memory runs out; "
+        f"lower compute.processes, or {remedy} (params.yaml)"
+    )
 
 
 def rank() -> int:

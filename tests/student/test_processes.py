@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 
-from synthagent.errors import StoreError
+from synthagent.errors import StoreError, SynthAgentError
 from synthagent.student.processes import is_first, train, workers
 
 
@@ -39,6 +39,32 @@ def test_one_process_is_this_one_with_one_thread() -> None:
     with workers(1) as pool:
         assert pool is None
         assert torch.get_num_threads() == 1
+
+
+def test_processes_have_the_threads_they_are_given() -> None:
+    with workers(2, threads=2) as pool:
+        assert pool is not None
+        assert list(pool.map(square, [3, 1])) == [(9, 2), (1, 2)]
+    with workers(1, threads=2):
+        assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+
+
+def killed(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work_of_the_killed() -> None:
+    with workers(2) as pool:
+        assert pool is not None
+        list(pool.map(killed, [1]))
+
+
+def test_processes_that_the_system_kills_are_told_with_what_takes_less_memory() -> None:
+    with pytest.raises(SynthAgentError, match=r"was killed \(SIGKILL\).*halve sft.batch_tokens or grpo.batch_tokens"):
+        train(killed, 2)
+    with pytest.raises(SynthAgentError, match=r"was killed \(SIGKILL\).*processes, or halve episode.max_tokens"):
+        work_of_the_killed()
 
 
 def sum_of_ranks(folder: Path) -> None:
