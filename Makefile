@@ -11,7 +11,8 @@ export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format ui bench bench-llm replicate replicate-all smollm2 vllm-cpu vllm-gpu clean
+.PHONY: help setup repro test check format ui bench bench-llm bench-train replicate replicate-all smollm2 vllm-cpu vllm-gpu \
+	clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -63,6 +64,9 @@ bench-llm: $(STAMP) ## the client of language models: throughput beside named pe
 	python -m benchmarks.llm_throughput
 	python -m benchmarks.llm_throughput --episodes 50000
 	python -m benchmarks.llm_faults
+
+bench-train: smollm2 ## training beside named peers: a real model's warm start, GRPO beside TRL's, episodes by one cache
+	python -m benchmarks.train
 
 replicate: $(STAMP) ## the paper's main claims in miniature, three seeds, about 75 minutes: one table (docs/replication.md)
 	python -m benchmarks.replicate

@@ -26,7 +26,7 @@ from synthagent.student.format import ChatFormat
 from synthagent.student.grpo_log import row_of, step_logged, steps_of, tokens_of, worth_of
 from synthagent.student.labelled import Labelled, is_lean
 from synthagent.student.live import TrainingEpisodes, training_episodes
-from synthagent.student.memory import remedy_of_training
+from synthagent.student.memory import memory_told, remedy_of_acting, remedy_of_training
 from synthagent.student.model import Student
 from synthagent.student.optimizer import optimizer_of
 from synthagent.student.passes import InPasses
@@ -207,7 +207,8 @@ class GrpoJob:
             if not episodes:
                 return []
             current = Student(model, tokenizer, thinking)
-            return run_episodes(current, episodes, limits, temperature=temperature, greedy=greedy, loop=loop)
+            with memory_told("grpo, sampling", remedy_of_acting(self.params)):
+                return run_episodes(current, episodes, limits, temperature=temperature, greedy=greedy, loop=loop)
 
     def _perfect(self, made: TrainingEpisodes, trainer: Any, names: Sequence[str]) -> dict[str, bool]:
         """Whether the student, as it stands, does these tasks perfectly, greedily."""

@@ -11,8 +11,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
@@ -30,7 +31,7 @@ def train(job: Callable[[], None], processes: int, threads: int = 1) -> None:
         torch.set_num_threads(threads)
         job()
         return
-    from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -42,11 +43,20 @@ def train(job: Callable[[], None], processes: int, threads: int = 1) -> None:
         if told.empty():
             raise
         raise told.get() from None
+    except ProcessExitedException as error:
+        if error.signal_name != "SIGKILL":
+            raise
+        raise _killed("halve sft.batch_tokens or grpo.batch_tokens") from None
 
 
-def workers(compute: ComputeParams, threads: int = 1) -> AbstractContextManager[Pool | None]:
+@contextmanager
+def workers(compute: ComputeParams, threads: int = 1) -> Iterator[Pool | None]:
     """Processes of so many threads that share the student's work, on a GPU where there is one."""
-    return spread(compute, partial(as_worker, threads), gpu=True)
+    with spread(compute, partial(as_worker, threads), gpu=True) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool:
+            raise _killed("halve episode.max_tokens") from None
 
 
 def as_worker(threads: int, number: int) -> None:
@@ -59,6 +69,14 @@ def as_worker(threads: int, number: int) -> None:
 def end_with_parent() -> None:
     """Have this process, which its parent started by a command, end when the parent does, even by SIGKILL."""
     threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
+
+
+def _killed(remedy: str) -> SynthAgentError:
+    """What is told where a process is gone without a word."""
+    return SynthAgentError(
+        "a process was killed (SIGKILL), as the system does where memory runs out; "
+        f"lower compute.processes, or {remedy} (params.yaml)"
+    )
 
 
 def rank() -> int:

@@ -16,7 +16,8 @@ import pytest
 import torch
 from helpers.projects import ROOT, default_params
 
-from synthagent.errors import StoreError
+from synthagent.errors import StoreError, SynthAgentError
+from synthagent.params import ComputeParams
 from synthagent.student.processes import as_worker, is_first, train, workers
 
 
@@ -50,6 +51,36 @@ def test_workers_share_the_gpus_out_among_them(monkeypatch: pytest.MonkeyPatch) 
     for number in range(4):
         as_worker(1, number)
     assert chosen == [0, 1, 0, 1]
+
+
+def compute(processes: int) -> ComputeParams:
+    return default_params().compute.model_copy(update={"processes": processes})
+
+
+def test_processes_have_the_threads_they_are_given() -> None:
+    with workers(compute(2), threads=2) as pool:
+        assert pool is not None
+        assert list(pool.map(square, [3, 1])) == [(9, 2), (1, 2)]
+    with workers(compute(1), threads=2):
+        assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+
+
+def killed(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work_of_the_killed() -> None:
+    with workers(compute(2)) as pool:
+        assert pool is not None
+        list(pool.map(killed, [1]))
+
+
+def test_processes_that_the_system_kills_are_told_with_what_takes_less_memory() -> None:
+    with pytest.raises(SynthAgentError, match=r"was killed \(SIGKILL\).*halve sft.batch_tokens or grpo.batch_tokens"):
+        train(killed, 2)
+    with pytest.raises(SynthAgentError, match=r"was killed \(SIGKILL\).*processes, or halve episode.max_tokens"):
+        work_of_the_killed()
 
 
 def sum_of_ranks(folder: Path) -> None:
