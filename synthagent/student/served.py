@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
 from peft import PeftModel
+from safetensors import SafetensorError
 
 from synthagent.episodes.environment import LoopThread
 from synthagent.episodes.episode import Episode
@@ -154,11 +155,18 @@ def served(params: Params, made: TrainingEpisodes, start: Path) -> Iterator[Serv
 
 def _save(model: Any, state: dict[str, Any], folder: Path, dtype: torch.dtype) -> None:
     """An adapter as it is; all weights in the type in which they act."""
-    if isinstance(model, PeftModel):
-        model.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
-        return
-    once = {tensor.data_ptr(): tensor.to(dtype) for tensor in state.values()}  # what is shared stays shared
-    model.save_pretrained(folder, state_dict={name: once[tensor.data_ptr()] for name, tensor in state.items()})
+    try:
+        if isinstance(model, PeftModel):
+            model.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
+        else:
+            once = {_place(tensor): tensor.to(dtype) for tensor in state.values()}  # what is shared stays shared
+            model.save_pretrained(folder, state_dict={name: once[_place(tensor)] for name, tensor in state.items()})
+    except SafetensorError as error:  # a full disk, to it
+        raise OSError(str(error)) from None
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, torch.Size]:
+    return tensor.data_ptr(), tensor.shape
 
 
 def _number(text: str) -> int:
