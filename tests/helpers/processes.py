@@ -13,11 +13,11 @@ T = TypeVar("T")
 PATIENCE = 120.0
 
 
-def eventually(what: str, value: Callable[[], T | None]) -> T:
+def eventually(what: str, value: Callable[[], T | None], patience: float = PATIENCE) -> T:
     """Wait until `value` gives something true, and return that."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (found := value()):
-        assert time.monotonic() < deadline, f"in {PATIENCE} s not seen: {what}"
+        assert time.monotonic() < deadline, f"in {patience} s not seen: {what}"
         time.sleep(0.05)
     return found
 

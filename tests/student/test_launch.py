@@ -162,7 +162,7 @@ def test_whatever_ends_a_training_ends_all_its_processes(ending: signal.Signals,
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     parent = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], env=env, stderr=subprocess.PIPE)
     try:
-        eventually("both processes", lambda: len(list(tmp_path.glob("rank-*"))) == 2)
+        eventually("both processes", lambda: len(list(tmp_path.glob("rank-*"))) == 2, 3 * PATIENCE)
         children = [child.pid for child in psutil.Process(parent.pid).children(recursive=True)]
         assert len(children) >= 3
         parent.send_signal(ending)
