@@ -86,7 +86,7 @@ NOT_RUN = {
     "dvc add": Reason(A_PART),
     "synthagent serve": Reason(A_PART),
     "synthagent serve teacher": Reason(NO_END, "tests/ops/test_serve.py", '"serve", "teacher"'),
-    "synthagent serve policy": Reason(NO_END, "tests/ops/test_serve.py", '"serve", "policy"'),
+    "synthagent serve policy": Reason(NO_END, "tests/student/test_vllm_student.py", 'served(self.params, "policy"'),
     "synthagent profile": Reason(A_PART),
     "synthagent judge-report": Reason("it needs a model", "tests/judging/test_judge_report.py", '"judge-report"'),
     "synthagent cache export data/responses.jsonl.gz": Reason(
