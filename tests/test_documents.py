@@ -59,6 +59,7 @@ NOT_RUN = {
     "make test": Reason("it runs this test"),
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
     "make smollm2": Reason("it needs a network"),
+    "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
