@@ -64,6 +64,7 @@ NOT_RUN = {
     "python -m benchmarks.replicate": Reason(A_PART),
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
     "make smollm2": Reason("it needs a network"),
+    "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "pip install -c constraints.txt 'synthagent[ray]'": Reason("it needs a network"),
