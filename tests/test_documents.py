@@ -86,7 +86,6 @@ NOT_RUN = {
     "dvc pull": Reason("it needs a remote", SHARING, '"dvc", "pull"'),
     "dvc add": Reason(A_PART),
     "synthagent serve": Reason(A_PART),
-    "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
     "synthagent serve teacher": Reason(NO_END, "tests/ops/test_serve.py", '"serve", "teacher"'),
     "synthagent serve policy": Reason(NO_END, "tests/student/test_vllm_student.py", 'served(self.params, "policy"'),
     "synthagent profile": Reason(A_PART),

@@ -51,7 +51,7 @@ def test_a_configuration_of_ours_is_one_that_accelerate_takes(name: str) -> None
     processes = 1 if name == "one-gpu" else 16 if name.startswith("several") else 8
     launcher = launch.launcher_of(compute(name, processes))
     assert launcher is not None
-    command = launch.command_of(launcher, compute(name, processes), Path("job"))
+    command = launch.command_of(launcher, compute(name, processes), Path("job"), 1)
     args, found, _ = _validate_launch_command(launch_command_parser().parse_args(command))
     assert (args.num_processes, args.num_machines) == (processes, 2 if name.startswith("several") else 1)
     assert found.mixed_precision is None  # student.dtype says it
