@@ -114,7 +114,7 @@ def test_the_place_among_the_nodes_comes_from_the_environment(monkeypatch: pytes
         monkeypatch.setenv(name, value)
     launcher = launch.launcher_of(compute("cpu"))
     assert launcher is not None
-    command = " ".join(launch.command_of(launcher, compute("cpu"), Path("job")))
+    command = " ".join(launch.command_of(launcher, compute("cpu"), Path("job"), 1))
     assert "--num_machines 2 --machine_rank 1 --main_process_port 29500 --main_process_ip 10.0.0.1" in command
     monkeypatch.setenv("MACHINE_RANK", "2")
     with pytest.raises(ParamsError, match=r"MACHINE_RANK is 2, but there are 2 nodes"):
@@ -148,7 +148,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from helpers.sharding import wait_for_ever
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.student import launch
 
 compute = load_params(Path("params.yaml")).compute.model_copy(update={"launcher": "cpu", "processes": 2})
