@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Task
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import Funnel, judge_proposals, propose

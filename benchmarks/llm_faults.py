@@ -29,7 +29,8 @@ from rich.table import Table
 from synthagent.errors import BadReplyError, SynthAgentError
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.ordered import ordered
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Record
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -39,7 +39,8 @@ from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.policy import Setting, Start
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Fact, Said, Task, Tool, Trajectory, WorldSpec
 
 ROOT = Path(__file__).resolve().parents[1]

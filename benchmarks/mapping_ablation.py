@@ -34,7 +34,8 @@ from synthagent.judging.reward import score_world
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.llm.store import FOLDER
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Answer as AnswerStep
 from synthagent.records import Answered, Call, Called, Check, Criterion, Rubric, Task, WorldSpec
 from synthagent.stages.personas import built_in

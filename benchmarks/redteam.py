@@ -36,7 +36,8 @@ from benchmarks import redteam_judge
 from benchmarks.redteam_search import FEATURES, Effort, Found, Pair, Scores, climb, learn_table, some_pairs
 from synthagent.episodes.lazy import LAZY
 from synthagent.llm.store import FOLDER
-from synthagent.params import Formula, load_params
+from synthagent.params import Formula
+from synthagent.params_file import load_params
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 0.25

@@ -30,7 +30,8 @@ from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.judging.judge import Judged, judge
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Criterion, Message, Rubric, Task
 from synthagent.showing.statistics import Interval, Value, interval
 

@@ -53,7 +53,7 @@ def sft(data: Taught, quick: bool) -> bool:
     if student is None:
         return False
     rows = train_sft.rows_of(student, data, LONGEST)
-    steps, repeats = (1, 1) if quick else (3, 3)
+    steps, repeats = (1, 1) if quick else (2, 3)
     sides: dict[str, Callable[[], train_sft.Reached]] = {
         "stage sft": lambda: train_sft.ours(_again(student), rows, steps),
         "naive loop": lambda: train_sft.naive(_again(student), rows, steps),
@@ -76,14 +76,15 @@ def sft(data: Taught, quick: bool) -> bool:
 
 def grpo(data: Taught, quick: bool) -> bool:
     """Row b: a step of GRPO beside TRL's own."""
-    steps, repeats = (1, 1) if quick else (4, 3)
+    steps, repeats = (1, 1) if quick else (2, 3)
     cases = [("tiny", tiny(data.examples), {"base": "tiny"})]
     if not quick and (given := smollm2()):
         cases.append(("SmolLM2-135M", given, {"base": "given", "dtype": "bfloat16"}))
     table = Table("model", "our step / TRL's", "by CPU time", "tokens written", title="b. GRPO, single turns")
     overheads = []
     for name, student, chosen in cases:
-        found = train_grpo.compare(student, data, 8 if quick else 48, steps, repeats, **chosen)
+        length = 8 if quick else 48 if name == "tiny" else 24
+        found = train_grpo.compare(student, data, length, steps, repeats, **chosen)
         overheads.append(found.ours.wall / found.plain.wall - 1)
         cpu = found.ours.cpu / found.plain.cpu
         table.add_row(name, f"{1 + overheads[-1]:.2f}", f"{cpu:.2f}", f"{found.tokens[0]} and {found.tokens[1]}")
@@ -150,7 +151,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a few steps of the built-in student")
     chosen = parser.parse_args(given)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    data = taught(24 if chosen.quick else 200)
+    data = taught(24 if chosen.quick else 80)
     met = [PARTS[name](data, chosen.quick) for name in chosen.only]
     return 0 if all(met) else 1
 

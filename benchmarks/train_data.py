@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Rubric, Task
 from synthagent.stages.personas import built_in
 from synthagent.stages.rubrics import demonstrate

@@ -31,7 +31,7 @@ from benchmarks.clock import Batch, calls_per_second
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.scripted import solve
 from synthagent.episodes.world import ToolEvent, World, compile_validators
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.records import Task
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import propose

@@ -47,7 +47,7 @@ def _stage_command(name: str) -> None:
         from synthagent.stage import is_further_node, run_stage
 
         if is_further_node():
-            from synthagent.params import load_params
+            from synthagent.params_file import load_params
             from synthagent.student.launch import join
 
             join(name, load_params(params))
@@ -64,7 +64,7 @@ for _name in STAGES:
 @app.command(rich_help_panel="Looking at tasks")
 def results(params: ParamsFile = Path("params.yaml")) -> None:
     """Print the tables of the last evaluation: policies x splits x levels."""
-    from synthagent.params import load_params
+    from synthagent.params_file import load_params
     from synthagent.stages.evaluate import stored_tables
 
     for line in stored_tables(load_params(params).seed):
@@ -120,7 +120,7 @@ def serve(
 ) -> None:
     """Start the vLLM server that a role's base_url and model describe; Ctrl-C stops it."""
     from synthagent.ops.serve import serve as serve_role
-    from synthagent.params import load_params
+    from synthagent.params_file import load_params
 
     serve_role(load_params(params), role)
 
@@ -164,7 +164,7 @@ def judge_report(
     """Measure the judge: how often it flips, how its score varies, and whether checks, people, others agree with it."""
     from synthagent.judging.judge_report import Options, table
     from synthagent.judging.judge_report import judge_report as report
-    from synthagent.params import load_params
+    from synthagent.params_file import load_params
 
     options = Options(repeats, sample, second_model, second_base_url, second_api_key_env, labels, out)
     for line in table(report(load_params(params), options)):

@@ -28,6 +28,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _PLACE = "params.yaml: compute.ray_address"
+_ENVIRONMENT = {  # nothing is phoned home; and on this machine workers have the rank of other processes, not the last
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+}
 _ANSWER_S = 30.0  # in which a cluster says that it is there
 _LOOK_S = 30.0  # after which it is seen to, whether there is anybody left to wait for
 _TIMES = 8  # that a piece of work is begun again because its worker died
@@ -67,7 +71,8 @@ def check(compute: ComputeParams) -> None:
             "params.yaml: compute.runner: ray is not installed; `pip install -c constraints.txt 'synthagent[ray]'`, or "
             "set it to processes"
         )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is phoned home
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     address = compute.ray_address
     if address is None:
         return

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from synthagent.errors import LockedError, ParamsError, StoppedError, StoreError
 from synthagent.outs import copy_from_dvc, keep, put_back, remove
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.store import write_text
 
 T = TypeVar("T")

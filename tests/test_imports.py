@@ -43,7 +43,7 @@ def test_only_flows_import_prefect() -> None:
 
 
 def test_only_training_imports_trl_and_what_asks_it_about_templates() -> None:
-    allowed = {f"synthagent/student/{name}.py" for name in ("grpo", "known", "labelled", "sft", "sharded")}
+    allowed = {f"synthagent/student/{name}.py" for name in ("grpo", "grpo_trainer", "known", "sft", "sharded")}
     allowed.add("benchmarks/train_grpo.py")  # whose peer it is
     assert {path.as_posix() for path in importers_of("trl")} == allowed
 

@@ -14,7 +14,7 @@ from helpers.tasks import accepted_tasks, outcome_of, played, rubric_of, scored
 from synthagent.episodes.scripted import NEVER_ASKS, Style
 from synthagent.errors import ParamsError
 from synthagent.judging.proofs import PROOFS, WITHOUT_GAP
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.records import Task
 from synthagent.stages import rubrics
 from synthagent.stages import tasks as stage

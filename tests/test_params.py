@@ -11,7 +11,8 @@ from helpers.projects import ROOT, default_params, write_params
 from pydantic import ValidationError
 
 from synthagent.errors import MissingBackendError, ParamsError
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 
 
 def refusal(path: Path, error: type[Exception] = ParamsError) -> str:

@@ -53,6 +53,7 @@ class Nodes:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
+        os.environ.update(cluster._ENVIRONMENT)
         memory = {"object_store_memory": 80_000_000}
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **memory})
         self.nodes = [self.cluster.add_node(num_cpus=1, **memory) for _ in range(2)]
@@ -108,8 +109,8 @@ def test_episodes_on_a_cluster_that_loses_a_node_half_way_are_the_same_bytes(nod
 
     tokenizer = train_tokenizer([task.instruction for task in accepted_tasks()], (), PARAMS.vocab_size)
     student = Student(build_model(tokenizer, PARAMS, seed=0), tokenizer)
-    params = default_params().model_copy(update={"episode": LIMITS})
-    starts = [Start(task, sample) for task in accepted_tasks()[:100] for sample in range(3)]
+    params = default_params().model_copy(update={"episode": LIMITS.model_copy(update={"max_tokens": 40})})
+    starts = [Start(task, sample) for task in accepted_tasks()[:100] for sample in range(2)]
 
     def rows(given: ComputeParams, after: int | None, path: Path) -> bytes:
         with workers(given) as pool:

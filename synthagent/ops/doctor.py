@@ -22,7 +22,8 @@ from typing import Literal
 from synthagent.errors import EndpointError, ParamsError, SynthAgentError
 from synthagent.ops.serve import PROVISION, endpoint_models, interpreter, is_local, shown, weights_folder
 from synthagent.ops.serving import is_served
-from synthagent.params import ComputeParams, Params, Role, Roles, load_params
+from synthagent.params import ComputeParams, Params, Role, Roles
+from synthagent.params_file import load_params
 
 State = Literal["ok", "note", "missing"]
 _OPENAI = "https://api.openai.com/v1"

@@ -34,7 +34,7 @@ def apply_profile(name: str, path: Path = Path("params.yaml")) -> list[str]:
         ParamsError: no such profile; or the result would not be valid, since the file has a fault elsewhere.
         StoreError: the file cannot be written.
     """
-    from synthagent.params import load_params
+    from synthagent.params_file import load_params
     from synthagent.store import write_text
 
     if name not in PROFILES:

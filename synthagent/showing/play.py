@@ -18,7 +18,8 @@ from synthagent.episodes.world import fresh_world, is_simulated
 from synthagent.errors import MissingBackendError
 from synthagent.judging.criteria import extract
 from synthagent.judging.scoring import score_episode
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Rubric, Task
 from synthagent.showing.show import (
     VALUES,

@@ -6,7 +6,7 @@ The job is a picklable value, so that it can run on several processes (`synthage
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,22 +14,22 @@ from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from synthagent.episodes.episode import Episode
-from synthagent.judging.reward import SamePrompt, Score
+from synthagent.judging.reward import SamePrompt
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task
 from synthagent.store import write_text
 from synthagent.student.callbacks import DeadGroups, PairProbe
 from synthagent.student.format import ChatFormat
 from synthagent.student.grpo_log import row_of, step_logged, steps_of, tokens_of, worth_of
-from synthagent.student.labelled import Labelled, is_lean
+from synthagent.student.grpo_trainer import Grpo, LiveEpisode, seen
+from synthagent.student.labelled import is_lean
 from synthagent.student.live import TrainingEpisodes, training_episodes
 from synthagent.student.memory import memory_told, remedy_of_acting, remedy_of_training
 from synthagent.student.model import Student
 from synthagent.student.optimizer import optimizer_of
-from synthagent.student.passes import InPasses
 from synthagent.student.processes import is_first, rank
 from synthagent.student.prompts import TaskChoice, sample_step
 from synthagent.student.resume import Checkpoints
@@ -37,7 +37,7 @@ from synthagent.student.sampler import Sampled, run_episodes
 from synthagent.student.served import CORRECTION, Served, served
 from synthagent.student.sharded import acting, gathered
 from synthagent.student.trainable import trainable_student
-from synthagent.student.training import Course, Resumable, finish, settings_of
+from synthagent.student.training import Course, finish, settings_of
 from synthagent.student.watch import Live, Seen, Watch, due, write_episodes
 
 _A_PASS = 8  # episodes
@@ -115,7 +115,7 @@ class GrpoJob:
             **settings_of(self.params.student),
         )
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
-        trainer = _Grpo(
+        trainer = Grpo(
             model=student.model,
             args=config,
             train_dataset=Dataset.from_list(prompts),
@@ -176,7 +176,7 @@ class GrpoJob:
             gather=lambda values: accelerator.gather(torch.tensor(values, device=accelerator.device)).tolist(),
             instead=choice.in_place(step, rewards),
         )
-        trainer.note([{**_seen(seat), "dead_groups": came.dead, "replaced": came.replaced} for seat in seats])
+        trainer.note([{**seen(seat), "dead_groups": came.dead, "replaced": came.replaced} for seat in seats])
         if self.live and is_first() and due(step + 1, self.params.grpo.steps):
             self._show(self.live, made, step + 1, seats)
         masked = self.params.grpo.mask_truncated_completions
@@ -224,107 +224,7 @@ class GrpoJob:
         write_episodes(live, step, [Seen(e.trajectory("grpo"), made.reward(e), rubrics.get(e.task.id)) for e in shown])
 
 
-class _Grpo(Resumable, GRPOTrainer, InPasses):  # type: ignore[misc]
-    """GRPOTrainer that can be killed. It samples anew at each step, so that no sample need be saved.
-
-    `besides`: what the step logs that is not about its own episodes.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.besides: dict[str, float] = {}
-
-    def note(self, episodes: Sequence[Mapping[str, float]]) -> None:
-        """Log the means of these figures, over the episodes of all processes."""
-        for figures in episodes:
-            for name, value in figures.items():
-                self._log_metric(name, value)
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        """A step; raises SynthAgentError, before it changes anything, where a server serves another model."""
-        loss = super().training_step(*args, **kwargs)
-        if self.use_vllm:
-            self.vllm_generation.check()
-        return loss
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        super().log({**logs, **self.besides}, start_time)
-        self.besides.clear()
-
-    def share(self, part: dict[str, Any], batch: dict[str, Any]) -> float:
-        """As `InPasses`: TRL's losses are means over episodes or over tokens, or sums over what the step has."""
-        match self.loss_type:
-            case "grpo" | "sapo" | "dr_grpo" | "luspo":
-                return len(part["completion_ids"]) / len(batch["completion_ids"])
-            case "bnpo":
-                return float(_own(part).sum() / _own(batch).sum().clamp(min=1))
-            case _:
-                return 1.0
-
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
-        """As TRL's; where `lean`, of a smaller pass: what others said in an episode has no log-probabilities."""
-        if not self.lean:
-            return super()._compute_loss(model, inputs)
-        own = _own(inputs)
-        if inputs.get("old_per_token_logps") is not None:
-            inputs = {**inputs, "old_per_token_logps": inputs["old_per_token_logps"] * own}
-        bare = self.accelerator.unwrap_model(model)
-        whole = torch.cat([torch.zeros_like(inputs["prompt_ids"]), own], 1)
-        through = Labelled(model, bare, whole, self.temperature, self._entropy_bonus_enabled)
-        return super()._compute_loss(through, inputs)
-
-
-def _own(inputs: Mapping[str, Any]) -> torch.Tensor:
-    """1 where a token of a completion is the student's own."""
-    own: torch.Tensor = inputs["completion_mask"]
-    return own * inputs["tool_mask"] if "tool_mask" in inputs else own
-
-
 def passes_of(episodes: int) -> tuple[int, int]:
     """How many of a process's `episodes` go through the network at once in training, and how often: for memory."""
     a_pass = next(size for size in range(min(episodes, _A_PASS), 0, -1) if episodes % size == 0)
     return a_pass, episodes // a_pass
-
-
-class LiveEpisode:
-    """What GRPOTrainer wants of an environment. Its other names are private, lest TRL take them for tools."""
-
-    def __init__(self, tasks: Mapping[str, Task], episodes: TrainingEpisodes) -> None:
-        self._tasks, self._episodes = tasks, episodes
-        self._episode: Episode
-        self._score: Score
-        self._sampled: Sampled
-
-    @property
-    def task_id(self) -> str:
-        """The task of the episode."""
-        return self._episode.task.id
-
-    @property
-    def _truncated(self) -> bool:
-        """Whether the episode was ended by something else than its answer."""
-        return self._episode.end != "answer"
-
-    def reset(self, task_id: str, **_: Any) -> None:
-        """Begin a fresh episode of a task."""
-        self._episode = self._episodes.new(self._tasks[task_id])
-
-    def get_reward(self) -> float:
-        """The reward of the episode that has just ended."""
-        return self._score.reward
-
-
-def _seen(live: LiveEpisode) -> dict[str, float]:
-    """What is watched of an episode that has ended, besides its reward."""
-    episode, score = live._episode, live._score
-    return {
-        "perfect": float(score.perfect),
-        "violations": float(score.gate == 0),
-        "subgoals": score.subgoals,
-        "interactions": score.interactions,
-        "questions": float(episode.n_questions),
-        "turns": float(episode.n_turns),
-        "tokens": float(sum(live._sampled.mask)),
-        "truncated": float(live._truncated),
-        "level": float(episode.task.difficulty),
-    }

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from trl.trainer.utils import FusedCausalLMOutput
 
 from synthagent.params import StudentParams
 from synthagent.student.format import IGNORED
@@ -25,6 +24,17 @@ def is_lean(student: StudentParams, batch_tokens: int | None) -> bool:
     Not that of the built-in student, unless a budget asks for it: it has few words, and sums keep their order.
     """
     return student.base != "tiny" or batch_tokens is not None
+
+
+@dataclass(slots=True)
+class Asked:
+    """What TRL's losses read of a pass: of each next token that has a label, 0 elsewhere. The names are TRL's."""
+
+    log_probs: torch.Tensor
+    entropy: torch.Tensor
+    is_top1: torch.Tensor | None
+    label_mask: torch.Tensor
+    aux_loss: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +54,7 @@ class Labelled:
 
     def __call__(
         self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor, **more: Any
-    ) -> FusedCausalLMOutput:
+    ) -> Asked:
         """As the model with TRL's fused head: what is asked of each next token, 0 where it has no label."""
         if self.own is not None:
             labels = labels.masked_fill(self.own == 0, IGNORED)
@@ -66,9 +76,7 @@ class Labelled:
                 setattr(output, name, whole.scatter(1, places, found))
         return output
 
-    def _where_labels_are(
-        self, rows: dict[str, torch.Tensor], labels: torch.Tensor, more: dict[str, Any]
-    ) -> FusedCausalLMOutput:
+    def _where_labels_are(self, rows: dict[str, torch.Tensor], labels: torch.Tensor, more: dict[str, Any]) -> Asked:
         """The model's own forward, whose output layer is given the states before a label only."""
         mask = labels[:, 1:] != IGNORED
         chosen = torch.nn.functional.pad(mask, (0, 1))
@@ -77,14 +85,14 @@ class Labelled:
             output = self.model(**rows, **more)
         logits = output.logits.float() / self.temperature
         logps = torch.log_softmax(logits, -1)
-        with torch.set_grad_enabled(self.learns_entropy):
+        with torch.set_grad_enabled(self.learns_entropy and torch.is_grad_enabled()):
             entropy = -(logps.exp() * logps).sum(-1)
         wanted = labels[:, 1:][mask]
 
         def spread(values: torch.Tensor) -> torch.Tensor:
             return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
-        return FusedCausalLMOutput(
+        return Asked(
             log_probs=spread(logps.gather(1, wanted[:, None]).squeeze(1)),
             entropy=spread(entropy),
             is_top1=spread(logps.detach().argmax(-1) == wanted),

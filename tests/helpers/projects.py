@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.stage import Figures, Paths
 
 ROOT = Path(__file__).resolve().parents[2]

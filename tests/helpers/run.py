@@ -12,7 +12,7 @@ from helpers.projects import write_params
 from helpers.tasks import played, scored, scripted
 from synthagent.episodes.policy import Decoding
 from synthagent.episodes.scripted import RECKLESS, SCRIPTS, Style
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.records import Evaluation, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import personas, rewards, rubrics, tasks

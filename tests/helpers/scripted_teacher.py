@@ -14,7 +14,8 @@ from typing import Any
 from helpers.fake_openai import Answer, serving
 from helpers.projects import said_by, write_params
 from helpers.tasks import accepted_tasks, outcome_of
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Answer as AnswerStep
 from synthagent.records import Ask, Call, Condition, Effect, Guard, Persona, Rejected, Step, Table, Task, Tool
 from synthagent.stage import Paths

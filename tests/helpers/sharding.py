@@ -62,7 +62,7 @@ class Seen:
 
         steps: list[list[Sampled]] = []
         logs: list[dict[str, Any]] = []
-        run_episodes, summary = grpo.run_episodes, grpo._summary
+        run_episodes, summary = grpo.run_episodes, grpo.step_logged
 
         def run(student: Any, episodes: Sequence[Any], *rest: Any, **more: Any) -> list[Sampled]:
             if self.episodes is None:
@@ -75,14 +75,14 @@ class Seen:
         def earned(live: Any) -> float:
             return float(next(turn))
 
-        def logged(log: dict[str, Any]) -> Any:
+        def logged(updates: int, log: dict[str, Any]) -> Any:
             logs.append({name: float(log[name]) for name in ("loss", "grad_norm")})
-            return summary(log)
+            return summary(updates, log)
 
         turn = cycle((1.0, 0.0))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(grpo, "run_episodes", run)
-            patch.setattr(grpo, "_summary", logged)
+            patch.setattr(grpo, "step_logged", logged)
             patch.setattr(grpo.LiveEpisode, "get_reward", earned)
             self.job()
         self.job.out.with_name(f"seen-{rank()}.pickle").write_bytes(pickle.dumps((steps, logs)))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.projects import write_params
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Constraint, Fact, Task, WorldSpec
 
 

@@ -218,7 +218,7 @@ def test_a_fault_of_the_second_judge_is_put_down_to_its_options(tmp_path: Path) 
 
 def test_the_key_of_the_judge_is_not_sent_to_another_server(tmp_path: Path) -> None:
     from synthagent.judging.judge_report import Options, _second
-    from synthagent.params import load_params
+    from synthagent.params_file import load_params
 
     params = load_params(write_params(tmp_path, _params("http://127.0.0.1:9/v1") | {"roles.judge.api_key_env": "KEY"}))
     elsewhere = _second(params, Options(second_model="m2", second_base_url="http://127.0.0.1:8/v1"))

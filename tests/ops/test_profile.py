@@ -11,7 +11,8 @@ from dvc.utils.serialize import load_yaml
 from helpers.projects import ROOT, assert_one_message, files_under, synthagent
 
 from synthagent.ops.profile import PROFILES, apply_profile
-from synthagent.params import Params, Roles, load_params
+from synthagent.params import Params, Roles
+from synthagent.params_file import load_params
 
 FOLDER = ROOT / "synthagent" / "ops" / "profiles"
 SHIPPED = (ROOT / "params.yaml").read_text()

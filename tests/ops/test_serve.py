@@ -24,7 +24,7 @@ from helpers.projects import assert_one_message, synthagent, write_params
 
 from synthagent.errors import EndpointError, ParamsError
 from synthagent.ops.serve import endpoint_models, is_local, served
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 
 MODEL = "a-model"
 INTERPRETER = """#!{python}

@@ -10,7 +10,8 @@ from helpers.projects import write_params
 
 from synthagent.errors import ParamsError
 from synthagent.ops.serving import is_served, serving_of
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.policy_server import WEIGHTS, digest_of, fingerprint_of, started_on
 
 POLICY = {"backend": "local", "base_url": "http://127.0.0.1:8001/v1", "model": "student"}

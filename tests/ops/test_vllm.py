@@ -14,7 +14,7 @@ from helpers.projects import ROOT, write_params
 
 from synthagent.ops.profile import apply_profile
 from synthagent.ops.serve import served
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 
 TOOL = {
     "type": "function",

@@ -9,7 +9,7 @@ from helpers.projects import assert_one_message, synthagent
 from helpers.tasks import first_demonstrated
 from helpers.tasks import played as expert_episode
 
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.records import Persona, Task
 from synthagent.stage import Paths
 from synthagent.store import read_records, write_records

@@ -8,7 +8,7 @@ from helpers.projects import assert_one_message, synthagent
 from helpers.tasks import first_demonstrated, played
 
 from synthagent.episodes.scripted import RECKLESS
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.records import Rejected, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rewards

@@ -13,7 +13,8 @@ from helpers.tasks import accepted_tasks, rubric_of, task_of_level
 
 from synthagent.episodes.rerun import rerun
 from synthagent.judging.reward import score_world, verdicts_by_check
-from synthagent.params import Params, load_params
+from synthagent.params import Params
+from synthagent.params_file import load_params
 from synthagent.records import Rejected, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rubrics as stage

@@ -12,7 +12,7 @@ from helpers.tasks import accepted_tasks, outcome_of, task_of_level
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.judging.proofs import PROOFS
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage

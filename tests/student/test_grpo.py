@@ -63,7 +63,7 @@ def watched(job: GrpoJob, always: frozenset[str], folder: Path) -> None:
 
     Leaves, for this process, the tasks of its episodes and their advantages.
     """
-    from synthagent.student.grpo import GRPOTrainer, LiveEpisode
+    from synthagent.student.grpo_trainer import GRPOTrainer, LiveEpisode
 
     began, advantages, lucky = list[str](), list[float](), dict[LiveEpisode, bool]()
     reset, generate = LiveEpisode.reset, GRPOTrainer._generate_and_score_completions
@@ -187,7 +187,8 @@ def test_a_model_that_was_given_learns_and_is_saved_whole(
 
 
 def test_what_is_watched_of_an_episode_is_what_happened_in_it() -> None:
-    from synthagent.student.grpo import LiveEpisode, _seen
+    from synthagent.student.grpo_trainer import LiveEpisode
+    from synthagent.student.grpo_trainer import seen as seen_of
 
     def ended(gate: float, reward: float, asked: int, end: bool = False) -> LiveEpisode:
         live = object.__new__(LiveEpisode)
@@ -201,7 +202,7 @@ def test_what_is_watched_of_an_episode_is_what_happened_in_it() -> None:
         return live
 
     episodes = [ended(1.0, 1.0, 2, True), ended(0.0, 0.0, 0), ended(1.0, 0.5, 1)]
-    seen = [_seen(episode) for episode in episodes]
+    seen = [seen_of(episode) for episode in episodes]
     for name, values in {
         "perfect": [1, 0, 0],
         "violations": [0, 1, 0],

@@ -159,7 +159,7 @@ def grpo_gradient(folder: Path, start: Student, base: str, most: int | None, upd
 
 @pytest.mark.parametrize("most", [None, 600, 1])
 def test_a_step_of_grpo_is_that_of_trl(most: int | None, student: Student, tmp_path: Path) -> None:
-    from synthagent.student.grpo import GRPOTrainer
+    from synthagent.student.grpo_trainer import GRPOTrainer
 
     def lucky(trainer: Any, *_: Any, **__: Any) -> torch.Tensor:  # else nothing would be learnt in some group
         return torch.arange(8).remainder(3).float()[:, None].repeat(1, len(trainer.reward_funcs))

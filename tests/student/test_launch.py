@@ -51,7 +51,7 @@ def test_a_configuration_of_ours_is_one_that_accelerate_takes(name: str) -> None
     processes = 1 if name == "one-gpu" else 16 if name.startswith("several") else 8
     launcher = launch.launcher_of(compute(name, processes))
     assert launcher is not None
-    command = launch.command_of(launcher, compute(name, processes), Path("job"))
+    command = launch.command_of(launcher, compute(name, processes), Path("job"), 1)
     args, found, _ = _validate_launch_command(launch_command_parser().parse_args(command))
     assert (args.num_processes, args.num_machines) == (processes, 2 if name.startswith("several") else 1)
     assert found.mixed_precision is None  # student.dtype says it
@@ -114,7 +114,7 @@ def test_the_place_among_the_nodes_comes_from_the_environment(monkeypatch: pytes
         monkeypatch.setenv(name, value)
     launcher = launch.launcher_of(compute("cpu"))
     assert launcher is not None
-    command = " ".join(launch.command_of(launcher, compute("cpu"), Path("job")))
+    command = " ".join(launch.command_of(launcher, compute("cpu"), Path("job"), 1))
     assert "--num_machines 2 --machine_rank 1 --main_process_port 29500 --main_process_ip 10.0.0.1" in command
     monkeypatch.setenv("MACHINE_RANK", "2")
     with pytest.raises(ParamsError, match=r"MACHINE_RANK is 2, but there are 2 nodes"):
@@ -148,7 +148,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from helpers.sharding import wait_for_ever
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.student import launch
 
 compute = load_params(Path("params.yaml")).compute.model_copy(update={"launcher": "cpu", "processes": 2})

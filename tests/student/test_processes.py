@@ -112,7 +112,7 @@ ENDLESS = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from synthagent.params import load_params
+from synthagent.params_file import load_params
 from synthagent.student.processes import train, workers
 
 def wait(folder, *_):

@@ -54,7 +54,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 def earning(job: GrpoJob, dead: frozenset[str], folder: Path) -> None:
     """The training, in which all episodes of a task in `dead` earn 0, and of the others every other one 1."""
-    from synthagent.student.grpo import LiveEpisode
+    from synthagent.student.grpo_trainer import LiveEpisode
 
     began, lucky = list[str](), dict[LiveEpisode, bool]()
     reset = LiveEpisode.reset
