@@ -24,6 +24,7 @@ from synthagent.episodes.policy import Decoding, Policy, ScriptedPolicy, Setting
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.episodes.turn import Question
 from synthagent.episodes.world import fresh_world
+from synthagent.errors import StoreError
 from synthagent.judging.criteria import extract
 from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
@@ -35,8 +36,8 @@ from synthagent.showing.statistics import PERFECT_WHERE, summarise
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, write_records, write_text
 from synthagent.suites.evaluate import evaluate_suite
-from synthagent.suites.known import suite_of
-from synthagent.suites.scores import figures_in, printed
+from synthagent.suites.known import SUITES
+from synthagent.suites.scores import Figure, figures_in, printed
 from synthagent.teacher.twins import draw_pairs, in_pairs
 
 SPLITS = ("heldout", "unseen_domain")
@@ -109,13 +110,20 @@ def evaluation_of(acted: Acted, task: Task, scored: Reward, expert: ExpertPath |
 def stored_tables(seed: int) -> Iterator[str]:
     """The tables of the evaluation on disk, line by line: benchmark by benchmark."""
     rows = list(read_records(Paths.evaluation, Evaluation))
-    yield f"benchmark {BENCHMARK}"
-    yield from printed_tables(summarise(rows, seed))
-    if others := {row.benchmark for row in rows} - {BENCHMARK}:
-        stored = json.loads(Paths.details("evaluate").read_text(encoding="utf-8"))["suites"]
-        for benchmark in sorted(others):
-            yield from ("", f"benchmark {benchmark} {stored[benchmark]['version']}")
-            yield from printed(suite_of(benchmark), figures_in(stored[benchmark]["categories"]))
+    for benchmark in sorted({row.benchmark for row in rows}):
+        yield f"benchmark {benchmark}"
+        if benchmark in SUITES:
+            yield from printed(SUITES[benchmark], _stored_figures(benchmark))
+        else:
+            yield from printed_tables(summarise(rows, seed, benchmark))
+
+
+def _stored_figures(suite: str) -> list[Figure]:
+    path = Paths.details("evaluate")
+    try:
+        return figures_in(json.loads(path.read_text(encoding="utf-8"))["suites"][suite]["categories"])
+    except (OSError, ValueError, LookupError, TypeError):
+        raise StoreError(f"{path}: has no figures of suite {suite}; run `dvc checkout` or `dvc repro`") from None
 
 
 def act(chosen: Sequence[Task], params: Params, mappings: Mappings, usage: Usage) -> list[Acted]:

@@ -266,8 +266,8 @@ def _of_options(options: dict[str, list[Any]], required: Sequence[str] = ()) -> 
 
 
 def _plain(option: Any) -> Any:
-    """An option without options in it."""
-    if isinstance(option, dict):
+    """An option without options in it. Of an object in an object the suite has the value alone."""
+    if isinstance(option, dict) and all(isinstance(some, list) for some in option.values()):
         return _of_options(option)
     return [_plain(part) for part in option] if isinstance(option, list) else option
 
