@@ -69,6 +69,7 @@ class LocalPolicy:
         """As `SuitePolicy`."""
 
     def _compute(self) -> None:
+        self._waiting = [asked for asked in self._waiting if not asked[1].done()]  # done: the run is being stopped
         if not self._waiting or len(self._waiting) < self._alive:
             return
         waiting, self._waiting = self._waiting, []

@@ -27,6 +27,7 @@ from synthagent.suites.suite import Suite
 from synthagent.suites.worker import DIED, FailedError, Started, Worker
 
 FOLDER = CACHE / "suites"
+_MOST_AT_ONCE = 64  # problems, each of which has a process
 
 
 class Result(Record):
@@ -122,7 +123,7 @@ def run(
         finally:
             await worker.close()
 
-    running: Iterator[None] = ordered(one, missing, policy.concurrency, close)
+    running: Iterator[None] = ordered(one, missing, min(policy.concurrency, _MOST_AT_ONCE), close)
     for _ in progress(running, len(missing), f"{suite.name} {policy.name}"):
         pass
     return [kept.results[id] for _, id in asked]

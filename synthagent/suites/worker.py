@@ -92,10 +92,11 @@ class Worker:
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             assert process.stdin is not None
-            process.stdin.write(line)
-            with suppress(ConnectionError):  # it has died: the listener says so
-                await process.stdin.drain()
-            answer = await asyncio.wait_for(future, _PATIENCE_S)
+            async with asyncio.timeout(_PATIENCE_S):
+                process.stdin.write(line)
+                with suppress(ConnectionError):  # it has died: the listener says so
+                    await process.stdin.drain()
+                answer = await future
         except TimeoutError:
             raise FailedError(f"no answer within {_PATIENCE_S:.0f} s") from None
         finally:

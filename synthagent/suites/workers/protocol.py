@@ -118,10 +118,12 @@ class _Worker:
         ours, theirs = Pipe()
         number = os.fork()
         if number == 0:
-            for fd in (self.asked, self.answers, ours.fileno(), *(c.pipe.fileno() for c in self.children.values())):
-                os.close(fd)
-            _live(self.suite, theirs)
-            os._exit(0)
+            try:
+                for fd in (self.asked, self.answers, ours.fileno(), *(c.pipe.fileno() for c in self.children.values())):
+                    os.close(fd)
+                _live(self.suite, theirs)
+            finally:
+                os._exit(1)
         theirs.close()
         return _Child(number, ours)
 
