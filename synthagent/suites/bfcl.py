@@ -9,7 +9,8 @@ _CALLING = ("simple_python", "multiple", "parallel", "parallel_multiple")
 _CALLING_LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
 _MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 _BOARD = ("simple", "multiple", "parallel", "parallel_multiple", "live", "irrelevance", "multi_turn")
-_EMPTY = "an argument that has to be given has no right value in the suite's answers"
+_NO_VALUE = "an argument that has to be given has no right value in the suite's answer"
+_NO_ARGUMENT = "the suite's answer has an argument that its function has not"
 
 BFCL = Suite(
     name="bfcl",
@@ -18,7 +19,12 @@ BFCL = Suite(
     categories=(*_CALLING, "irrelevance", *_CALLING_LIVE, "live_irrelevance", *_MULTI_TURN),
     styles=("native", "prompt"),
     refusals={"irrelevance": _CALLING, "live_irrelevance": _CALLING_LIVE},
-    unsolvable={"live_simple_106-63-0": _EMPTY, "live_simple_112-68-0": _EMPTY},
+    unsolvable={
+        "live_simple_106-63-0": _NO_VALUE,
+        "live_simple_112-68-0": _NO_VALUE,
+        "live_multiple_862-181-3": _NO_ARGUMENT,
+        "live_multiple_964-207-0": _NO_ARGUMENT,
+    },
     published=(
         Published(
             source="official board, November 2026; function calling, but Gemma-3-1b by prompt",
