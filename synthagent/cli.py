@@ -51,7 +51,6 @@ def _stage_command(name: str) -> None:
     app.command(name, help=STAGES[name], rich_help_panel="Stages, in order")(command)
 
 
-@app.command(rich_help_panel="Stages, in order", help=STAGES["evaluate"])
 def evaluate(
     suite: Annotated[str | None, typer.Option(help="A benchmark of others (bfcl) instead of our tasks.")] = None,
     policy: Annotated[str, typer.Option(help="noop, gold, endpoint, base, sft, grpo, or a FOLDER.")] = "grpo",
@@ -76,8 +75,10 @@ def evaluate(
         print(line)
 
 
-for _name in STAGES:
-    if _name != "evaluate":
+for _name, _help in STAGES.items():
+    if _name == "evaluate":
+        app.command(_name, help=_help, rich_help_panel="Stages, in order")(evaluate)
+    else:
         _stage_command(_name)
 
 

@@ -2,6 +2,7 @@
 
 A command -> the same command inside bubblewrap: its own root, processes, network (none), user and environment (empty),
 with limits on CPU time, memory, processes and files. It and whatever it started die with the process that started it.
+Besides what is named, the system's programs and libraries (`/usr`) and the interpreter's installation can be read.
 What is not kept out: the kernel is shared, there is no seccomp filter, and `/proc` tells about the machine.
 """
 

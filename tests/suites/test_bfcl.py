@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import ROOT, synthagent, write_params
-from suites.bench import Says, calls, link_bfcl, needs_bfcl, played, text
+from helpers.suites import Says, calls, link_bfcl, needs_bfcl, played, text
 
 from synthagent.isolation import run_isolated
 from synthagent.params import SuiteParams, load_params

@@ -12,8 +12,8 @@ import pytest
 from helpers.fake_openai import Answer, FakeServer, params_of, serving
 from helpers.projects import default_params
 from helpers.simulated import native
+from helpers.suites import link_bfcl, needs_bfcl
 from helpers.tasks import accepted_tasks, played
-from suites.bench import link_bfcl, needs_bfcl
 
 from synthagent.errors import EndpointError
 from synthagent.llm.usage import Usage

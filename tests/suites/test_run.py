@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import ROOT, assert_one_message, synthagent, write_params
-from suites.bench import Says, calls, link_bfcl, needs_bfcl, text
+from helpers.suites import Says, calls, link_bfcl, needs_bfcl, text
 
 from synthagent.errors import EndpointError, SuiteError
 from synthagent.params import load_params

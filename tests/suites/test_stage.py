@@ -9,8 +9,8 @@ import pytest
 from helpers.projects import synthagent, write_params
 from helpers.run import build_dataset
 from helpers.student import PARAMS
+from helpers.suites import link_bfcl, needs_bfcl
 from helpers.tasks import accepted_tasks, played
-from suites.bench import link_bfcl, needs_bfcl
 
 from synthagent.records import BENCHMARK, Evaluation, MappingEntry
 from synthagent.stage import Paths

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from helpers.fake_openai import params_of, serving
-from suites.bench import Says, text
+from helpers.suites import Says, text
 
 from synthagent.errors import SuiteError
 from synthagent.isolation import unavailable

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.projects import ROOT
 
+from helpers.projects import ROOT
 from synthagent.isolation import unavailable
 from synthagent.records import Message
 from synthagent.suites.bfcl import BFCL
