@@ -139,7 +139,9 @@ class SuiteParams(Record):
     )
     count: Count | None = Field(default=None, description="problems of each category, drawn by the seed; null: all")
     style: str = Field(default="native", description="native: tool calls; prompt: the suite's own, as text")
-    max_tokens: Count = Field(default=512, description="most tokens of one message; the role's own, where it has some")
+    max_tokens: Count = Field(
+        default=512, description="most tokens of one message; the role's own limit, if that is less"
+    )
 
 
 class EvaluateParams(Record):

@@ -130,7 +130,7 @@ def _endpoint(params: Params, chosen: SuiteParams, suite: Suite, usage: Usage | 
     if role.temperature is None:  # greedy, unless params say otherwise
         role = role.model_copy(update={"temperature": 0.0})
         params = params.model_copy(update={"roles": params.roles.model_copy(update={"policy": role})})
-    most = role.max_tokens or chosen.max_tokens
+    most = min(role.max_tokens or chosen.max_tokens, chosen.max_tokens)
     return ServedPolicy(Llm(params, usage=usage), suite.name, most, params.llm.max_concurrency)
 
 
