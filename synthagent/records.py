@@ -415,18 +415,18 @@ class Evaluation(Record):
     version: str | None = Field(default=None, description="of other benchmarks: the package's")
     task_id: str
     twin_of: str | None = Field(default=None, description="the task's twin")
-    split: str
-    difficulty: int
+    split: str | None = None
+    difficulty: int | None = None
     outcome: Outcome | None = Field(default=None, description="the right one")
     sample: int
     decoding: Literal["sampled", "greedy", "scripted"]
-    reward: float
-    reward_paper: float
-    gate: float
-    subgoals: float
-    interactions: float
+    reward: float = Field(description="of other benchmarks: their score, from 0 to 1")
+    reward_paper: float | None = None
+    gate: float | None = None
+    subgoals: float | None = None
+    interactions: float | None = None
     n_turns: int
-    n_questions: int
+    n_questions: int | None = None
     extra_questions: int | None = Field(default=None, description="beyond those that the reference asks")
     extra_calls: int | None = Field(default=None, description="beyond those that the reference makes")
     end: End

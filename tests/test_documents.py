@@ -55,6 +55,7 @@ class Reason(NamedTuple):
 
 LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
 SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
+SUITES = "tests/suites/test_bfcl.py"
 NOT_RUN = {
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
@@ -65,6 +66,12 @@ NOT_RUN = {
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
     "make smollm2": Reason("it needs a network"),
     "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
+    "make bench-suites": Reason("it needs a network"),
+    "synthagent evaluate --suite bfcl --policy gold": Reason(LONG, SUITES, '"--policy", "gold"'),
+    "synthagent evaluate --suite bfcl --policy grpo --count 50": Reason(LONG),
+    "synthagent evaluate --suite bfcl --policy endpoint --style prompt --categories simple_python,irrelevance": Reason(
+        "it needs a model"
+    ),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "pip install -c constraints.txt 'synthagent[ray]'": Reason("it needs a network"),

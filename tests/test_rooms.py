@@ -17,6 +17,7 @@ ORDER = (  # lowest first; those of one line stand side by side
     ("episodes",),
     ("judging",),
     ("teacher", "student", "exchange", "showing", "ops"),
+    ("suites",),
     (STAGES,),
     (DOOR,),
 )

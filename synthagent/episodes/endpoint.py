@@ -78,7 +78,7 @@ class EndpointPolicy:
         system: Message = {"role": "system", "content": prompt.messages[0]["content"]}
         most = self.params.episode.max_turn_tokens
         return Request(
-            messages=(system, *map(_well_formed, rest)),
+            messages=(system, *map(well_formed, rest)),
             version=prompt.version,
             sample=episode.sample,
             tools=episode.task.tools,
@@ -113,7 +113,7 @@ def _call_of(function: Mapping[str, Any]) -> ToolCall:
     return ToolCall(str(function["name"]), parse_arguments(str(function["arguments"])))
 
 
-def _well_formed(message: Message) -> Message:
+def well_formed(message: Message) -> Message:
     """A message as any server takes it: it would refuse the whole episode for one call that the policy got wrong."""
     if "tool_calls" not in message:
         return message

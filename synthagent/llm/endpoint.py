@@ -22,12 +22,12 @@ from synthagent.text import MOST_CHARACTERS, clean, clean_value
 
 _MALFORMED_RETRIES = 2
 _FAILURES_IN_A_ROW = 5
+_TOO_LONG = re.compile(r"context.{0,20}(length|size|window)|(prompt|input).{0,20}too long", re.IGNORECASE)
 _OF_THE_ITEM = frozenset({"bad_request", "malformed", "too_large"})
 _FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter"})
 _MOST_CALLS = 32
 _MOST_TOKENS = 10**9
-_SHORTEST_SECRET = 8
-_NO_KEY = "none"
+_SHORTEST_SECRET, _NO_KEY = 8, "none"
 _NAME = re.compile(r"[\w.-]{1,64}")
 
 
@@ -72,7 +72,7 @@ class Endpoint:
         try:
             answered = await self._schema_or_not(body)
         except BadReplyError as fault:
-            if failed_before and fault.reason in _OF_THE_ITEM:
+            if fault.reason == "too_long" or (failed_before and fault.reason in _OF_THE_ITEM):
                 raise  # a resumed run asks all that failed one after another; that says nothing about the endpoint
             self._failures += 1
             never = not self._has_answered and fault.reason not in _OF_THE_ITEM
@@ -155,7 +155,7 @@ class Endpoint:
                 return self._fatal(f"takes no more requests{until} ({said})", "wait, or lower llm.max_concurrency")
             case _ if status == 408 or status >= 500:
                 return BadReplyError(f"http_{status}", f"{said}, after all retries")
-        return BadReplyError("bad_request", said)
+        return BadReplyError("too_long" if _TOO_LONG.search(said) else "bad_request", said)
 
     def _unreached(self, cause: BaseException | None) -> Exception:
         import httpx2

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from synthagent.errors import EndpointError, ParamsError, SynthAgentError
+from synthagent.isolation import REMEDY, unavailable
+from synthagent.ops.environments import ENVIRONMENTS
 from synthagent.ops.serve import PROVISION, endpoint_models, interpreter, is_local, shown, weights_folder
 from synthagent.ops.serving import is_served
 from synthagent.params import ComputeParams, Params, Role, Roles
@@ -77,6 +79,8 @@ def diagnose(path: Path) -> list[Finding]:
         _launcher(params),
         _runner(params.compute),
         _trainings(),
+        _isolation(bool(params.evaluate.suites)),
+        *_suites({suite.name for suite in params.evaluate.suites}),
         _gpu(),
         _git(),
         _dvc(),
@@ -240,6 +244,22 @@ def _trainings() -> Finding:
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
     text = f"trainings that were stopped half-way: {', '.join(unfinished)}, {size:.1f} MB"
     return Finding(str(folder), "note", text, f"the stage goes on; `rm -r {folder}` frees that")
+
+
+def _isolation(needed: bool) -> Finding:
+    if fault := unavailable():
+        return Finding("isolation", "missing" if needed else "note", fault, REMEDY)
+    return Finding("isolation", "ok", "a program ran in bubblewrap, with nothing of ours in reach")
+
+
+def _suites(wanted: set[str]) -> Iterator[Finding]:
+    for environment in ENVIRONMENTS:
+        title, fault = f"suite {environment.name}", environment.fault()
+        if fault:
+            state: State = "missing" if environment.name in wanted else "note"
+            yield Finding(title, state, fault, environment.remedy)
+        else:
+            yield Finding(title, "ok", f"{environment.package} {environment.version} in {environment.folder}")
 
 
 def _gpu() -> Finding:

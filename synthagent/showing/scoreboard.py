@@ -165,7 +165,7 @@ def _figures(cell: Cell) -> dict[str, Any]:
         "violation_rate": _round(cell.violation_rate),
         "extra_questions": _rounded(cell.extra_questions),
         "extra_calls": _rounded(cell.extra_calls),
-        "reward_paper": _round(cell.reward_paper),
+        "reward_paper": _rounded(cell.reward_paper),
     }
 
 

@@ -71,7 +71,7 @@ class Cell:
     n: int
     pairs: int
     measures: Mapping[Measure, Interval]
-    reward_paper: float
+    reward_paper: float | None
     asks_rate: float
     violation_rate: float
     extra_questions: float | None
@@ -102,8 +102,8 @@ def summarise(rows: Sequence[Evaluation], seed: int, benchmark: str = BENCHMARK)
     groups: dict[tuple[str, str, str, int], list[Evaluation]] = defaultdict(list)
     for row in rows:
         if row.benchmark == benchmark:
-            for level in (0, row.difficulty):
-                groups[row.policy, row.decoding, row.split, level].append(row)
+            for level in {0, row.difficulty or 0}:
+                groups[row.policy, row.decoding, row.split or "", level].append(row)
     cells = [_cell(*key, group, seed) for key, group in sorted(groups.items())]
     differences = []
     for split in sorted({cell.split for cell in cells}):
@@ -149,8 +149,8 @@ def _cell(policy: str, decoding: str, split: str, difficulty: int, rows: Sequenc
         n=len(rows),
         pairs=sum(1 for _ in _pairs(rows)),
         measures=_intervals(_measured(rows), seed),
-        reward_paper=fmean(row.reward_paper for row in rows),
-        asks_rate=fmean(row.n_questions > 0 for row in rows),
+        reward_paper=_mean_of_known(row.reward_paper for row in rows),
+        asks_rate=fmean(bool(row.n_questions) for row in rows),
         violation_rate=fmean(row.gate == 0 for row in rows),
         extra_questions=_mean_of_known(row.extra_questions for row in rows),
         extra_calls=_mean_of_known(row.extra_calls for row in rows),
@@ -210,6 +210,6 @@ def _is_perfect(row: Evaluation) -> float:
     return float(row.reward > 1 - 1e-9)
 
 
-def _mean_of_known(values: Iterable[int | None]) -> float | None:
+def _mean_of_known(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None

@@ -2,13 +2,15 @@
 
 Scripted baselines bound the scale (the lazy ones, never_asks, expert; a simulated world has no reference, so only the
 lazy ones act in it); `base` is the student before any training, `sft` and `grpo` the trained ones, sampled at
-temperature 1 and, beside it, greedily; `endpoint` is the model of `roles.policy`, if it has one.
+temperature 1 and, beside it, greedily; `endpoint` is the model of `roles.policy`, if it has one. The trained ones, and
+`endpoint`, also act in the benchmarks of others that `evaluate.suites` names.
 
 Launch: `synthagent evaluate` or `dvc repro evaluate`.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -22,6 +24,7 @@ from synthagent.episodes.policy import Decoding, Policy, ScriptedPolicy, Setting
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.episodes.turn import Question
 from synthagent.episodes.world import fresh_world
+from synthagent.errors import StoreError
 from synthagent.judging.criteria import extract
 from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
@@ -32,6 +35,9 @@ from synthagent.showing.scoreboard import details, headline, plot_table, printed
 from synthagent.showing.statistics import PERFECT_WHERE, summarise
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, write_records, write_text
+from synthagent.suites.evaluate import evaluate_suite
+from synthagent.suites.known import SUITES
+from synthagent.suites.scores import Figure, figures_in, printed
 from synthagent.teacher.twins import draw_pairs, in_pairs
 
 SPLITS = ("heldout", "unseen_domain")
@@ -106,7 +112,18 @@ def stored_tables(seed: int) -> Iterator[str]:
     rows = list(read_records(Paths.evaluation, Evaluation))
     for benchmark in sorted({row.benchmark for row in rows}):
         yield f"benchmark {benchmark}"
-        yield from printed_tables(summarise(rows, seed, benchmark))
+        if benchmark in SUITES:
+            yield from printed(SUITES[benchmark], _stored_figures(benchmark))
+        else:
+            yield from printed_tables(summarise(rows, seed, benchmark))
+
+
+def _stored_figures(suite: str) -> list[Figure]:
+    path = Paths.details("evaluate")
+    try:
+        return figures_in(json.loads(path.read_text(encoding="utf-8"))["suites"][suite]["categories"])
+    except (OSError, ValueError, LookupError, TypeError):
+        raise StoreError(f"{path}: has no figures of suite {suite}; run `dvc checkout` or `dvc repro`") from None
 
 
 def act(chosen: Sequence[Task], params: Params, mappings: Mappings, usage: Usage) -> list[Acted]:
@@ -183,15 +200,27 @@ def run(params: Params) -> Figures:
         for each, row in zip(acted, scored, strict=True)
     ]
     rows = [row for row in found if row is not None]
-    rows.sort(key=lambda row: (row.policy, row.decoding, row.split, row.task_id))
+    errors = len(found) - len(rows)
+    of_others = [evaluate_suite(params, suite, _in_suites(params), usage) for suite in params.evaluate.suites]
+    rows += [row for suite in of_others for row in suite.rows]
+    rows.sort(key=lambda row: (row.policy, row.decoding, row.split or "", row.task_id))
     write_records(Paths.evaluation, Evaluation, rows)
     summary = summarise(rows, params.seed)
     write_text(Paths.plots / "evaluation.csv", plot_table(summary))
-    for line in printed_tables(summary):
+    for line in (*printed_tables(summary), *(line for suite in of_others for line in ("", *suite.lines()))):
         say(line)
     calls = usage.metrics()
     return Figures(
-        {**headline(summary), "errors": len(found) - len(rows)},
-        {**details(summary), **({"mapping": mappings.metrics()} if calls else {})},
+        {**headline(summary), "errors": errors},
+        {
+            **details(summary),
+            **({"mapping": mappings.metrics()} if calls else {}),
+            **({"suites": {suite.suite.name: suite.details() for suite in of_others}} if of_others else {}),
+        },
         {"llm": calls},
     )
+
+
+def _in_suites(params: Params) -> list[str]:
+    """Who acts in the benchmarks of others."""
+    return ["sft", "grpo", *(["endpoint"] if params.roles.policy.backend == "openai" else [])]

@@ -24,6 +24,7 @@ class FakeServer:
     requests: list[dict[str, Any]] = field(default_factory=list)
     refuses: Callable[[dict[str, Any]], bool] = lambda body: False
     """Whether a request is answered 400."""
+    reason: str = "bad request"
 
 
 def completion(answer: Answer) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def serving(reply: Callable[[dict[str, Any]], Answer]) -> Iterator[FakeServer]:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             server.requests.append(body)
             if server.refuses(body):
-                self._send({"error": {"message": "bad request"}}, 400)
+                self._send({"error": {"message": server.reason}}, 400)
             else:
                 self._send(completion(reply(body)))
 

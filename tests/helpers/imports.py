@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 PROMPTS = "synthagent.llm.prompts"
+_MODULE = re.compile(r"synthagent(\.\w+)+")
 _IMPORTERS = ("importlib.import_module", "import_module", "__import__")
 
 
@@ -40,6 +42,8 @@ def _imports(node: ast.AST, typing: bool) -> Iterator[Import]:
             yield Import(module, typing)
             yield from (Import(f"{module}.{alias.name}", typing) for alias in node.names)
         case ast.Call(args=[ast.Constant(value=str(name)), *_]) if ast.unparse(node.func) in _IMPORTERS:
+            yield Import(name, typing)
+        case ast.Constant(value=str(name)) if _MODULE.fullmatch(name):  # run in a process of its own
             yield Import(name, typing)
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             for child in node.body:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from helpers.projects import synthagent, write_params
 
+from synthagent import isolation
 from synthagent.ops.doctor import Finding, diagnose, table
 
 KEY = "a-very-secret-key"
@@ -229,3 +230,28 @@ def test_a_launcher_and_a_runner_that_can_work_are_told(tmp_path: Path) -> None:
     found = {f.name: f for f in diagnose(write_params(tmp_path, {"compute.launcher": "cpu", "compute.runner": "ray"}))}
     assert (found["launcher"].state, found["launcher"].text) == ("ok", "cpu: 2 processes by accelerate")
     assert (found["runner"].state, found["runner"].text[:4]) == ("ok", "ray ")
+
+
+def test_a_suite_that_params_name_must_be_there_and_one_that_they_do_not_is_a_note(tmp_path: Path) -> None:
+    found = finding("suite bfcl", diagnose(write_params(tmp_path, {})))
+    assert (found.state, found.text) == ("note", ".venv-bfcl: no such environment")
+    findings = diagnose(write_params(tmp_path, {"evaluate.suites": [{"name": "bfcl"}]}))
+    assert "suite bfcl" in missing(findings)
+    assert "`make bench-suites`" in finding("suite bfcl", findings).remedy
+
+
+def test_an_isolation_is_tried_and_where_none_can_be_had_only_a_suite_makes_that_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = finding("isolation", diagnose(write_params(tmp_path, {})))
+    assert there.state == ("ok" if not isolation.unavailable() else "note")
+    monkeypatch.setattr(isolation, "_programs", lambda: iter(()))
+    isolation._way.cache_clear()
+    try:
+        assert finding("isolation", diagnose(write_params(tmp_path, {}))).state == "note"
+        path = write_params(tmp_path, {"evaluate.suites": [{"name": "bfcl"}]})
+        found = finding("isolation", diagnose(path))
+        assert (found.state, "no bubblewrap here" in found.text) == ("missing", True)
+        assert "user namespaces" in found.remedy
+    finally:
+        isolation._way.cache_clear()

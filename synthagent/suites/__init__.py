@@ -1,0 +1,1 @@
+"""Benchmarks that others wrote, as sources of evaluation; docs/suites.md says how to add one."""

@@ -1,0 +1,1 @@
+"""Scripts that run inside a suite's own environment, isolated: they import its package and the standard library."""
