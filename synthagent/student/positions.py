@@ -13,7 +13,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer
 
 from synthagent.errors import SynthAgentError
-from synthagent.params import EpisodeParams
+from synthagent.params import Params
 from synthagent.records import Task
 from synthagent.stage import say
 from synthagent.student.format import ChatFormat
@@ -27,15 +27,18 @@ def positions_of(config: Any) -> int | None:
     return found if isinstance(found, int) and found > 0 else None
 
 
-def tasks_that_fit(stage: str, tasks: Sequence[Task], path: Path, episode: EpisodeParams) -> list[Task]:
+def tasks_that_fit(stage: str, tasks: Sequence[Task], path: Path, params: Params) -> list[Task]:
     """Tasks whose episodes cannot outgrow the student in `path`; says which are left out.
+
+    The built-in student has no positions that it was taught: it attends as far as it is asked to.
 
     Raises:
         SynthAgentError: there is none.
     """
     most = positions_of(AutoConfig.from_pretrained(path))
-    if most is None:
+    if most is None or params.student.base == "tiny":
         return list(tasks)
+    episode = params.episode
     form = ChatFormat.of(AutoTokenizer.from_pretrained(path))
     lengths = [len(form.prompt_ids(task)) + episode.max_tokens for task in tasks]
     fits = keep_fitting(
