@@ -149,6 +149,6 @@ def test_ctrl_c_in_a_training_of_two_processes_ends_both_with_one_line(small_pro
     said = [line for line in log.read_text().splitlines() if not line.startswith(("@progress", "{"))]
     assert said[-1] == "synthagent: stage sft: interrupted; its outs are as they were"
     assert "Traceback" not in log.read_text()
-    assert len(said) == 3, said
+    assert len(said) == 4, said
     wait_for("the end of all processes", lambda: not processes_in(small_project.folder))
     assert files_under(small_project.data) == before
