@@ -140,7 +140,8 @@ def test_ctrl_c_while_a_stage_still_loads_puts_back_what_dvc_removed(small_proje
 
 def test_ctrl_c_in_a_training_of_two_processes_ends_both_with_one_line(small_project: Project, tmp_path: Path) -> None:
     before = files_under(small_project.data)
-    small_project.params(compute__processes=2, student__tiny__layers=6)
+    slow = {"vocab_size": 800, "hidden_size": 256, "layers": 12, "heads": 4}  # so that it does not end before Ctrl-C
+    small_project.params(compute__processes=2, student__tiny=slow)
     log = tmp_path / "log"
     process = small_project.start(log, "synthagent", "sft", env={PROGRESS_LINES: "1"})
     wait_for("a step of the training", lambda: "@progress" in log.read_text() or process.poll() is not None)
