@@ -25,8 +25,8 @@ EXPECTED_ERRORS = 0.05
 
 def batches() -> Iterator[Batch]:
     """One pass over all gold calls a batch, from freshly loaded scenarios."""
-    from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils as simulators  # type: ignore[import-not-found]
-    from bfcl_eval.utils import load_dataset_entry, load_ground_truth_entry  # type: ignore[import-not-found]
+    from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils as simulators
+    from bfcl_eval.utils import load_dataset_entry, load_ground_truth_entry
 
     execute = simulators.execute_multi_turn_func_call
     gold = {entry["id"]: list(chain(*entry["ground_truth"])) for entry in load_ground_truth_entry(CATEGORY)}
