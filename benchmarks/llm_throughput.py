@@ -221,7 +221,7 @@ def measure(rounds: int, seconds: float, levels: Sequence[int]) -> None:
 
 def memory(count: int) -> None:
     """Print the resident set size on the way through many episodes, against a server without delay."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     process = psutil.Process()
     with serving(0) as base_url, tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache, partial
 
 import torch
 from transformers import DynamicCache
@@ -19,24 +19,23 @@ from synthagent.params import EpisodeParams
 from synthagent.records import Task
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student, device
-from synthagent.student.sampler import Sampled, run_episodes
+from synthagent.student.sampler import Sampled, begun, observe, run_episodes
 
 TURNS = 6
 LIMITS = EpisodeParams(max_turns=TURNS, max_tokens=1500, max_turn_tokens=160, mapping=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Talkative:
+class Talkative(Student):
     """A student whose turns end at one token in sixteen."""
 
-    model: Any
-    tokenizer: Any
-    format: ChatFormat
+    @property
+    def format(self) -> ChatFormat:
+        return _talkative(super().format, len(self.tokenizer))
 
-    @staticmethod
-    def of(student: Student) -> Talkative:
-        ends = frozenset(range(5, len(student.tokenizer), 16))
-        return Talkative(student.model.to(device()).eval(), student.tokenizer, replace(student.format, end_ids=ends))
+
+@cache
+def _talkative(form: ChatFormat, words: int) -> ChatFormat:
+    return replace(form, end_ids=frozenset(range(5, words, 16)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +51,25 @@ class Compared:
 
 def compare(student: Student, tasks: Sequence[Task], repeats: int) -> Compared:
     """Run the episodes by both sides, one after the other, `repeats` times."""
-    talkative = Talkative.of(student)
+    talkative = Talkative(student.model.to(device()).eval(), student.tokenizer)
     sides: dict[str, Callable[[], list[Sampled]]] = {
-        "cached": lambda: run_episodes(talkative, _fresh(tasks), LIMITS, greedy=True),  # type: ignore[arg-type]
+        "cached": lambda: run_episodes(talkative, _fresh(tasks), LIMITS, greedy=True),
         "anew": lambda: prefilling(talkative, _fresh(tasks)),
     }
     spent: dict[str, list[Spent]] = {name: [] for name in sides}
     wrote: dict[str, list[Sampled]] = {}
     for _ in range(repeats):
         for name, run in sides.items():
-            spent[name].append(spent_in(lambda name=name, run=run: wrote.update({name: run()})))  # type: ignore[misc]
+            spent[name].append(spent_in(partial(_write, wrote, name, run)))
     pairs = list(zip(wrote["cached"], wrote["anew"], strict=True))
     same = sum(one.completion == other.completion for one, other in pairs) / len(pairs)
     turns = [sum(token in talkative.format.end_ids for token in _own(row)) for row in wrote["cached"]]
     tokens = sum(len(row.completion) for row in wrote["cached"])
     return Compared(median(spent["cached"]), median(spent["anew"]), sum(turns) / len(turns), tokens, same)
+
+
+def _write(wrote: dict[str, list[Sampled]], name: str, run: Callable[[], list[Sampled]]) -> None:
+    wrote[name] = run()
 
 
 def _fresh(tasks: Sequence[Task]) -> list[Episode]:
@@ -80,7 +83,7 @@ def _own(row: Sampled) -> list[int]:
 @torch.no_grad()
 def prefilling(student: Talkative, episodes: Sequence[Episode]) -> list[Sampled]:
     """The peer: each turn of the episodes that go on is generated from its whole text, in one batch."""
-    rows = [Sampled(student.format.prompt_ids(episode.task)) for episode in episodes]
+    rows = begun(student.format, episodes)
     while live := [number for number, episode in enumerate(episodes) if episode.end is None]:
         turns = _generate(student, [rows[number].prompt + rows[number].completion for number in live])
         for number, turn in zip(live, turns, strict=True):
@@ -98,13 +101,7 @@ def _take(student: Talkative, row: Sampled, episode: Episode, turn: list[int]) -
         episode.stop("token_limit", student.format.text(turn))
         return
     observations = episode.step(student.format.turn(turn, episode.task.tools))
-    if episode.end is None:
-        ids = student.format.observation_ids(observations)
-        if len(row.completion) + len(ids) >= LIMITS.max_tokens:
-            episode.stop("token_limit")
-            return
-        row.completion += ids
-        row.mask += [0] * len(ids)
+    observe(row, episode, observations, student.format, LIMITS)
 
 
 def _generate(student: Talkative, contexts: Sequence[list[int]]) -> list[list[int]]:

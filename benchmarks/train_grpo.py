@@ -18,15 +18,14 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from benchmarks.train_clock import Spent, Steps, median, timed_steps
 from benchmarks.train_data import Taught, shipped
 from synthagent.params import Params
-from synthagent.student.grpo import GrpoJob, passes_of
+from synthagent.student.grpo import GrpoJob, config_of
 from synthagent.student.model import Student, load_student, save_student
 from synthagent.student.optimizer import optimizer_of
-from synthagent.student.training import settings_of
 
 TASKS, GROUP = 2, 8
 
@@ -75,27 +74,9 @@ def _plain(start: Path, folder: Path, data: Taught, params: Params) -> list[Spen
     """TRL's own trainer, with the settings that our job gives it."""
     student = load_student(start, torch.float32, params.student.attention)
     prompt = student.tokenizer.decode(student.format.prompt_ids(data.tasks[0]))
-    a_pass, passes = passes_of(TASKS * GROUP)
     rng, grpo = random.Random(0), params.grpo
-    config = GRPOConfig(
-        output_dir=str(folder / "plain"),
-        per_device_train_batch_size=a_pass,
-        num_generations=GROUP,
-        gradient_accumulation_steps=passes,
-        max_steps=grpo.steps,
-        learning_rate=grpo.adam_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=2,
-        beta=0.0,
-        epsilon=grpo.clip_low,
-        epsilon_high=grpo.clip_high,
-        loss_type="dapo",
-        temperature=1.0,
-        top_k=0,
-        max_completion_length=params.episode.max_tokens,
-        logging_steps=1,
-        **settings_of(params.student),
-    )
+    config = config_of(params, folder / "plain")
+    config.top_k = 0  # as ours samples
     steps = Steps()
     trainer = GRPOTrainer(
         model=student.model,

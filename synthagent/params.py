@@ -106,6 +106,11 @@ class StudentParams(Record):
         description="a Jinja file in place of the base's own, which may ignore tools; null: its own (of smollm2, ours)"
     )
 
+    @property
+    def uses_muon(self) -> bool:
+        """Whether the matrices of the blocks are trained by Muon."""
+        return self.optimizer == "muon" or (self.optimizer is None and self.base == "tiny")
+
 
 class SftParams(Record):
     """The warm start."""

@@ -140,7 +140,8 @@ def test_ctrl_c_while_a_stage_still_loads_puts_back_what_dvc_removed(small_proje
 
 def test_ctrl_c_in_a_training_of_two_processes_ends_both_with_one_line(small_project: Project, tmp_path: Path) -> None:
     before = files_under(small_project.data)
-    small_project.params(compute__processes=2, sft__layers=6)
+    slow = {"vocab_size": 800, "hidden_size": 256, "layers": 12, "heads": 4}  # so that it does not end before Ctrl-C
+    small_project.params(compute__processes=2, student__tiny=slow)
     log = tmp_path / "log"
     process = small_project.start(log, "synthagent", "sft", env={PROGRESS_LINES: "1"})
     wait_for("a step of the training", lambda: "@progress" in log.read_text() or process.poll() is not None)
@@ -149,6 +150,6 @@ def test_ctrl_c_in_a_training_of_two_processes_ends_both_with_one_line(small_pro
     said = [line for line in log.read_text().splitlines() if not line.startswith(("@progress", "{"))]
     assert said[-1] == "synthagent: stage sft: interrupted; its outs are as they were"
     assert "Traceback" not in log.read_text()
-    assert len(said) == 3, said
+    assert len(said) == 4, said
     wait_for("the end of all processes", lambda: not processes_in(small_project.folder))
     assert files_under(small_project.data) == before

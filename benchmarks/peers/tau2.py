@@ -19,11 +19,11 @@ CALLS = 2_000
 
 def batches() -> Iterator[Batch]:
     """`CALLS` calls a batch, in one environment: a read leaves it as it was."""
-    from loguru import logger  # type: ignore[import-not-found]
+    from loguru import logger
 
     logger.remove()  # before tau2 is imported: it logs while it is being imported
-    from tau2.data_model.message import ToolCall  # type: ignore[import-not-found]
-    from tau2.domains.mock.environment import get_environment  # type: ignore[import-not-found]
+    from tau2.data_model.message import ToolCall
+    from tau2.domains.mock.environment import get_environment
 
     environment = get_environment()
     call = ToolCall(id="call", name="get_users", arguments={})

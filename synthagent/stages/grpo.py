@@ -98,7 +98,7 @@ def run(params: Params) -> Figures:
         rewards = list(read_records(Paths.rewards, Reward))
         rolled = {reward.task_id for reward in rewards}
         known, names = _tasks(rolled)
-        known = {task.id: task for task in tasks_that_fit("grpo", [*known.values()], Paths.sft, params.episode)}
+        known = {task.id: task for task in tasks_that_fit("grpo", [*known.values()], Paths.sft, params)}
         rewards = [reward for reward in rewards if reward.task_id in known]
         twins = twin_names(known.values())
         sieve = sifted(rewards, twins)

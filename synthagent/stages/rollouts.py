@@ -47,7 +47,7 @@ def run(params: Params) -> Figures:
     if params.roles.policy.backend == "local":
         from synthagent.student.positions import tasks_that_fit
 
-        chosen = tasks_that_fit("rollouts", chosen, Paths.sft, params.episode)
+        chosen = tasks_that_fit("rollouts", chosen, Paths.sft, params)
     mappings, usage = mappings_of_demos(tasks, params), Usage(params.llm.prices)
     hits, by_id = HitCounter(mappings), {task.id: task for task in chosen}
     with policy_of(params, chosen, mappings, usage) as policy:

@@ -120,7 +120,7 @@ def run(params: Params) -> Figures:
             )
         student = base_student(params, examples)
         rows = [student.format.tokenise(example.messages, example.task.tools) for example in examples]
-        fits = _fitting(student, examples, rows)
+        fits = _fitting(student, examples, rows, params)
         sizes, rows = _sizes(lessons, fits), [rows[number] for number in fits]
         parameters, tokens = sum(p.numel() for p in student.model.parameters()), sum(len(r["input_ids"]) for r in rows)
         words = len(student.tokenizer)
@@ -169,11 +169,13 @@ def base_student(params: Params, examples: Sequence[Example]) -> Student:
     return student
 
 
-def _fitting(student: Student, examples: Sequence[Example], rows: Sequence[dict[str, Any]]) -> list[int]:
+def _fitting(
+    student: Student, examples: Sequence[Example], rows: Sequence[dict[str, Any]], params: Params
+) -> list[int]:
     """The numbers of the demonstrations that the student can attend to as a whole; says which are left out."""
-    from synthagent.student.positions import keep_fitting, positions_of
+    from synthagent.student.positions import keep_fitting, limit_of
 
-    most, lengths = positions_of(student.model.config), [len(row["input_ids"]) for row in rows]
+    most, lengths = limit_of(student.model.config, params.student), [len(row["input_ids"]) for row in rows]
     if most is None:
         return [*range(len(rows))]
     names = [example.task.id for example in examples]
@@ -182,8 +184,8 @@ def _fitting(student: Student, examples: Sequence[Example], rows: Sequence[dict[
 
 def _sizes(lessons: Sequence[Lesson], fits: Sequence[int]) -> list[int]:
     """How many demonstrations of each lesson are among those that fit."""
-    starts = [0, *accumulate(map(len, lessons))]
-    sizes = [sum(start <= number < end for number in fits) for start, end in pairwise(starts)]
+    kept, starts = {*fits}, [0, *accumulate(map(len, lessons))]
+    sizes = [sum(number in kept for number in range(start, end)) for start, end in pairwise(starts)]
     return [size for size in sizes if size]
 
 

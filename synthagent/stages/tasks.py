@@ -111,12 +111,12 @@ def judge(tasks: Sequence[Task], required: Sequence[str] = PROOFS) -> PairProved
     return PairProved(tuple(tasks), tuple(faults), tuple(updates))
 
 
-def judge_proposals(proposals: Iterable[Sequence[Task]]) -> Iterator[Task | Rejected]:
+def judge_proposals(proposals: Iterable[Sequence[Task]], required: Sequence[str] = PROOFS) -> Iterator[Task | Rejected]:
     """Prove every pair of twins, or single task; yield its tasks as accepted, or as rejected rows with the reason.
 
     That is the first proof that failed; or `twin`, where it was the twin's.
     """
-    return accept(map(judge, proposals))
+    return accept(judge(tasks, required) for tasks in proposals)
 
 
 def accept(judged: Iterable[PairProved]) -> Iterator[Task | Rejected]:

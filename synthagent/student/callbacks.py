@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from accelerate.utils import gather  # type: ignore[import-untyped]
+from accelerate.utils import gather
 from transformers import TrainerCallback
 
 from synthagent.judging.reward import SamePrompt

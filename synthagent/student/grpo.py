@@ -86,34 +86,7 @@ class GrpoJob:
 
     def _train(self, student: Student, episodes: TrainingEpisodes, generation: Served | None) -> _Trained:
         params = self.params.grpo
-        episodes_of_update = (
-            params.tasks_per_step * params.group_size // self.params.compute.processes // params.updates
-        )
-        a_pass, passes = (episodes_of_update, 1) if params.batch_tokens else passes_of(episodes_of_update)
-        config = GRPOConfig(
-            output_dir=str(self.checkpoints.folder if self.checkpoints else self.out),
-            per_device_train_batch_size=a_pass,
-            num_generations=params.group_size,
-            gradient_accumulation_steps=passes,
-            steps_per_generation=passes * params.updates,
-            max_steps=params.steps * params.updates,
-            learning_rate=params.adam_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=2,
-            beta=0.0,
-            epsilon=params.clip_low,
-            epsilon_high=params.clip_high,
-            loss_type=params.loss_type,
-            importance_sampling_level=params.importance_sampling_level,
-            scale_rewards=params.scale_rewards,
-            temperature=1.0,
-            max_completion_length=self.params.episode.max_tokens,
-            logging_steps=params.updates,
-            shuffle_dataset=False,
-            seed=self.params.seed,
-            **CORRECTION,
-            **settings_of(self.params.student),
-        )
+        config = config_of(self.params, self.checkpoints.folder if self.checkpoints else self.out)
         prompts = [{"prompt": [{"role": "user", "content": name}], "task_id": name} for name in self.order]
         trainer = Grpo(
             model=student.model,
@@ -222,6 +195,37 @@ class GrpoJob:
         shown = [seat._episode for seat in (ranked[-1], ranked[0])]
         rubrics = self.rubrics
         write_episodes(live, step, [Seen(e.trajectory("grpo"), made.reward(e), rubrics.get(e.task.id)) for e in shown])
+
+
+def config_of(params: Params, folder: Path) -> GRPOConfig:
+    """What the params say to TRL; whatever it saves, it saves in `folder`."""
+    grpo = params.grpo
+    episodes = grpo.tasks_per_step * grpo.group_size // params.compute.processes // grpo.updates
+    a_pass, passes = (episodes, 1) if grpo.batch_tokens else passes_of(episodes)
+    return GRPOConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=a_pass,
+        num_generations=grpo.group_size,
+        gradient_accumulation_steps=passes,
+        steps_per_generation=passes * grpo.updates,
+        max_steps=grpo.steps * grpo.updates,
+        learning_rate=grpo.adam_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=2,
+        beta=0.0,
+        epsilon=grpo.clip_low,
+        epsilon_high=grpo.clip_high,
+        loss_type=grpo.loss_type,
+        importance_sampling_level=grpo.importance_sampling_level,
+        scale_rewards=grpo.scale_rewards,
+        temperature=1.0,
+        max_completion_length=params.episode.max_tokens,
+        logging_steps=grpo.updates,
+        shuffle_dataset=False,
+        seed=params.seed,
+        **CORRECTION,
+        **settings_of(params.student),
+    )
 
 
 def passes_of(episodes: int) -> tuple[int, int]:

@@ -83,9 +83,8 @@ def join(stage: str, params: Params) -> None:
 
 def check(params: Params) -> None:
     """Raise ParamsError where `compute.launcher` cannot work, here or with this student."""
-    launcher, student = launcher_of(params.compute), params.student
-    muon = (student.optimizer or ("muon" if student.base == "tiny" else "adamw")) == "muon"
-    if launcher and launcher.sharded and muon:
+    launcher = launcher_of(params.compute)
+    if launcher and launcher.sharded and params.student.uses_muon:
         raise ParamsError(
             "params.yaml: student.optimizer: muon needs whole matrices, but compute.launcher shares them out; "
             "set it to adamw, or compute.launcher to one-node"
@@ -132,7 +131,7 @@ def _file_of(name: str) -> Path:
 
 
 def _parsed(file: Path, name: str) -> Any:
-    from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file  # type: ignore[import-untyped]
+    from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
     from yaml import YAMLError
 
     remedy = "see `accelerate config`, which writes such a file"
@@ -227,7 +226,7 @@ def main(arguments: list[str]) -> int:
     import logging
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # before its parts take it over
-    from accelerate.commands.launch import launch_command, launch_command_parser  # type: ignore[import-untyped]
+    from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 

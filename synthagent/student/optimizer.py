@@ -19,7 +19,7 @@ def optimizer_of(
     model: torch.nn.Module, params: StudentParams, muon_rate: float, adam_rate: float
 ) -> torch.optim.Optimizer:
     """The optimizer that the params choose, of the weights that are trained."""
-    if (params.optimizer or ("muon" if params.base == "tiny" else "adamw")) == "muon":
+    if params.uses_muon:
         return MuonAdamW(model, muon_rate, adam_rate)
     trained = [p for p in model.parameters() if p.requires_grad]
     return torch.optim.AdamW(trained, lr=adam_rate, weight_decay=0.0, fused=True)

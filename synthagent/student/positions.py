@@ -13,7 +13,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer
 
 from synthagent.errors import SynthAgentError
-from synthagent.params import EpisodeParams
+from synthagent.params import Params, StudentParams
 from synthagent.records import Task
 from synthagent.stage import say
 from synthagent.student.format import ChatFormat
@@ -27,23 +27,28 @@ def positions_of(config: Any) -> int | None:
     return found if isinstance(found, int) and found > 0 else None
 
 
-def tasks_that_fit(stage: str, tasks: Sequence[Task], path: Path, episode: EpisodeParams) -> list[Task]:
+def limit_of(config: Any, student: StudentParams) -> int | None:
+    """As `positions_of`; none for the built-in student, which learns no positions and attends as far as it is asked."""
+    return None if student.base == "tiny" else positions_of(config)
+
+
+def tasks_that_fit(stage: str, tasks: Sequence[Task], path: Path, params: Params) -> list[Task]:
     """Tasks whose episodes cannot outgrow the student in `path`; says which are left out.
 
     Raises:
         SynthAgentError: there is none.
     """
-    most = positions_of(AutoConfig.from_pretrained(path))
+    most, room = limit_of(AutoConfig.from_pretrained(path), params.student), params.episode.max_tokens
     if most is None:
         return list(tasks)
-    form = ChatFormat.of(AutoTokenizer.from_pretrained(path))
-    lengths = [len(form.prompt_ids(task)) + episode.max_tokens for task in tasks]
+    form = ChatFormat.of(AutoTokenizer.from_pretrained(path), params.student.thinking)
+    lengths = [len(form.prompt_ids(task)) + room for task in tasks]
     fits = keep_fitting(
         stage,
         [task.id for task in tasks],
         lengths,
         most,
-        f"prompt and episode.max_tokens ({episode.max_tokens})",
+        f"prompt and episode.max_tokens ({room})",
         "lower episode.max_tokens, or choose a student.base with more positions",
     )
     return [tasks[number] for number in fits]

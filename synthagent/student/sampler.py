@@ -73,11 +73,7 @@ class _Batch:
         self.loop, self.waiting = loop, dict[int, Turn]()
         self.model, self.format, self.limits, self.episodes = student.model, student.format, limits, episodes
         self.device, self.pad = student.model.device, student.tokenizer.pad_token_id
-        memo: dict[str, list[int]] = {}
-        for episode in episodes:
-            if episode.task.id not in memo:
-                memo[episode.task.id] = self.format.prompt_ids(episode.task)
-        self.sampled = [Sampled(memo[episode.task.id]) for episode in episodes]
+        self.sampled = begun(self.format, episodes)
         self.live = list(range(len(episodes)))
         self.fed = [0] * len(episodes)  # completion tokens that went through the model
         self.turn = [0] * len(episodes)  # tokens of the turn being written
@@ -160,6 +156,12 @@ class _Batch:
 
     def _written(self, row: int) -> list[int]:
         return self.sampled[row].completion[-self.turn[row] :]
+
+
+def begun(form: ChatFormat, episodes: Sequence[Episode]) -> list[Sampled]:
+    """The episodes' tokens before the first turn; the prompt of a task is made once."""
+    prompts = {name: form.prompt_ids(task) for name, task in {e.task.id: e.task for e in episodes}.items()}
+    return [Sampled(prompts[episode.task.id]) for episode in episodes]
 
 
 def observe(

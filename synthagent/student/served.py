@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
+from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from safetensors import SafetensorError
 
@@ -31,7 +31,7 @@ from synthagent.student.format import ChatFormat
 from synthagent.student.grpo_log import GAP
 from synthagent.student.live import TrainingEpisodes
 from synthagent.student.processes import is_first, rank
-from synthagent.student.sampler import Sampled, observe
+from synthagent.student.sampler import Sampled, begun, observe
 from synthagent.student.server import PolicyServer, Weights
 
 FOLDER = CACHE / "served"
@@ -93,10 +93,10 @@ class Served:
         """As `run_episodes` of the sampler; the same params, step and place give the same seeds."""
         self._calls += 1
         of_step = f"{self._params.seed}-{self._trainer.state.global_step}-{self._calls}-{rank()}"
-        prompts = {e.task.id: student_format.prompt_ids(e.task) for e in {e.task.id: e for e in episodes}.values()}
+        rows = zip(episodes, begun(student_format, episodes), strict=True)
         return self._loop.gather(
-            self._episode(student_format, episode, prompts[episode.task.id], f"{of_step}-{number}")
-            for number, episode in enumerate(episodes)
+            self._episode(student_format, episode, sampled, f"{of_step}-{number}")
+            for number, (episode, sampled) in enumerate(rows)
         )
 
     def check(self) -> None:
@@ -115,11 +115,11 @@ class Served:
         if self._last and is_first():
             shutil.rmtree(self._last.folder, ignore_errors=True)
 
-    async def _episode(self, form: ChatFormat, episode: Episode, prompt: list[int], seed: str) -> Sampled:
-        sampled, limits = Sampled(prompt), self._params.episode
+    async def _episode(self, form: ChatFormat, episode: Episode, sampled: Sampled, seed: str) -> Sampled:
+        limits = self._params.episode
         while episode.end is None:
             most = min(limits.max_turn_tokens, limits.max_tokens - len(sampled.completion))
-            read = [*prompt, *sampled.completion]
+            read = [*sampled.prompt, *sampled.completion]
             written = await self._server.write(read, most, sorted(form.end_ids), _number(f"{seed}-{len(read)}"))
             sampled.completion += written.tokens
             sampled.logprobs += written.logprobs

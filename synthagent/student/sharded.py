@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from accelerate.utils import DistributedType  # type: ignore[import-untyped]
+from accelerate.utils import DistributedType
 from torch.distributed.fsdp import FSDPModule
 
 from synthagent.student.model import Student

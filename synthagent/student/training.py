@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast  # type: ignore[import-untyped]
+from accelerate.utils import broadcast
 from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
@@ -31,22 +31,17 @@ from synthagent.student.resume import AT_ONCE, Checkpoints, last_sealed, seal, s
 from synthagent.student.trainable import student_to_save
 from synthagent.student.watch import LiveTable, Log, Watch, figures_of, line_of
 
-# Common to both: whatever device there is, nothing reported, nothing saved but when `_When` says so.
-QUIET: dict[str, Any] = {
-    "report_to": "none",
-    "save_strategy": "no",
-    "disable_tqdm": True,
-    "gradient_checkpointing": False,
-    "bf16": False,
-    "use_cpu": not torch.cuda.is_available(),
-    "ddp_find_unused_parameters": False,
-}
 _SHARE = 50  # of the time, at most one part in so many goes into checkpoints
 
 
 def settings_of(params: StudentParams) -> dict[str, Any]:
-    """`QUIET`, and what the params say of memory and arithmetic."""
-    return QUIET | {
+    """Of TRL's configs, common to both: nothing reported, nothing saved but when `_When` says so, whatever device."""
+    return {
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "use_cpu": not torch.cuda.is_available(),
+        "ddp_find_unused_parameters": False,
         "gradient_checkpointing": params.gradient_checkpointing,
         "bf16": arithmetic(params) is torch.bfloat16,
         "use_liger_kernel": uses_liger(params),
@@ -55,11 +50,8 @@ def settings_of(params: StudentParams) -> dict[str, Any]:
 
 def finish(student: Student | None, params: StudentParams, out: Path, log: Any) -> None:
     """Leave the student, as it is kept, and the log of its training in `out`. None: another process has it."""
-    if student is None:
-        return
-    kept = student_to_save(student, params)
-    if is_first():
-        save_student(kept, out)
+    if student is not None and is_first():
+        save_student(student_to_save(student, params), out)
         write_text(out / LOG, json.dumps(log))
 
 

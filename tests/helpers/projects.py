@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def default_params() -> Params:
 def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:
     """The project's params with some changed (`section.key` -> value), as `params.yaml` in `folder`."""
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for place, value in changes.items():
+    for place, value in deepcopy(dict(changes)).items():  # a section that was given whole may be changed below
         *sections, key = place.split(".")
         target = raw
         for section in sections:

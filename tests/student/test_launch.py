@@ -144,6 +144,7 @@ def test_how_a_process_failed_is_told_in_one_line(
 
 
 ENDLESS = """
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -151,6 +152,7 @@ from helpers.sharding import wait_for_ever
 from synthagent.params_file import load_params
 from synthagent.student import launch
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 compute = load_params(Path("params.yaml")).compute.model_copy(update={"launcher": "cpu", "processes": 2})
 launch.run(partial(wait_for_ever, Path(sys.argv[1])), compute, Path(sys.argv[1]))
 """
