@@ -58,10 +58,11 @@ def _stage_command(name: str) -> None:
 
 
 def evaluate(
-    suite: Annotated[str | None, typer.Option(help="A benchmark of others (bfcl) instead of our tasks.")] = None,
+    suite: Annotated[str | None, typer.Option(help="A benchmark of others (bfcl, tau2).")] = None,
     policy: Annotated[str, typer.Option(help="noop, gold, endpoint, base, sft, grpo, or a FOLDER.")] = "grpo",
     categories: Annotated[str | None, typer.Option(help="Of the suite, with commas between; all if left out.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Problems of each category, drawn by the seed.")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="How often each problem is run, for pass^k.")] = 1,
     style: Annotated[str, typer.Option(help="native: tool calls; prompt: the suite's own, as text.")] = "native",
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one message.")] = 512,
     params: ParamsFile = Path("params.yaml"),
@@ -77,7 +78,9 @@ def evaluate(
     from synthagent.suites.evaluate import evaluate_suite
 
     names = tuple(filter(None, categories.split(","))) if categories else None
-    chosen = SuiteParams(name=suite, categories=names or None, count=count, style=style, max_tokens=max_tokens)
+    chosen = SuiteParams(
+        name=suite, categories=names or None, count=count, trials=trials, style=style, max_tokens=max_tokens
+    )
     for line in evaluate_suite(load_params(params), chosen, [policy]).lines():
         print(line)
 

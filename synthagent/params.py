@@ -232,14 +232,15 @@ class GrpoParams(Record):
 class SuiteParams(Record):
     """A benchmark that others wrote, as a source of evaluation."""
 
-    name: str = Field(description="bfcl, or another of synthagent/suites/known.py")
+    name: str = Field(description="bfcl, tau2, or another of synthagent/suites/known.py")
     categories: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         default=None, description="null: all that the suite has"
     )
     count: Count | None = Field(default=None, description="problems of each category, drawn by the seed; null: all")
+    trials: Count = Field(default=1, description="how often each is run; pass^k needs k of them")
     style: str = Field(default="native", description="native: tool calls; prompt: the suite's own, as text")
     max_tokens: Count = Field(
-        default=512, description="most tokens of one message; the role's own limit, if that is less"
+        default=512, description="most tokens of one message, also a user's; the role's own limit, if that is less"
     )
 
 

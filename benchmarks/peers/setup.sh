@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Creates the peers' environments from benchmarks/peers/*.txt: .venv-tau2 (244 MB), .venv-bfcl (59 MB) and
-# .venv-verifiers (570 MB); all, or those that are named.
+# Creates the peers' environments: .venv-tau2 and .venv-bfcl, which are also those of the suites (suites/*.sh), and
+# .venv-verifiers (570 MB), from benchmarks/peers/verifiers.txt; all, or those that are named.
 # An environment is made again only when its pins, this script or the Python version have changed.
 #
 #     benchmarks/peers/setup.sh [PEER ..]
@@ -9,6 +9,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 for peer in ${@:-tau2 bfcl verifiers}; do
+    if [ -x "suites/$peer.sh" ]; then
+        "suites/$peer.sh"
+        continue
+    fi
     venv=.venv-$peer
     pins=benchmarks/peers/$peer.txt
     stamp=$( (python3 --version; cat "$pins" benchmarks/peers/setup.sh) | sha256sum | cut -d' ' -f1)

@@ -14,16 +14,17 @@ from synthagent.errors import IsolationError, ParamsError
 from synthagent.isolation import REMEDY, unavailable
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
-from synthagent.params import Params, SuiteParams
+from synthagent.params import Params, Role, SuiteParams
 from synthagent.records import Evaluation
 from synthagent.suites.known import suite_of
-from synthagent.suites.policies import Scripted, ServedPolicy, SuitePolicy
+from synthagent.suites.policies import Gold, ServedPolicy, ServedUser, Silent, SuitePolicy, SuiteUser
 from synthagent.suites.run import FOLDER, Result, Wanted, check, ids_of, run
 from synthagent.suites.scores import Figure, details, figures_of, printed
 from synthagent.suites.suite import Suite
 from synthagent.suites.worker import Worker
 
 NOOP, GOLD, ENDPOINT = "noop", "gold", "endpoint"
+_NO_USER = "a model has to play the user; set roles.user to 'openai', with base_url and model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Evaluated:
 
     def details(self) -> dict[str, Any]:
         """All of it as JSON."""
-        drawn = {"seed": self.wanted.seed, "count": self.wanted.count, "style": self.wanted.style}
+        wanted = self.wanted
+        drawn = {"seed": wanted.seed, "count": wanted.count, "trials": wanted.trials, "style": wanted.style}
         return {
             "version": self.suite.environment.version,
             **drawn,
@@ -52,6 +54,8 @@ class Evaluated:
         wanted = self.wanted
         count = "all problems" if wanted.count is None else f"{wanted.count} problems a category"
         head = f"{self.suite.name} {self.suite.environment.version}, {wanted.style} style, {count}, seed {wanted.seed}"
+        if wanted.trials > 1:
+            head += f", {wanted.trials} trials of each"
         how = [
             f"{name}: {', '.join(f'{key} {value}' for key, value in settings.items() if value is not None)}"
             for name, settings in self.settings.items()
@@ -71,28 +75,42 @@ def evaluate_suite(
     suite.environment.check()
     if fault := unavailable():
         raise IsolationError(f"suite {suite.name}: {fault}; {REMEDY}")
-    categories = chosen.categories or suite.categories
+    of_models = any(name not in (NOOP, GOLD) for name in policies)
+    left_out = set(suite.with_user) if of_models and params.roles.user.backend != "openai" else set()
+    _check_users(suite, chosen, left_out)
+    categories = chosen.categories or tuple(name for name in suite.categories if name not in left_out)
     added = _partners(suite, categories)
-    wanted = Wanted((*categories, *added), chosen.count, chosen.style, params.seed)
+    wanted = Wanted((*categories, *added), chosen.count, chosen.style, params.seed, chosen.trials)
     check(suite, wanted)
-    if suite.wants_user and params.roles.user.backend != "openai":
-        raise ParamsError(f"params.yaml: roles.user.backend: suite {suite.name} wants a model; set it to 'openai'")
     names = list(dict.fromkeys((NOOP, *policies)))
     workers = {name: Worker(suite, FOLDER / suite.name / "worker.log") for name in names}
     acting = {name: _policy(name, params, chosen, suite, workers[name], usage) for name in names}
     ids = ids_of(suite, wanted)
     notes = [f"{', '.join(added)} besides: without, a policy that never calls would lead"] if added else []
+    if left_out and not chosen.categories:
+        notes.append(f"not run: {', '.join(suite.with_user)}: {_NO_USER}")
     results: dict[str, list[Result]] = {}
     rows: list[Evaluation] = []
+    settings: dict[str, dict[str, Any]] = {}
     for name, policy in acting.items():
-        user = Llm(params, usage=usage) if suite.wants_user else None
+        user = _user(params, chosen, suite, policy, usage) if set(suite.with_user) & set(categories) else None
+        settings[name] = {"decoding": policy.decoding, **policy.identity, **_of_user(user)}
         results[name] = run(suite, policy, workers[name], ids, wanted, user)
         rows += [_row(result, name, policy.decoding, suite) for result in results[name]]
-    settings = {name: {"decoding": policy.decoding, **policy.identity} for name, policy in acting.items()}
     figures = [figure for name in results for figure in figures_of(suite, name, results[name], params.seed)]
     order = {category: number for number, category in enumerate(suite.categories)}
     figures.sort(key=lambda figure: order[figure.category])  # stable: noop first
     return Evaluated(suite, wanted, rows, figures, settings, [*notes, *_notes(suite, results)])
+
+
+def _check_users(suite: Suite, chosen: SuiteParams, left_out: set[str]) -> None:
+    """Nothing, if somebody plays the user wherever the suite wants one."""
+    if wanting := [category for category in chosen.categories or () if category in left_out]:
+        others = ", ".join(category for category in suite.categories if category not in suite.with_user)
+        raise ParamsError(
+            f"params.yaml: roles.user.backend: suite {suite.name}, {', '.join(wanting)}: {_NO_USER}"
+            + (f"; without a user: {others}" if others else "")
+        )
 
 
 def _partners(suite: Suite, categories: Sequence[str]) -> list[str]:
@@ -109,9 +127,9 @@ def _policy(
 ) -> SuitePolicy:
     match name:
         case "noop":
-            return Scripted(NOOP)
+            return Silent(suite)
         case "gold":
-            return Scripted(GOLD, worker)
+            return Gold(worker)
         case "endpoint":
             return _endpoint(params, chosen, suite, usage)
     from synthagent.student.named import named_student
@@ -127,11 +145,30 @@ def _endpoint(params: Params, chosen: SuiteParams, suite: Suite, usage: Usage | 
             "params.yaml: roles.policy.backend: `endpoint` is the model of this role, but it is "
             f"{role.backend!r}; set it to 'openai', with base_url and model"
         )
-    if role.temperature is None:  # greedy, unless params say otherwise
-        role = role.model_copy(update={"temperature": 0.0})
-        params = params.model_copy(update={"roles": params.roles.model_copy(update={"policy": role})})
+    llm = Llm(_greedy(params, "policy"), usage=usage)
     most = min(role.max_tokens or chosen.max_tokens, chosen.max_tokens)
-    return ServedPolicy(Llm(params, usage=usage), suite.name, most, params.llm.max_concurrency)
+    return ServedPolicy(llm, suite.name, most, params.llm.max_concurrency)
+
+
+def _user(params: Params, chosen: SuiteParams, suite: Suite, policy: SuitePolicy, usage: Usage | None) -> SuiteUser:
+    """Who plays the user: scripted policies have their own; that of a policy which does nothing gives up at once."""
+    if isinstance(policy, Silent | Gold):
+        return policy
+    most = min(params.roles.user.max_tokens or chosen.max_tokens, chosen.max_tokens)
+    return ServedUser(Llm(_greedy(params, "user"), usage=usage), suite.name, most)
+
+
+def _of_user(user: SuiteUser | None) -> dict[str, Any]:
+    return {} if user is None else {f"user's {key}": value for key, value in user.identity.items()}
+
+
+def _greedy(params: Params, name: str) -> Params:
+    """The params with a role that is greedy, unless they say otherwise."""
+    role: Role = getattr(params.roles, name)
+    if role.temperature is not None:
+        return params
+    roles = params.roles.model_copy(update={name: role.model_copy(update={"temperature": 0.0})})
+    return params.model_copy(update={"roles": roles})
 
 
 def _row(result: Result, policy: str, decoding: Decoding, suite: Suite) -> Evaluation:
@@ -141,7 +178,7 @@ def _row(result: Result, policy: str, decoding: Decoding, suite: Suite) -> Evalu
         category=result.category,
         version=suite.environment.version,
         task_id=result.id,
-        sample=0,
+        sample=result.trial,
         decoding=decoding,
         reward=result.score,
         n_turns=result.steps,
@@ -153,5 +190,7 @@ def _notes(suite: Suite, results: dict[str, list[Result]]) -> list[str]:
     """What a reader has to know of single problems."""
     ran = {result.id for some in results.values() for result in some}
     notes = [f"{id}: no answer scores: {why}" for id, why in suite.unsolvable.items() if id in ran]
-    wrong = [result for result in results.get(GOLD, ()) if result.score < 1 and result.id not in suite.unsolvable]
+    notes += [f"{id}: gold has nothing: {why}" for id, why in suite.without_gold.items() if id in ran]
+    expected = suite.unsolvable.keys() | suite.without_gold.keys()
+    wrong = [result for result in results.get(GOLD, ()) if result.score < 1 and result.id not in expected]
     return notes + [f"gold fails {result.id}: {result.failed or result.detail}" for result in wrong]

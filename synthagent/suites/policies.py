@@ -1,4 +1,4 @@
-"""Who acts in a suite's problems: nobody, the suite's own answers, a model at an endpoint. Messages -> a message."""
+"""Who acts in a suite's problems, and who plays their user: nobody, the suite's own answers, a model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from synthagent.episodes.turn import message_of
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
 from synthagent.records import Message, Tool
+from synthagent.suites.suite import Suite
 from synthagent.suites.worker import FailedError, Worker
 
 
 @dataclass(slots=True)
 class Situation:
-    """A problem as its policy sees it: all messages so far, the tools there are now, how many messages it has given."""
+    """A problem as its policy sees it: all messages so far, the tools there are now, how many messages it has given.
+
+    `trial`: how often the problem has been begun before.
+    """
 
     id: str
+    category: str
     style: str
+    trial: int = 0
     messages: list[Message] = field(default_factory=list)
     tools: Sequence[Tool] = ()
     steps: int = 0
@@ -62,16 +68,31 @@ class SuitePolicy(Protocol):
         ...
 
 
+class SuiteUser(Protocol):
+    """Whoever plays the user of a problem. `identity`: as `SuitePolicy`."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
+
+    async def answer(self, situation: Situation, ask: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """The user's next message. `ask`: chat messages in which the user is the assistant.
+
+        Raises:
+            FailedError: there is none in this problem.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Nothing more will be asked."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Scripted:
-    """Says the same in every problem of a number: nothing (`noop`), or what the suite's own answers come to (`gold`).
+class Silent:
+    """Does nothing (`noop`): says nothing, or what that is where that cannot be. Its user gives up at once."""
 
-    `answers`: the suite's messages to a problem, in their order.
-    """
-
-    name: str
-    worker: Worker | None = None
-    answers: dict[str, list[Message]] = field(default_factory=dict)
+    suite: Suite
+    name: str = "noop"
     decoding: Decoding = "scripted"
     concurrency: int = 8
 
@@ -82,11 +103,52 @@ class Scripted:
 
     async def act(self, situation: Situation) -> Message:
         """As `SuitePolicy`."""
-        if self.worker is None:
-            return {"role": "assistant", "content": ""}
-        if situation.steps == 0:
-            self.answers[situation.id] = await self.worker.gold(situation.id, situation.style)
-        left = self.answers[situation.id]
+        return self.suite.silence.get(situation.category, {"role": "assistant", "content": ""})
+
+    async def answer(self, situation: Situation, ask: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """As `SuiteUser`."""
+        return {"role": "user", "content": self.suite.farewell}
+
+    def begin(self) -> None:
+        """As `SuitePolicy`."""
+
+    def end(self) -> None:
+        """As `SuitePolicy`."""
+
+    async def close(self) -> None:
+        """As `SuitePolicy`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """Says what the suite's own answers come to, and plays their user. `left`: problem and role -> messages to come."""
+
+    worker: Worker
+    left: dict[tuple[str, int, str], list[Message]] = field(default_factory=dict)
+    name: str = "gold"
+    decoding: Decoding = "scripted"
+    concurrency: int = 8
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """As `SuitePolicy`."""
+        return {}
+
+    async def act(self, situation: Situation) -> Message:
+        """As `SuitePolicy`."""
+        return await self._next(situation, "assistant")
+
+    async def answer(self, situation: Situation, ask: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """As `SuiteUser`."""
+        return await self._next(situation, "user")
+
+    async def _next(self, situation: Situation, role: str) -> Message:
+        problem = situation.id, situation.trial
+        if (*problem, role) not in self.left:
+            said = await self.worker.gold(situation.id, situation.style)
+            for each in ("assistant", "user"):
+                self.left[(*problem, each)] = [message for message in said if message["role"] == each]
+        left = self.left[(*problem, role)]
         if not left:
             raise FailedError("the suite's own answers have ended")
         return left.pop(0)
@@ -131,7 +193,8 @@ class ServedPolicy:
         """
         messages = tuple(map(well_formed, situation.messages))
         version = f"{self.suite}-{situation.style}"
-        request = Request(messages, version, tools=tuple(situation.tools), max_tokens=self.max_tokens)
+        tools, trial = tuple(situation.tools), situation.trial
+        request = Request(messages, version, sample=trial, tools=tools, max_tokens=self.max_tokens)
         try:
             reply = await self.llm.chat("policy", request)
         except BadReplyError as fault:
@@ -151,14 +214,35 @@ class ServedPolicy:
         await self.llm.close()
 
 
-async def user_says(llm: Llm, suite: str, ask: Sequence[Message]) -> Message:
-    """What the model that plays the user says to `ask`, chat messages in which it is the assistant.
+@dataclass(frozen=True, slots=True)
+class ServedUser:
+    """The model of `roles.user`. Its answers are kept in `.cache/llm`, and asked for once."""
 
-    Raises:
-        FailedError: it says nothing.
-    """
-    try:
-        reply = await llm.chat("user", Request(tuple(ask), f"{suite}-user"))
-    except BadReplyError as fault:
-        raise FailedError(f"user: {fault}") from None
-    return {"role": "user", "content": reply.text}
+    llm: Llm
+    suite: str
+    max_tokens: int
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """As `SuiteUser`."""
+        role = self.llm.roles["user"]
+        asked = {"model": role.model, "temperature": role.temperature, "top_p": role.top_p}
+        return {**asked, "max_tokens": self.max_tokens}
+
+    async def answer(self, situation: Situation, ask: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """As `SuiteUser`.
+
+        Raises:
+            SynthAgentError: no problem can go on: endpoint, budget or replay.
+        """
+        messages, version = tuple(map(well_formed, ask)), f"{self.suite}-user"
+        request = Request(messages, version, sample=situation.trial, tools=tuple(tools), max_tokens=self.max_tokens)
+        try:
+            reply = await self.llm.chat("user", request)
+        except BadReplyError as fault:
+            raise FailedError(f"user: {fault}") from None
+        return {**message_of(turn_of_reply(reply), len(ask)), "role": "user"}
+
+    async def close(self) -> None:
+        """As `SuiteUser`."""
+        await self.llm.close()

@@ -18,11 +18,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from synthagent.errors import StoreError, SuiteError
-from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.records import Message, Record, Tool
 from synthagent.stage import CACHE, progress
-from synthagent.suites.policies import Situation, SuitePolicy, user_says
+from synthagent.suites.policies import Situation, SuitePolicy, SuiteUser
 from synthagent.suites.suite import Suite
 from synthagent.suites.worker import DIED, FailedError, Started, Worker
 
@@ -35,6 +34,7 @@ class Result(Record):
 
     id: str
     category: str
+    trial: int = 0
     score: float
     called: bool
     steps: int
@@ -44,12 +44,13 @@ class Result(Record):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which problems. `count`: of each category, drawn by the seed; None: all."""
+    """Which problems. `count`: of each category, drawn by the seed; None: all. `trials`: how often each is run."""
 
     categories: tuple[str, ...]
     count: int | None
     style: str
     seed: int
+    trials: int = 1
 
 
 def check(suite: Suite, wanted: Wanted) -> None:
@@ -95,22 +96,22 @@ def run(
     worker: Worker,
     ids: Mapping[str, Sequence[str]],
     wanted: Wanted,
-    user: Llm | None,
+    user: SuiteUser | None,
 ) -> list[Result]:
-    """A result for each problem, in their order. `user`: the model that plays the user, where the suite wants one.
+    """A result for each problem and trial, in their order. `user`: whoever plays the user, where the suite wants one.
 
     Raises:
         SynthAgentError: none can go on: environment, isolation, endpoint, budget; what is done is kept.
     """
-    kept = _Kept(suite, policy, wanted)
-    asked = [(category, id) for category, some in ids.items() for id in some]
-    missing = [pair for pair in asked if pair[1] not in kept.results]
+    kept = _Kept(suite, policy, wanted, user)
+    asked = [(category, id, trial) for trial in range(wanted.trials) for category, some in ids.items() for id in some]
+    missing = [each for each in asked if each[1:] not in kept.results]
 
-    async def one(pair: tuple[str, str]) -> None:
-        category, id = pair
+    async def one(each: tuple[str, str, int]) -> None:
+        category, id, trial = each
         policy.begin()
         try:
-            result = await _run_one(suite, policy, worker, user, Situation(id, wanted.style), category)
+            result = await _run_one(policy, worker, user, Situation(id, category, wanted.style, trial))
         finally:
             policy.end()
         kept.add(result)
@@ -126,12 +127,10 @@ def run(
     running: Iterator[None] = ordered(one, missing, min(policy.concurrency, _MOST_AT_ONCE), close)
     for _ in progress(running, len(missing), f"{suite.name} {policy.name}"):
         pass
-    return [kept.results[id] for _, id in asked]
+    return [kept.results[each[1:]] for each in asked]
 
 
-async def _run_one(
-    suite: Suite, policy: SuitePolicy, worker: Worker, user: Llm | None, situation: Situation, category: str
-) -> Result:
+async def _run_one(policy: SuitePolicy, worker: Worker, user: SuiteUser | None, situation: Situation) -> Result:
     started: Started | None = None
     try:
         started = await worker.start(situation.id, situation.style)
@@ -140,29 +139,26 @@ async def _run_one(
             if wants == "user":
                 if user is None:
                     raise FailedError("it wants a user, and there is none")
-                said = await user_says(user, suite.name, started.state["ask"])
+                said = await user.answer(situation, started.state["ask"], _tools(started.state.get("ask_tools", ())))
             else:
                 said = await policy.act(situation)
                 situation.messages.append(said)
                 situation.steps += 1
             await started.step(said)
         score = started.state["score"]
-        return Result(
-            id=situation.id,
-            category=category,
-            score=score["score"],
-            called=score["called"],
-            steps=situation.steps,
-            detail=str(score.get("detail", ""))[:500],
-        )
+        return _result(situation, score["score"], score["called"], detail=str(score.get("detail", ""))[:500])
     except (FailedError, LookupError, TypeError, ValidationError) as fault:
         if started is not None:
             await started.drop()
         why = str(fault) if isinstance(fault, FailedError) else f"its worker answers nonsense ({fault!r})"[:500]
         called = any(message.get("tool_calls") for message in situation.messages)
-        return Result(
-            id=situation.id, category=category, score=0.0, called=called, steps=situation.steps, failed=why[:500]
-        )
+        return _result(situation, 0.0, called, failed=why[:500])
+
+
+def _result(situation: Situation, score: float, called: bool, detail: str = "", failed: str | None = None) -> Result:
+    which = {"id": situation.id, "category": situation.category, "trial": situation.trial}
+    content = {"score": score, "called": called, "steps": situation.steps, "detail": detail, "failed": failed}
+    return Result.model_validate({**which, **content})
 
 
 def _heed(situation: Situation, state: Mapping[str, Any]) -> None:
@@ -170,26 +166,30 @@ def _heed(situation: Situation, state: Mapping[str, Any]) -> None:
     new: list[Message] = list(state["messages"])
     situation.messages += new
     if state.get("tools") is not None:
-        functions = [tool["function"] for tool in state["tools"]]
-        known = ("name", "description", "parameters")
-        situation.tools = [Tool(**{key: function[key] for key in known if key in function}) for function in functions]
+        situation.tools = _tools(state["tools"])
+
+
+def _tools(schemas: Sequence[Mapping[str, Any]]) -> list[Tool]:
+    functions = [tool["function"] for tool in schemas]
+    known = ("name", "description", "parameters")
+    return [Tool(**{key: function[key] for key in known if key in function}) for function in functions]
 
 
 class _Kept:
     """The results of a policy so far, in a file of lines; a half-written last line is one that is missing."""
 
-    def __init__(self, suite: Suite, policy: SuitePolicy, wanted: Wanted) -> None:
-        self.path = FOLDER / suite.name / f"{_fit(policy.name)}-{_key(suite, policy, wanted)}.jsonl"
-        self.results: dict[str, Result] = {}
+    def __init__(self, suite: Suite, policy: SuitePolicy, wanted: Wanted, user: SuiteUser | None) -> None:
+        self.path = FOLDER / suite.name / f"{_fit(policy.name)}-{_key(suite, policy, wanted, user)}.jsonl"
+        self.results: dict[tuple[str, int], Result] = {}
         with suppress(FileNotFoundError):
             for line in self.path.read_bytes().splitlines():
                 with suppress(ValidationError):
                     result = Result.model_validate_json(line)
-                    self.results[result.id] = result
+                    self.results[result.id, result.trial] = result
 
     def add(self, result: Result) -> None:
         """Keep a result, unless it says nothing about the policy."""
-        self.results[result.id] = result
+        self.results[result.id, result.trial] = result
         if result.failed == DIED:
             return
         try:
@@ -209,8 +209,8 @@ def _is_cut(path: Path) -> bool:
         return file.read() != b"\n"
 
 
-def _key(suite: Suite, policy: SuitePolicy, wanted: Wanted) -> str:
-    """Of all that decides a result of this policy: suite, version, style, seed, and this harness itself."""
+def _key(suite: Suite, policy: SuitePolicy, wanted: Wanted, user: SuiteUser | None) -> str:
+    """Of all that decides a result of this policy: suite, version, style, seed, user, and this harness itself."""
     decides = {
         "suite": suite.name,
         "version": suite.environment.version,
@@ -218,6 +218,7 @@ def _key(suite: Suite, policy: SuitePolicy, wanted: Wanted) -> str:
         "identity": dict(policy.identity),
         "style": wanted.style,
         "seed": wanted.seed,
+        "user": None if user is None else dict(user.identity),
     }
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ class Figure:
     """A policy in a category, as shares. `refused` and `calls` are given where nothing is to be called.
 
     `calls` is None where no category that wants calls was run: then nothing leads. `failed`: reasons -> how often.
+    `trials`: of each of the `n` problems; `lead` is the mean over all of them (Avg@k). `passes`: where there are
+    several, the chances that 1, 2, .. trials of a problem are all right (pass^k).
     """
 
     category: str
@@ -35,6 +38,8 @@ class Figure:
     refused: float | None = None
     calls: float | None = None
     failed: Mapping[str, int] | None = None
+    trials: int = 1
+    passes: tuple[Interval, ...] = ()
 
 
 def figures_of(suite: Suite, policy: str, results: Sequence[Result], seed: int) -> list[Figure]:
@@ -52,19 +57,30 @@ def _figure(suite: Suite, policy: str, category: str, all_of: Mapping[str, Seque
     called = sum(row.called for row in rows) / len(rows)
     failed = dict(Counter(_reason(row.failed) for row in rows if row.failed))
     scores = [row.score for row in rows]
+    problems = len({row.id for row in rows})
+    found = Figure(category, policy, problems, None, called, failed=failed, trials=len(rows) // problems)
     if category not in suite.refusals:
         lead = interval([[Value(row.id, row.score) for row in rows]], seed)
-        return Figure(category, policy, len(rows), lead, called, failed=failed)
+        return replace(found, lead=lead, passes=pass_hat(rows, found.trials, seed) if found.trials > 1 else ())
     wanted = [float(row.called) for other in suite.refusals[category] for row in all_of.get(other, ())]
-    return Figure(
-        category,
-        policy,
-        len(rows),
-        harmonic(scores, wanted, seed) if wanted else None,
-        called,
+    return replace(
+        found,
+        lead=harmonic(scores, wanted, seed) if wanted else None,
         refused=sum(scores) / len(scores),
         calls=sum(wanted) / len(wanted) if wanted else None,
-        failed=failed,
+    )
+
+
+def pass_hat(rows: Sequence[Result], trials: int, seed: int) -> tuple[Interval, ...]:
+    """For k = 1 .. trials: the share of problems of which k trials, drawn at random, are all right.
+
+    Of a problem with c right ones among n it is C(c, k) / C(n, k), which is unbiased (arXiv 2406.12045).
+    """
+    right = Counter({row.id: 0 for row in rows})
+    right.update(row.id for row in rows if row.score == 1)
+    return tuple(
+        interval([[Value(id, comb(c, k) / comb(trials, k)) for id, c in right.items()]], seed)
+        for k in range(1, trials + 1)
     )
 
 
@@ -87,17 +103,30 @@ def details(figures: Sequence[Figure]) -> dict[str, dict[str, Any]]:
     """The figures as JSON: category -> policy -> figure."""
     found: dict[str, dict[str, Any]] = {}
     for figure in figures:
-        content = {key: value for key, value in asdict(figure).items() if key not in ("category", "policy", "lead")}
-        lead = {key: round(value, 4) for key, value in asdict(figure.lead).items()} if figure.lead else None
+        apart = ("category", "policy", "lead", "passes")
+        content = {key: value for key, value in asdict(figure).items() if key not in apart}
         rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in content.items()}
-        found.setdefault(figure.category, {})[figure.policy] = {"lead": lead, **rounded}
+        intervals = {"lead": _rounded(figure.lead), "passes": [_rounded(each) for each in figure.passes]}
+        found.setdefault(figure.category, {})[figure.policy] = {**intervals, **rounded}
     return found
+
+
+def _rounded(interval: Interval | None) -> dict[str, float] | None:
+    return {key: round(value, 4) for key, value in asdict(interval).items()} if interval else None
 
 
 def figures_in(content: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Figure]:
     """The figures of `details`."""
     return [
-        Figure(category, policy, **{**figure, "lead": Interval(**figure["lead"]) if figure["lead"] else None})
+        Figure(
+            category,
+            policy,
+            **{
+                **figure,
+                "lead": Interval(**figure["lead"]) if figure["lead"] else None,
+                "passes": tuple(Interval(**each) for each in figure.get("passes", ())),
+            },
+        )
         for category, policies in content.items()
         for policy, figure in policies.items()
     ]
@@ -109,13 +138,13 @@ def printed(suite: Suite, figures: Sequence[Figure]) -> list[str]:
     name = max([len(figure.policy[-24:]) for figure in figures] + [6])
     lines = [f"{'category':<{width}}  {'policy':<{name}}  {'n':>5}  {'score':>5}  {'95%':<13}  called"]
     for figure in figures:
-        lead, span = "-", ""
-        if figure.lead is not None:
-            lead, span = _percent(figure.lead.mean), f"[{_percent(figure.lead.low)}, {_percent(figure.lead.high)}]"
+        lead, span = (_percent(figure.lead.mean), _span(figure.lead)) if figure.lead is not None else ("-", "")
         rest = f"{_percent(figure.called):>6}"
         if figure.refused is not None:
             calls = "not run" if figure.calls is None else _percent(figure.calls)
             rest += f"  no call where none is right {_percent(figure.refused)}, a call where one is right {calls}"
+        for k, each in enumerate(figure.passes[1:], start=2):  # pass^1 is the score
+            rest += f"  pass^{k} {_percent(each.mean)} {_span(each)}"
         if figure.failed:
             rest += "  failed: " + ", ".join(f"{reason} ({count})" for reason, count in figure.failed.items())
         start = f"{figure.category:<{width}}  {figure.policy[-24:]:<{name}}  {figure.n:>5}"
@@ -141,6 +170,10 @@ def _published(suite: Suite, ran: set[str]) -> list[str]:
             if known:
                 lines.append(f"  {model}: {', '.join(known)}")
     return lines
+
+
+def _span(interval: Interval) -> str:
+    return f"[{_percent(interval.low)}, {_percent(interval.high)}]"
 
 
 def _percent(share: float) -> str:

@@ -47,6 +47,8 @@ from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils
 from bfcl_eval.eval_checker.multi_turn_eval.multi_turn_checker import multi_turn_checker
 from bfcl_eval.model_handler import utils as handling
 
+from synthagent.suites.workers.arithmetic import NotEvaluatedError, arithmetic, check_size
+
 __all__ = [
     "DEFAULT_USER_PROMPT_FOR_ADDITIONAL_FUNCTION_FC",
     "DEFAULT_USER_PROMPT_FOR_ADDITIONAL_FUNCTION_PROMPTING",
@@ -62,22 +64,6 @@ __all__ = [
 ]
 
 
-_MOST_POWER = 1_000
-
-
-class NotEvaluatedError(Exception):
-    """A text that is more than what a model is asked for."""
-
-
-def _arithmetic(text: str) -> Any:
-    """In place of `eval` in the package's parser, which calls it on sums and products in arguments."""
-    for node in ast.walk(ast.parse(text, mode="eval")):
-        if not isinstance(node, ast.Expression | ast.BinOp | ast.UnaryOp | ast.Constant | ast.operator | ast.unaryop):
-            raise NotEvaluatedError(f"{type(node).__name__} in arithmetic")
-        _check_size(node)
-    return builtins.eval(text, {"__builtins__": {}})
-
-
 def _tool_call(text: str) -> Any:
     """In place of `eval` in the package's simulators: a call of a simulator's public method, with plain values."""
     tree = ast.parse(text, mode="eval").body
@@ -88,17 +74,8 @@ def _tool_call(text: str) -> Any:
     return builtins.eval(text, {"__builtins__": {}, **there})
 
 
-def _check_size(node: ast.AST) -> None:
-    """Refuse what is short to write and endless to compute."""
-    match node:
-        case ast.BinOp(op=ast.Pow() | ast.LShift(), right=ast.Constant(value=int(value))) if abs(value) <= _MOST_POWER:
-            return
-        case ast.BinOp(op=ast.Pow() | ast.LShift()):
-            raise NotEvaluatedError("a power without end")
-
-
 def _check_value(node: ast.expr) -> None:
-    _check_size(node)
+    check_size(node)
     match node:
         case ast.Constant() | ast.Name():
             return
@@ -123,5 +100,5 @@ def _check_value(node: ast.expr) -> None:
 
 
 utils._get_file_lock = nullcontext  # nothing is written, and a lock is of no use in another process
-handling.eval = _arithmetic  # a module's own name goes before the built-in one
+handling.eval = arithmetic  # a module's own name goes before the built-in one
 multi_turn_utils.eval = _tool_call

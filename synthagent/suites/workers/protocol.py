@@ -1,15 +1,17 @@
 """How a worker talks: a JSON object a line on stdin, an answer a line on stdout; a process of its own for each problem.
 
     {"n": 1, "do": "problems", "category": C}            -> {"n": 1, "problems": [id, ..]}
-    {"n": 2, "do": "gold", "id": ID, "style": S}         -> {"n": 2, "messages": [assistant messages that are right]}
+    {"n": 2, "do": "gold", "id": ID, "style": S}         -> {"n": 2, "messages": [messages that are right]}
     {"n": 3, "do": "start", "id": ID, "style": S}        -> {"n": 3, **state}
     {"n": 4, "do": "step", "of": 3, "message": M}        -> {"n": 4, **state}
     {"n": 5, "do": "drop", "of": 3}                      -> {"n": 5}
 
 A state says what is new: `messages` (OpenAI chat messages), `tools` (function schemas, where they are others now) and
 `wants`: `policy` (its message is the next step), `user` (the answer of a model that plays the user to `ask`, chat
-messages, is), or `nothing`: the problem has ended, and `score` says `{"score": 0..1, "called": whether
-it called anything, "detail": why not}`. Several problems may be under way at once; one that is given up is dropped.
+messages, with the tools of `ask_tools`, is), or `nothing`: the problem has ended, and `score` says `{"score": 0..1,
+"called": whether it called anything, "detail": why not}`. Of the messages that are right those of the role `assistant`
+are the policy's, those of the role `user` are the user's. Several problems may be under way at once; one that is given
+up is dropped.
 What goes wrong with one is its answer, `{"failed": reason}`, and its end; so is the death of its process.
 The first line tells the version: `{"version": V}`.
 
@@ -29,6 +31,10 @@ from typing import Any, Protocol
 
 MOST_BYTES = 8_000_000  # of an answer
 _CPU_S = 60  # of one problem
+
+
+class ProblemError(Exception):
+    """A problem that cannot be brought to an end; its text is all that is said of it: `who: what`, or `what`."""
 
 
 class Problem(Protocol):
@@ -53,7 +59,7 @@ class Package(Protocol):
         ...
 
     def gold(self, id: str, style: str) -> list[dict[str, Any]]:
-        """The messages that the suite's own answers come to."""
+        """The messages that the suite's own answers come to, of the policy and of who plays the user."""
         ...
 
     def prepare(self, id: str) -> dict[str, Any]:
@@ -190,5 +196,7 @@ def _done(suite: Package, problem: list[Problem], request: dict[str, Any]) -> di
 def _answer(number: int, what: Any) -> dict[str, Any]:
     try:
         return {"n": number, **what()}
+    except ProblemError as fault:
+        return {"n": number, "failed": str(fault)[:300]}
     except Exception as error:
         return {"n": number, "failed": f"{type(error).__name__}: {str(error)[:300]}"}
