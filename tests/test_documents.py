@@ -55,7 +55,7 @@ class Reason(NamedTuple):
 
 LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
 SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
-SUITES = "tests/suites/test_bfcl.py"
+SUITES, TAU2 = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py"
 NOT_RUN = {
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
@@ -72,6 +72,8 @@ NOT_RUN = {
     "synthagent evaluate --suite bfcl --policy endpoint --style prompt --categories simple_python,irrelevance": Reason(
         "it needs a model"
     ),
+    "synthagent evaluate --suite tau2 --policy gold": Reason(LONG, TAU2, '["gold"]'),
+    "synthagent evaluate --suite tau2 --policy endpoint --categories mock,retail --trials 4": Reason("it needs a model"),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "pip install -c constraints.txt 'synthagent[ray]'": Reason("it needs a network"),

@@ -1,4 +1,4 @@
-"""What tests of suites share: the leaderboard's environment, and policies that say what a test wants."""
+"""What tests of suites share: the suites' environments, and policies that say what a test wants."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from helpers.projects import ROOT
 from synthagent.isolation import unavailable
 from synthagent.records import Message
 from synthagent.suites.bfcl import BFCL
-from synthagent.suites.policies import Situation
+from synthagent.suites.policies import Situation, SuiteUser
 from synthagent.suites.run import FOLDER, Result, Wanted, run
+from synthagent.suites.suite import Suite
+from synthagent.suites.tau2 import TAU2
 from synthagent.suites.worker import Worker
 
-_there = (ROOT / BFCL.environment.folder).is_dir()
-needs_bfcl = pytest.mark.skipif(
-    not _there or bool(unavailable()), reason=unavailable() or "no .venv-bfcl here: `make bench-suites` makes it"
-)
+
+def _needs(suite: Suite) -> pytest.MarkDecorator:
+    folder = suite.environment.folder
+    missing = unavailable() or ("" if (ROOT / folder).is_dir() else f"no {folder} here: `make bench-suites` makes it")
+    return pytest.mark.skipif(bool(missing), reason=missing)
+
+
+needs_bfcl, needs_tau2 = _needs(BFCL), _needs(TAU2)
 
 
 class Says:
@@ -47,9 +53,14 @@ class Says:
         pass
 
 
+def link(suite: Suite, folder: Path) -> None:
+    """Make a suite's environment that of a project in `folder`."""
+    (folder / suite.environment.folder).symlink_to((ROOT / suite.environment.folder).resolve())
+
+
 def link_bfcl(folder: Path) -> None:
     """Make the leaderboard's environment that of a project in `folder`."""
-    (folder / BFCL.environment.folder).symlink_to((ROOT / BFCL.environment.folder).resolve())
+    link(BFCL, folder)
 
 
 def text(content: str) -> Message:
@@ -65,7 +76,14 @@ def calls(*functions: tuple[str, str]) -> Message:
     return {"role": "assistant", "content": "", "tool_calls": made}
 
 
-def played(policy: Says, ids: Mapping[str, list[str]], style: str = "native") -> list[Result]:
-    """What a policy comes to in these problems of the leaderboard, in the working directory."""
-    worker = Worker(BFCL, FOLDER / "worker.log")
-    return run(BFCL, policy, worker, ids, Wanted(tuple(ids), None, style, 0), None)
+def played(
+    policy: Says,
+    ids: Mapping[str, list[str]],
+    style: str = "native",
+    suite: Suite = BFCL,
+    user: SuiteUser | None = None,
+    trials: int = 1,
+) -> list[Result]:
+    """What a policy comes to in these problems of a suite, in the working directory."""
+    worker = Worker(suite, FOLDER / "worker.log")
+    return run(suite, policy, worker, ids, Wanted(tuple(ids), None, style, 0, trials), user)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import combinations
 
 import pytest
 
 from synthagent.suites.bfcl import BFCL
 from synthagent.suites.run import Result
-from synthagent.suites.scores import Figure, details, figures_in, figures_of, harmonic, printed
+from synthagent.suites.scores import Figure, details, figures_in, figures_of, harmonic, pass_hat, printed
 
 
 def made(category: str, scores: Sequence[float], called: Sequence[bool], failed: str | None = None) -> list[Result]:
@@ -68,6 +69,37 @@ def test_figures_are_the_same_after_they_were_stored() -> None:
     figures = figures_of(BFCL, "p", rows, 0)
     stored = json.loads(json.dumps(details(figures)))
     assert printed(BFCL, figures_in(stored)) == printed(BFCL, figures)
+
+
+def trials(*problems: Sequence[float]) -> list[Result]:
+    """Results of problems, of each its trials' scores."""
+    return [
+        Result(id=f"p{i}", category="multiple", trial=trial, score=score, called=True, steps=1)
+        for i, scores in enumerate(problems)
+        for trial, score in enumerate(scores)
+    ]
+
+
+def test_pass_hat_k_is_the_share_of_choices_of_k_trials_that_are_all_right() -> None:
+    problems = [(1, 1, 0, 1), (0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 0, 0)]
+    for k, found in enumerate(pass_hat(trials(*problems), 4, 0), start=1):
+        chosen = [[all(choice) for choice in combinations(scores, k)] for scores in problems]
+        assert found.mean == pytest.approx(sum(sum(some) / len(some) for some in chosen) / 4)
+        assert found.low <= found.mean <= found.high
+
+
+def test_trials_of_a_problem_are_drawn_together_and_the_score_is_the_mean_of_all() -> None:
+    (found,) = figures_of(BFCL, "p", trials((1, 1), (0, 0), (1, 0)), 0)
+    assert found.lead is not None
+    assert (found.n, found.trials, found.lead.mean) == (3, 2, 0.5)
+    assert (found.lead.low, found.lead.high) == (0.0, 1.0)
+    assert [round(each.mean, 3) for each in found.passes] == [0.5, 0.333]
+    assert any("pass^2 33.3 [0.0, 100.0]" in line for line in printed(BFCL, [found]))
+    assert figures_in(json.loads(json.dumps(details([found]))))[0].passes[1].mean == pytest.approx(0.3333)
+
+
+def test_a_score_that_is_not_whole_is_no_pass() -> None:
+    assert [each.mean for each in pass_hat(trials((0.5, 1.0)), 2, 0)] == [0.5, 0.0]
 
 
 def test_what_others_have_published_stands_below_only_for_what_was_run() -> None:

@@ -18,7 +18,7 @@ from synthagent.isolation import unavailable
 from synthagent.llm.client import Llm
 from synthagent.ops.environments import SuiteEnvironment
 from synthagent.suites import worker as workers
-from synthagent.suites.policies import Situation
+from synthagent.suites.policies import ServedUser, Situation, SuiteUser
 from synthagent.suites.run import FOLDER, Result, Wanted, ids_of, run
 from synthagent.suites.suite import Suite
 from synthagent.suites.worker import Worker
@@ -75,7 +75,7 @@ def _toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_SCRIPTS", folder)
 
 
-def results(says: Callable[[Situation], Any], user: Llm | None = None) -> list[Result]:
+def results(says: Callable[[Situation], Any], user: SuiteUser | None = None) -> list[Result]:
     return run(SUITE, Says(says), Worker(SUITE, FOLDER / "worker.log"), IDS, WANTED, user)
 
 
@@ -130,11 +130,11 @@ def test_a_model_plays_the_user_and_is_asked_once(tmp_path: Path) -> None:
 
     with serving(lambda body: seen.append(body["messages"][0]["content"]) or "right") as server:
         params = params_of(server.base_url, role="user")
-        found = results(says, Llm(params, tmp_path / "llm"))
+        found = results(says, ServedUser(Llm(params, tmp_path / "llm"), "toy", 100))
         assert [result.score for result in found] == [1, 1, 1, 1]
         assert seen == ["What now?"]
         shutil.rmtree(FOLDER)
-        assert results(says, Llm(params, tmp_path / "llm")) == found
+        assert results(says, ServedUser(Llm(params, tmp_path / "llm"), "toy", 100)) == found
     assert len(seen) == 1
 
 

@@ -208,7 +208,10 @@ class _Problem:
         if run.termination_reason in _LIMITS:
             raise protocol.ProblemError(_LIMITS[run.termination_reason])
         own = run.messages[len(_history(self.task)) :]
-        found = evaluate_simulation(run, self.task, EvaluationType.ALL, self.solo, self.domain)
+        try:
+            found = evaluate_simulation(run, self.task, EvaluationType.ALL, self.solo, self.domain)
+        except ValueError as fault:  # such as an assertion about what is not there
+            raise protocol.ProblemError(f"evaluator: {fault}") from None
         failed = [kind.value for kind, reward in (found.reward_breakdown or {}).items() if reward < 1]
         note = "" if found.reward_breakdown else str((found.info or {}).get("note", ""))
         return {

@@ -6,6 +6,7 @@ Each domain's data are read once for all problems.
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 import types
@@ -82,4 +83,5 @@ def _loaded(kind: Any, path: str) -> Any:
 
 
 DB.load = classmethod(_loaded)
+gc.disable()  # a problem's process lives shortly, and looking for its garbage would take half of that
 airline_tools.eval = retail_tools.eval = arithmetic  # a module's own name goes before the built-in one
