@@ -73,7 +73,9 @@ NOT_RUN = {
         "it needs a model"
     ),
     "synthagent evaluate --suite tau2 --policy gold": Reason(LONG, TAU2, '["gold"]'),
-    "synthagent evaluate --suite tau2 --policy endpoint --categories mock,retail --trials 4": Reason("it needs a model"),
+    "synthagent evaluate --suite tau2 --policy endpoint --categories mock,retail --trials 4": Reason(
+        "it needs a model"
+    ),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "pip install -c constraints.txt 'synthagent[ray]'": Reason("it needs a network"),

@@ -15,6 +15,8 @@ from synthagent.records import Message, Tool
 from synthagent.suites.suite import Suite
 from synthagent.suites.worker import FailedError, Worker
 
+_MOST_OF_USER = 100_000  # characters of a message, of a server that heeds no `max_tokens`
+
 
 @dataclass(slots=True)
 class Situation:
@@ -241,6 +243,8 @@ class ServedUser:
             reply = await self.llm.chat("user", request)
         except BadReplyError as fault:
             raise FailedError(f"user: {fault}") from None
+        if len(reply.text) > _MOST_OF_USER:
+            raise FailedError(f"user: too_long: a message of {len(reply.text):,} characters")
         return {**message_of(turn_of_reply(reply), len(ask)), "role": "user"}
 
     async def close(self) -> None:

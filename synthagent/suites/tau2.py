@@ -29,7 +29,7 @@ TAU2 = Suite(
     published=(
         Published(
             source="ScaleEnv (arXiv 2602.06820), before and after its training",
-            harness="the same tasks and evaluators, as far as it says; which model plays the user differs",
+            harness="tau2-bench, too; of which version, and which model plays the user, we have not seen",
             figures={
                 "Qwen3-8B": {"retail": 38.4, "airline": 30.5, "telecom": 21.5},
                 "Qwen3-8B with ScaleEnv": {"retail": 50.9, "airline": 37.5, "telecom": 27.2},

@@ -132,7 +132,7 @@ def test_in_telecom_what_the_user_calls_is_run_and_the_policy_does_not_see_it() 
         seen[:] = situation.messages
         return text("Thank you.")
 
-    ids = {"telecom": ["telecom:[mobile_data_issue]data_mode_off[PERSONA:None]"]}
+    ids = {"telecom": ["telecom:[service_issue]airplane_mode_on|unseat_sim_card[PERSONA:None]"]}
     (found,), server = with_user(says, user, ids)
     assert not found.failed
     assert "check_status_bar" in {tool["function"]["name"] for tool in server.requests[0]["tools"]}
@@ -149,7 +149,7 @@ def test_a_user_who_never_stops_is_stopped_by_the_suites_own_limit() -> None:
 @pytest.mark.parametrize(
     ("answer", "failed"),
     [
-        ("a" * 2_000_000, "a message of 2,0"),
+        ("a" * 2_000_000, "user: too_long: a message of 1,0"),
         ("", "user: says nothing"),
         (native("no_such_tool"), "too_many_errors: 10 calls failed"),
         ({"content": "", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{"}}]},
