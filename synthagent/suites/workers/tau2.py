@@ -63,9 +63,7 @@ def problems(category: str) -> list[str]:
 
 def prepare(id: str) -> dict[str, Any]:
     """Read a domain's tasks and data."""
-    category = id.partition(":")[0]
-    _tasks(category)
-    registry.get_env_constructor(_domain(category))()
+    _read(id.partition(":")[0])
     return {}
 
 
@@ -96,6 +94,12 @@ def gold(id: str, style: str) -> list[ChatMessage]:
 def _tasks(category: str) -> dict[str, Task]:
     tasks = registry.get_tasks_loader(_domain(category))(task_split_name=_SPLIT)
     return {task.id: task for task in tasks if not category.endswith(_SOLO) or LLMSoloAgent.check_valid_task(task)}
+
+
+@cache
+def _read(category: str) -> None:
+    _tasks(category)
+    registry.get_env_constructor(_domain(category))()
 
 
 def _task(id: str) -> Task:
