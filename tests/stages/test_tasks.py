@@ -17,9 +17,10 @@ from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import Funnel, alone, judge_proposals, propose, settle, split_of
+from synthagent.stages.tasks import alone, judge_proposals, propose, settle, split_of
 from synthagent.store import read_records, write_records
 from synthagent.teacher.domains import BLEND, load_vocabulary
+from synthagent.teacher.funnel import Funnel
 from synthagent.teacher.llm.write import Proposal
 from synthagent.teacher.wording import role_of
 
