@@ -145,7 +145,10 @@ def _problem(row: Any, place: str, path: Path, number: int) -> Problem:
             instructions=tuple(texts),
             tools=tuple(map(_signature, _list(row.get("tools"), "tools"))),
             answers=tuple(_call(one) for one in _list(answers, "answer") if isinstance(one, dict)),
-            answer_texts=(*row.get("answer_texts", ()), *(t for t in _list(answers, "answer") if isinstance(t, str))),
+            answer_texts=(
+                *_texts(row.get("answer_texts")),
+                *(one for one in _list(answers, "answer") if isinstance(one, str)),
+            ),
         )
     except (_UnfitError, ValidationError, RecursionError) as fault:
         why = str(fault) if isinstance(fault, _UnfitError) else "a field of the wrong kind"

@@ -201,7 +201,7 @@ class _Rows:
     def same_as(self, text: str) -> tuple[Problem, float, str] | None:
         """Whose text this is, word for word."""
         row = " ".join(_spaced(text))
-        return (self._whole[row], 1.0, _short(row)) if row in self._whole else None
+        return (self._whole[row], 1.0, _short(row)) if row and row in self._whole else None
 
     def found_in(self, text: str) -> tuple[Problem, float, str] | None:
         """The first row of a text that is known: whose it is, and the row."""
