@@ -32,14 +32,14 @@ class Signature(Record):
     parameters: tuple[str, ...] = ()
 
 
-class Answered(Record):
+class RightCall(Record):
     """A call that is right."""
 
     name: str
     arguments: dict[str, Json] = Field(default={})
 
 
-class Problem(Record):
+class KnownProblem(Record):
     """A problem that a task must not be a copy of."""
 
     id: str
@@ -47,7 +47,7 @@ class Problem(Record):
     category: str = ""
     instructions: tuple[str, ...] = Field(description="what the user says, of several turns one by one")
     tools: tuple[Signature, ...] = ()
-    answers: tuple[Answered, ...] = ()
+    answers: tuple[RightCall, ...] = ()
     answer_texts: tuple[str, ...] = ()
 
     @property
@@ -60,7 +60,7 @@ class _UnfitError(Exception):
     """What is wrong with a row, and what it should be."""
 
 
-def write_problems(path: Path, problems: Iterable[Problem]) -> int:
+def write_problems(path: Path, problems: Iterable[KnownProblem]) -> int:
     """Write a file that `read_problems` reads; say how many.
 
     Raises:
@@ -69,7 +69,7 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> int:
     return write_lines(path, (problem.model_dump_json(exclude_defaults=True) for problem in problems))
 
 
-def read_problems(path: Path, place: str) -> list[Problem]:
+def read_problems(path: Path, place: str) -> list[KnownProblem]:
     """The problems of a file, or of all files of a folder. `place`: what names it, for messages.
 
     Raises:
@@ -83,7 +83,7 @@ def read_problems(path: Path, place: str) -> list[Problem]:
     return [problem for file in files for problem in _of_file(file, place)]
 
 
-def _of_file(path: Path, place: str) -> list[Problem]:
+def _of_file(path: Path, place: str) -> list[KnownProblem]:
     match path.suffix:
         case ".jsonl":
             found = [_problem(row, f"{path}:{number}", path, number) for number, row in _lines(path, place)]
@@ -128,7 +128,7 @@ def _rows(path: Path, place: str) -> Iterator[tuple[int, Any]]:
     yield from enumerate(table.to_pylist(), 1)
 
 
-def _problem(row: Any, place: str, path: Path, number: int) -> Problem:
+def _problem(row: Any, place: str, path: Path, number: int) -> KnownProblem:
     if not isinstance(row, dict):
         raise InputError(f"{place}: not a JSON object; give an object with an `instruction`")
     row = clean_value(row)
@@ -138,7 +138,7 @@ def _problem(row: Any, place: str, path: Path, number: int) -> Problem:
         if not texts:
             raise _UnfitError(f"no text under {', '.join(f'`{name}`' for name in _TEXTS)}")
         answers = row.get("answer", row.get("answers"))
-        return Problem(
+        return KnownProblem(
             id=str(row.get("id") or number),
             source=str(row.get("source") or path.name),
             category=str(row.get("category") or ""),
@@ -199,7 +199,7 @@ def _signature(tool: Any) -> Signature:
     return Signature(name=schema["name"], parameters=tuple(names))
 
 
-def _call(call: dict[str, Any]) -> Answered:
+def _call(call: dict[str, Any]) -> RightCall:
     called = call.get("function", call)
     if not isinstance(called, dict) or not isinstance(called.get("name"), str):
         raise _UnfitError(f"a call must have a `name` and `arguments`, but it is {reprlib.repr(call)}")
@@ -211,4 +211,4 @@ def _call(call: dict[str, Any]) -> Answered:
             arguments = None
     if not isinstance(arguments, dict):
         raise _UnfitError(f"`arguments` of {called['name']!r} must be an object")
-    return Answered(name=called["name"], arguments=arguments)
+    return RightCall(name=called["name"], arguments=arguments)

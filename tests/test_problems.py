@@ -11,20 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthagent.errors import InputError
-from synthagent.problems import Answered, Problem, Signature, read_problems, write_problems
+from synthagent.problems import KnownProblem, RightCall, Signature, read_problems, write_problems
 
-PROBLEM = Problem(
+PROBLEM = KnownProblem(
     id="a1",
     source="bfcl 1",
     category="simple",
     instructions=("Book it", "Now cancel it"),
     tools=(Signature(name="book", parameters=("what", "when")),),
-    answers=(Answered(name="book", arguments={"what": "it"}),),
+    answers=(RightCall(name="book", arguments={"what": "it"}),),
     answer_texts=("done",),
 )
 
 
-def read(folder: Path, name: str, content: str | bytes) -> list[Problem]:
+def read(folder: Path, name: str, content: str | bytes) -> list[KnownProblem]:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_problems(path, "--files")
@@ -57,7 +57,7 @@ def test_a_row_may_be_written_in_the_ways_that_are_common(tmp_path: Path, row: d
     (problem,) = read(tmp_path, "p.jsonl", json.dumps(row))
     assert (problem.id, problem.source, problem.instructions) == ("1", "p.jsonl", ("Book it",))
     assert problem.tools == (Signature(name="book", parameters=("what",)),)
-    assert problem.answers == (Answered(name="book", arguments={"what": "it"}),)
+    assert problem.answers == (RightCall(name="book", arguments={"what": "it"}),)
     pq.write_table(pa.Table.from_pylist([{"instruction": "Book it", "answer": "Tuesday"}]), tmp_path / "p.parquet")
     (problem,) = read_problems(tmp_path / "p.parquet", "--files")
     assert (problem.instructions, problem.answer_texts) == (("Book it",), ("Tuesday",))

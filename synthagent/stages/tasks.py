@@ -31,7 +31,7 @@ from synthagent.spread import shared_out
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, records_written, write_records
 from synthagent.teacher.compose import compose
-from synthagent.teacher.decontaminate import Comparison, in_batches
+from synthagent.teacher.decontaminate import Decontamination, in_batches
 from synthagent.teacher.domains import BLEND, Vocabulary, blend, domain_of, load_vocabulary
 from synthagent.teacher.funnel import COPIED, Funnel
 from synthagent.teacher.llm.write import Proposal, id_of, share_of, write_two
@@ -122,7 +122,7 @@ def judge_proposals(proposals: Iterable[Sequence[Task]], required: Sequence[str]
     return accept(judge(tasks, required) for tasks in proposals)
 
 
-def accept(judged: Iterable[PairProved], comparison: Comparison | None = None) -> Iterator[Task | Rejected]:
+def accept(judged: Iterable[PairProved], comparison: Decontamination | None = None) -> Iterator[Task | Rejected]:
     """The tasks in their order, accepted where no problem and nothing before is nearly the same, or rejected."""
     index = Uniqueness()
     for compared in in_batches(judged, lambda one: () if any(one.faults) else one.tasks, comparison):
@@ -162,7 +162,7 @@ def domain_split(domain: str, unseen_share: float) -> str:
 
 
 def settle(
-    proposals: Iterable[Sequence[Proposal]], params: TasksParams, comparison: Comparison | None = None
+    proposals: Iterable[Sequence[Proposal]], params: TasksParams, comparison: Decontamination | None = None
 ) -> Iterator[Proposal]:
     """Compare an openai teacher's proposals, with problems and in their order with each other; give tasks their split.
 
@@ -214,18 +214,18 @@ def run(params: Params) -> Figures:
     return Figures(funnel.metrics(proposed), details, {"llm": llm.metrics()} if llm else {})
 
 
-def _comparison(params: Params) -> Comparison | None:
+def _comparison(params: Params) -> Decontamination | None:
     """What tasks must not be copies of, where params name something."""
     chosen = params.tasks.decontaminate
     if chosen.path is None:
         return None
     problems = read_problems(Path(chosen.path), "tasks.decontaminate.path")
     say(f"tasks are compared with {len(problems):,} problems of {chosen.path}")
-    return Comparison(problems, embeddings_of(chosen.embeddings, params.llm) if chosen.embeddings else None)
+    return Decontamination(problems, embeddings_of(chosen.embeddings, params.llm) if chosen.embeddings else None)
 
 
 def _by_code(
-    personas: Sequence[Persona], params: Params, comparison: Comparison | None
+    personas: Sequence[Persona], params: Params, comparison: Decontamination | None
 ) -> Generator[Proposal, None, None]:
     """The embedded teacher's proposals, judged."""
     numbers = _numbers(params.tasks.count, 2)
@@ -244,7 +244,7 @@ def _propose_and_judge(
 
 
 def _by_model(
-    llm: Llm, personas: Sequence[Persona], params: Params, comparison: Comparison | None
+    llm: Llm, personas: Sequence[Persona], params: Params, comparison: Decontamination | None
 ) -> Generator[Proposal, None, None]:
     """An openai teacher's proposals, judged. Only an executable world can have a twin."""
     numbers = _numbers(params.tasks.count, 2 if params.tasks.world == "executable" else 1)

@@ -15,14 +15,14 @@ from synthagent.records import Task
 from synthagent.stage import progress
 from synthagent.store import read_keys, read_records
 from synthagent.suites.problems import chosen_suites, problems_of
-from synthagent.teacher.decontaminate import Comparison, Hit
+from synthagent.teacher.decontaminate import Decontamination, Hit
 
 _SHOWN = 20
 _TOGETHER = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Decontaminated:
     """What a comparison came to. `lines`: to be read."""
 
     hits: list[Hit]
@@ -31,7 +31,7 @@ class Found:
 
 def decontaminate(
     tasks: Path, suites: str, files: Sequence[Path], embeddings: EmbeddingsParams | None, params: Params
-) -> Found:
+) -> Decontaminated:
     """Compare the tasks of a file. `suites`: `installed`, `none`, or names with commas between.
 
     Raises:
@@ -42,15 +42,15 @@ def decontaminate(
     problems += [problem for file in files for problem in read_problems(file, "--files")]
     if not problems:
         raise SuiteError("decontaminate: nothing to compare with; `make bench-suites`, or give --files")
-    comparison = Comparison(problems, embeddings_of(embeddings, params.llm) if embeddings else None)
+    comparison = Decontamination(problems, embeddings_of(embeddings, params.llm) if embeddings else None)
     rows, total = read_records(tasks, Task), len(read_keys(tasks, Task))
     hits: list[Hit] = []
     for _ in progress(range(0, total, _TOGETHER), -(-total // _TOGETHER), "compared"):
         hits += [hit for found in comparison.hits(list(islice(rows, _TOGETHER))) for hit in found]
-    return Found(hits, lines_of(comparison, hits))
+    return Decontaminated(hits, lines_of(comparison, hits))
 
 
-def lines_of(comparison: Comparison, hits: Sequence[Hit]) -> list[str]:
+def lines_of(comparison: Decontamination, hits: Sequence[Hit]) -> list[str]:
     """What was compared, and the hits."""
     told = comparison.details()
     lines = [

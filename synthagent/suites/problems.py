@@ -1,4 +1,4 @@
-"""What the problems of benchmarks say: a worker's answers -> `Problem`, kept in `.cache/suites` until suites change."""
+"""What the problems of benchmarks say: a worker's answers -> `KnownProblem`, kept in `.cache/suites` until suites change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from synthagent.errors import InputError, IsolationError, SuiteError
 from synthagent.isolation import REMEDY, unavailable
-from synthagent.problems import Answered, Problem, Signature, read_problems, write_problems
+from synthagent.problems import KnownProblem, RightCall, Signature, read_problems, write_problems
 from synthagent.stage import progress
 from synthagent.suites.known import SUITES, suite_of
 from synthagent.suites.run import FOLDER
@@ -53,7 +53,7 @@ def export_problems(folder: Path, names: str) -> list[str]:
     return [*lines, f"next: set tasks.decontaminate.path to {folder} in params.yaml, and `dvc repro`"]
 
 
-def problems_of(suite: Suite) -> list[Problem]:
+def problems_of(suite: Suite) -> list[KnownProblem]:
     """All problems of a suite, in its order.
 
     Raises:
@@ -74,9 +74,9 @@ def problems_of(suite: Suite) -> list[Problem]:
     return problems
 
 
-async def _asked(suite: Suite) -> list[Problem]:
+async def _asked(suite: Suite) -> list[KnownProblem]:
     worker = Worker(suite, FOLDER / suite.name / "worker.log")
-    found: list[Problem] = []
+    found: list[KnownProblem] = []
     try:
         for category in progress(suite.categories, len(suite.categories), f"{suite.name} problems"):
             found += _read(suite, category, await worker.texts(category))
@@ -85,16 +85,16 @@ async def _asked(suite: Suite) -> list[Problem]:
     return found
 
 
-def _read(suite: Suite, category: str, told: Sequence[Any]) -> list[Problem]:
+def _read(suite: Suite, category: str, told: Sequence[Any]) -> list[KnownProblem]:
     try:
         return [
-            Problem(
+            KnownProblem(
                 id=one["id"],
                 source=_source(suite),
                 category=category,
                 instructions=tuple(text for text in one["instructions"] if text.strip()),
                 tools=tuple(Signature(**tool) for tool in one["tools"]),
-                answers=tuple(Answered(**call) for call in one["answers"]),
+                answers=tuple(RightCall(**call) for call in one["answers"]),
             )
             for one in told
         ]

@@ -25,13 +25,13 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import numpy as np
 
 from synthagent.llm.embeddings import Embeddings
-from synthagent.problems import Problem
+from synthagent.problems import KnownProblem
 from synthagent.records import Call, Json, Task
 from synthagent.text import words_of
 
 G = TypeVar("G")
-Rule = Literal["instruction", "tool", "answer", "embedding"]
-RULES: tuple[Rule, ...] = get_args(Rule)
+HitRule = Literal["instruction", "tool", "answer", "embedding"]
+RULES: tuple[HitRule, ...] = get_args(HitRule)
 NEAR = 0.55  # default tasks come as near as .43 to BFCL, its reworded problems .57 to .9 to themselves (decisions.md)
 _ROW, _WHOLE, _FEWEST = 13, 8, 5
 _ALIKE = 5  # letters of a word that count, so that endings do not
@@ -53,8 +53,8 @@ class Hit:
     """A task that is, or may be, a copy of a problem."""
 
     task_id: str
-    rule: Rule
-    problem: Problem
+    rule: HitRule
+    problem: KnownProblem
     nearness: float
     matched: str
 
@@ -65,18 +65,18 @@ class Hit:
         return f"{self.rule} as in {self.problem.name}{near}: {self.matched}"
 
 
-class Comparison:
+class Decontamination:
     """Problems, in an order in which tasks find those like them. Counts what was compared, and the hits.
 
     `embeddings`: None: no model is at hand.
     """
 
-    def __init__(self, problems: Sequence[Problem], embeddings: Embeddings | None = None) -> None:
+    def __init__(self, problems: Sequence[KnownProblem], embeddings: Embeddings | None = None) -> None:
         self._problems = problems
-        self._texts: dict[str, Problem] = {}
-        self._answers: dict[str, Problem] = {}
-        self._tools: dict[str, Problem] = {}
-        self._calls: dict[tuple[str, ...], dict[str, tuple[frozenset[str], Problem]]] = {}
+        self._texts: dict[str, KnownProblem] = {}
+        self._answers: dict[str, KnownProblem] = {}
+        self._tools: dict[str, KnownProblem] = {}
+        self._calls: dict[tuple[str, ...], dict[str, tuple[frozenset[str], KnownProblem]]] = {}
         for problem in problems:
             for text in problem.instructions:
                 self._texts.setdefault(text, problem)
@@ -171,7 +171,7 @@ class Compared(Generic[G]):
 
 
 def in_batches(
-    groups: Iterable[G], tasks_of: Callable[[G], Sequence[Task]], comparison: Comparison | None
+    groups: Iterable[G], tasks_of: Callable[[G], Sequence[Task]], comparison: Decontamination | None
 ) -> Iterator[Compared[G]]:
     """Each group of tasks, compared; many at a time, as a model of embeddings wants them."""
     rest = iter(groups)
@@ -186,8 +186,8 @@ def in_batches(
 class _Rows:
     """Rows of words of texts: 13, or all of a text of 8 to 12."""
 
-    def __init__(self, texts: dict[str, Problem]) -> None:
-        self._rows: dict[str, tuple[str, Problem]] = {}
+    def __init__(self, texts: dict[str, KnownProblem]) -> None:
+        self._rows: dict[str, tuple[str, KnownProblem]] = {}
         self._lengths = set[int]()
         self._whole = {" ".join(_spaced(text)): problem for text, problem in reversed(texts.items())}
         for text, problem in texts.items():
@@ -198,12 +198,12 @@ class _Rows:
                 for row in _rows(words, length):
                     self._rows.setdefault(row, (text, problem))
 
-    def same_as(self, text: str) -> tuple[Problem, float, str] | None:
+    def same_as(self, text: str) -> tuple[KnownProblem, float, str] | None:
         """Whose text this is, word for word."""
         row = " ".join(_spaced(text))
         return (self._whole[row], 1.0, _short(row)) if row and row in self._whole else None
 
-    def found_in(self, text: str) -> tuple[Problem, float, str] | None:
+    def found_in(self, text: str) -> tuple[KnownProblem, float, str] | None:
         """The first row of a text that is known: whose it is, and the row."""
         words = _spaced(text)
         for length in sorted(self._lengths):

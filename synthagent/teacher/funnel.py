@@ -8,7 +8,7 @@ from typing import Any
 
 from synthagent.judging.proofs import PROOFS
 from synthagent.records import Rejected
-from synthagent.teacher.decontaminate import Comparison
+from synthagent.teacher.decontaminate import Decontamination
 from synthagent.teacher.llm.checks import REASONS
 from synthagent.teacher.llm.write import Proposal
 
@@ -63,7 +63,7 @@ class Funnel:
             "facts_reworded": self.reworded,
         }
 
-    def details(self, proposed: int, comparison: Comparison | None = None) -> dict[str, Any]:
+    def details(self, proposed: int, comparison: Decontamination | None = None) -> dict[str, Any]:
         """What `data/details/tasks.json` says. `comparison`: the problems with which they were compared."""
         reasons = Counter(row.reason for row in self.rejected)
         unique = proposed - reasons.total() + reasons["unique"]  # that came as far as being compared with each other

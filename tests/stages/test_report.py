@@ -15,7 +15,7 @@ from helpers.run import CURVE, build_dataset
 
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.errors import StoreError
-from synthagent.problems import Problem
+from synthagent.problems import KnownProblem
 from synthagent.records import Evaluation, Persona, Reward, Rubric, Task, Trajectory
 from synthagent.showing import pictures
 from synthagent.showing.page import choose_episodes
@@ -23,7 +23,7 @@ from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
 from synthagent.stages import report
 from synthagent.store import read_records, write_records, write_text
-from synthagent.teacher.decontaminate import Comparison
+from synthagent.teacher.decontaminate import Decontamination
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,9 @@ def written() -> str:
 
 def test_the_page_says_what_the_tasks_were_compared_with_and_how_many_were_hit(run: Path) -> None:
     assert "Not looked for" in written()
-    compared = Comparison([Problem(id="1", source="theirs.txt", category="hard", instructions=("Sell my <old> car",))])
+    compared = Decontamination(
+        [KnownProblem(id="1", source="theirs.txt", category="hard", instructions=("Sell my <old> car",))]
+    )
     compared.hits(list(read_records(Paths.tasks, Task)))
     write_text(Paths.details("tasks"), json.dumps({"decontamination": compared.details()}))
     page = " ".join(written().split())

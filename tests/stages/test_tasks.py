@@ -13,14 +13,14 @@ from helpers.tasks import accepted_tasks, outcome_of, task_of_level
 from synthagent.episodes.user import CONFIRM
 from synthagent.judging.proofs import PROOFS
 from synthagent.params_file import load_params
-from synthagent.problems import Problem
+from synthagent.problems import KnownProblem
 from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import accept, alone, judge, judge_proposals, propose, settle, split_of
 from synthagent.store import read_records, write_records
-from synthagent.teacher.decontaminate import Comparison
+from synthagent.teacher.decontaminate import Decontamination
 from synthagent.teacher.domains import BLEND, load_vocabulary
 from synthagent.teacher.funnel import Funnel
 from synthagent.teacher.llm.write import Proposal
@@ -163,14 +163,14 @@ def test_two_that_a_model_made_together_without_being_twins_are_judged_each_by_i
 
 
 def test_a_task_that_is_like_a_problem_is_rejected_with_what_it_matches_and_so_is_its_twin() -> None:
-    problem = Problem(id="p1", source="theirs", instructions=(PAIR[0].instruction,))
-    rows = list(accept([judge(PAIR), judge([alone(accepted_tasks()[10])])], Comparison([problem])))
+    problem = KnownProblem(id="p1", source="theirs", instructions=(PAIR[0].instruction,))
+    rows = list(accept([judge(PAIR), judge([alone(accepted_tasks()[10])])], Decontamination([problem])))
     assert [getattr(row, "reason", None) for row in rows] == ["contaminated", "contaminated", None]
     assert isinstance(rows[0], Rejected)
     assert rows[0].detail == f"instruction as in theirs p1: {' '.join(words_of(PAIR[0].instruction))!r}"
     written = proposals(*(task.model_copy(update={"unique": None}) for task in PAIR))
     settings = default_params().tasks
-    found = [proposal.row for proposal in settle([written], settings, Comparison([problem]))]
+    found = [proposal.row for proposal in settle([written], settings, Decontamination([problem]))]
     assert [getattr(row, "reason", None) for row in found] == ["contaminated", "contaminated"]
 
 

@@ -10,7 +10,7 @@ from helpers.projects import assert_one_message, synthagent, write_params
 from helpers.suites import link_bfcl, needs_bfcl
 from helpers.tasks import accepted_tasks
 
-from synthagent.problems import Answered, Signature, read_problems
+from synthagent.problems import RightCall, Signature, read_problems
 from synthagent.records import Task
 from synthagent.stage import Paths
 from synthagent.store import write_records
@@ -47,7 +47,7 @@ def test_the_worker_tells_texts_tools_and_answers(tmp_path: Path, monkeypatch: p
     first = found["simple_python_0"]
     assert first.instructions == ("Find the area of a triangle with a base of 10 units and height of 5 units.",)
     assert first.tools == (Signature(name="calculate_triangle_area", parameters=("base", "height", "unit")),)
-    assert first.answers == (Answered(name="calculate_triangle_area", arguments={"base": 10, "height": 5}),)
+    assert first.answers == (RightCall(name="calculate_triangle_area", arguments={"base": 10, "height": 5}),)
     assert found["irrelevance_0"].answers == ()
     monkeypatch.setattr(module, "Worker", None)
     assert {problem.id: problem for problem in problems_of(few)} == found, "the second time they are kept"

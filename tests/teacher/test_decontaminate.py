@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.llm.embeddings import Embeddings, Vectors
-from synthagent.problems import Answered, Problem, Signature
+from synthagent.problems import KnownProblem, RightCall, Signature
 from synthagent.records import Fact, Task, Tool
-from synthagent.teacher.decontaminate import Comparison, Hit
+from synthagent.teacher.decontaminate import Decontamination, Hit
 
 TASK = accepted_tasks()[0]
 REWORDED = {  # made-up problems, each with other words for the same
@@ -32,8 +32,10 @@ REWORDED = {  # made-up problems, each with other words for the same
     ),
     "北京后天的天气怎么样": "后天北京的天气如何",
 }
-COMPARISON = Comparison([Problem(id=str(n), source="s", instructions=(text,)) for n, text in enumerate(REWORDED)])
-TOOL = Problem(
+COMPARISON = Decontamination(
+    [KnownProblem(id=str(n), source="s", instructions=(text,)) for n, text in enumerate(REWORDED)]
+)
+TOOL = KnownProblem(
     id="t",
     source="s",
     instructions=("?",),
@@ -41,7 +43,7 @@ TOOL = Problem(
         Signature(name="geo.triangleArea", parameters=("base", "height", "unit")),
         Signature(name="get_user", parameters=("user_id",)),
     ),
-    answers=(Answered(name="book_table", arguments={"guests": 4.0, "place": "Chez Panisse"}), Answered(name="stop")),
+    answers=(RightCall(name="book_table", arguments={"guests": 4.0, "place": "Chez Panisse"}), RightCall(name="stop")),
     answer_texts=("The invoice of March was sent twice to the wrong office in Lyon by mistake",),
 )
 WORDS = st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=9), min_size=1, max_size=40)
@@ -51,13 +53,13 @@ def saying(text: str, **fields: object) -> Task:
     return TASK.model_copy(update={"instruction": text, "facts": (), "tools": (), "reference": (), **fields})
 
 
-def hits(comparison: Comparison, task: Task) -> list[Hit]:
+def hits(comparison: Decontamination, task: Task) -> list[Hit]:
     return comparison.hits([task])[0]
 
 
 @given(WORDS)
 def test_a_verbatim_copy_is_always_found(words: list[str]) -> None:
-    comparison = Comparison([Problem(id="x", source="s", instructions=("something else", " ".join(words)))])
+    comparison = Decontamination([KnownProblem(id="x", source="s", instructions=("something else", " ".join(words)))])
     copy = "  ".join(words).upper() + "!"
     assert [hit.rule for hit in hits(comparison, saying(copy))] == ["instruction"]
     if len(words) >= 8:
@@ -67,8 +69,8 @@ def test_a_verbatim_copy_is_always_found(words: list[str]) -> None:
 
 @given(WORDS)
 def test_unrelated_words_are_no_copy(words: list[str]) -> None:
-    theirs = Problem(id="x", source="s", instructions=(" ".join(f"{word}0" for word in words),))
-    assert hits(Comparison([theirs]), saying(" ".join(words))) == []
+    theirs = KnownProblem(id="x", source="s", instructions=(" ".join(f"{word}0" for word in words),))
+    assert hits(Decontamination([theirs]), saying(" ".join(words))) == []
 
 
 @pytest.mark.parametrize(("text", "reworded"), REWORDED.items())
@@ -103,7 +105,7 @@ def tool(name: str, *parameters: str) -> Tool:
 def test_a_tool_is_known_by_its_name_and_parameters_unless_anybody_would_name_it_so(
     given: Tool, rules: list[str]
 ) -> None:
-    comparison = Comparison([TOOL])
+    comparison = Decontamination([TOOL])
     assert [hit.rule for hit in hits(comparison, saying("!", tools=(given,)))] == rules
     assert comparison.details()["tools_too_common"] == ({"get_user(user_id)": 1} if given.name == "get_user" else {})
 
@@ -112,20 +114,20 @@ def test_a_tool_is_known_by_its_name_and_parameters_unless_anybody_would_name_it
 def test_an_answer_is_known_by_its_tool_and_all_its_values(guests: str, rules: list[str]) -> None:
     said = ({"tool": "bookTable", "args": {"guests": guests, "place": "chez panisse"}, "response": {}},)
     world = type(TASK.world).model_validate({"tables": {}, "effects": {}, "said": said})
-    assert [hit.rule for hit in hits(Comparison([TOOL]), saying("!", world=world))] == rules
+    assert [hit.rule for hit in hits(Decontamination([TOOL]), saying("!", world=world))] == rules
 
 
 def test_an_answer_that_is_a_text_is_found_in_what_a_task_says() -> None:
     text = f"Find out why {TOOL.answer_texts[0]}"
-    assert [hit.rule for hit in hits(Comparison([TOOL]), saying(text))] == ["answer"]
+    assert [hit.rule for hit in hits(Decontamination([TOOL]), saying(text))] == ["answer"]
 
 
 def test_a_models_vectors_find_what_no_word_tells() -> None:
     def of(texts: list[str]) -> Vectors:
         return np.array([[0.6, 0.8] if "car" in text or "vehicle" in text else [1, 0] for text in texts], np.float32)
 
-    problem = Problem(id="x", source="s", instructions=("Sell my car",))
-    comparison = Comparison([problem], Embeddings(of, 0.9))  # type: ignore[arg-type]
+    problem = KnownProblem(id="x", source="s", instructions=("Sell my car",))
+    comparison = Decontamination([problem], Embeddings(of, 0.9))  # type: ignore[arg-type]
     (hit,) = hits(comparison, saying("Find a buyer of the vehicle"))
     assert (hit.rule, hit.problem.id) == ("embedding", "x")
     assert hits(comparison, saying("Water the flowers")) == []
