@@ -1,4 +1,4 @@
-"""What the problems of benchmarks say: a worker's answers -> `KnownProblem`, kept in `.cache/suites` until suites change."""
+"""What the problems of benchmarks say: a worker's answers -> `KnownProblem`; kept until suites change."""
 
 from __future__ import annotations
 
