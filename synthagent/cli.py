@@ -127,6 +127,29 @@ def validate(tasks: Annotated[Path, typer.Argument(help="A Parquet file of tasks
 
 
 @app.command(rich_help_panel="Looking at tasks")
+def decontaminate(
+    tasks: Annotated[Path, typer.Argument(help="A Parquet file of tasks.")] = Path("data/tasks.parquet"),
+    suites: Annotated[str, typer.Option(help="installed, none, or names with commas between.")] = "installed",
+    files: Annotated[list[Path] | None, typer.Option(help="A file or folder of problems; may be repeated.")] = None,
+    embeddings: Annotated[bool, typer.Option(help="Also by the model of tasks.decontaminate.embeddings.")] = False,
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Compare tasks with benchmarks and files of yours: what was compared, and what is like what; exit 1 if any is."""
+    from synthagent.params_file import load_params
+    from synthagent.suites.compare import decontaminate as compare
+
+    read = load_params(params)
+    if embeddings and read.tasks.decontaminate.embeddings is None:
+        raise SynthAgentError(
+            f"{params}: tasks.decontaminate.embeddings: null; name a model, or leave --embeddings out"
+        )
+    found = compare(tasks, suites, files or [], read.tasks.decontaminate.embeddings if embeddings else None, read)
+    for line in found.lines:
+        print(line)
+    raise typer.Exit(1 if found.hits else 0)
+
+
+@app.command(rich_help_panel="Looking at tasks")
 def show(
     id: Annotated[str, typer.Argument(help="A task's or a trajectory's id.")],
 ) -> None:

@@ -84,6 +84,18 @@ def hf(
     print(export_hf(folder, data))
 
 
+@exporting.command()
+def problems(
+    folder: Annotated[Path, typer.Argument(help="Where the files go: a file a suite.")] = Path("data/problems"),
+    suites: Annotated[str, typer.Option(help="installed, or names with commas between.")] = "installed",
+) -> None:
+    """What benchmarks of others ask, in files: for `tasks.decontaminate.path`, so that no task is a copy of it."""
+    from synthagent.suites.problems import export_problems
+
+    for line in export_problems(folder, suites):
+        print(line)
+
+
 cache = typer.Typer(
     help="What models have answered, kept in .cache/llm; so that nothing is paid for twice.\n\n"
     "To let others reproduce your data without a key: `synthagent cache export data/responses.jsonl.gz`, "

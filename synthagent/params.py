@@ -23,6 +23,24 @@ class PersonasParams(Record):
     count: Count | None = Field(description="how many to take, from the top; null: all")
 
 
+class EmbeddingsParams(Record):
+    """A model that says how near two texts are."""
+
+    model: Annotated[str, Field(min_length=1)] = Field(description="a folder with an encoder; a name, of an endpoint")
+    near: Share = Field(description="the cosine from which on two texts count as one; it depends on the model")
+    base_url: str | None = Field(default=None, description="an OpenAI-compatible endpoint; null: `model` is a folder")
+    api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
+
+
+class DecontaminateParams(Record):
+    """What no task may be a copy of."""
+
+    path: str | None = Field(
+        description="a file of problems, or a folder of such (`synthagent export problems`); null: nothing is compared"
+    )
+    embeddings: EmbeddingsParams | None = Field(description="null: by words, tools and answers alone")
+
+
 class TasksParams(Record):
     """How many tasks are proposed, and which."""
 
@@ -37,6 +55,7 @@ class TasksParams(Record):
     information_gap: bool = Field(
         description="false: the embedded teacher's instructions say all that only the user would know; an ablation"
     )
+    decontaminate: DecontaminateParams
 
     @field_validator("difficulty_mix")
     @classmethod

@@ -108,6 +108,23 @@ def read_keys(path: Path, record: type[Record]) -> list[str]:
         return [str(key) for key in _open(path, record).read([column]).column(column).to_pylist()]
 
 
+def read_details(path: Path) -> dict[str, Any]:
+    """What a stage said of its run in a JSON file.
+
+    Raises:
+        StoreError: no such file, or not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such file; run the stage that writes it (see dvc.yaml), or `dvc repro`") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: not readable JSON ({error}); run `dvc checkout` or `dvc repro`") from None
+    if not isinstance(content, dict):
+        raise StoreError(f"{path}: not a JSON object; run `dvc checkout` or `dvc repro`")
+    return content
+
+
 def arrow_schema(record: type[Record]) -> pa.Schema:
     """The Parquet columns of a record; the metadata say which format they are."""
     columns = [pa.field(name, _arrow_type(field)) for name, field in record.model_fields.items()]

@@ -55,7 +55,7 @@ class Reason(NamedTuple):
 
 LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
 SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
-SUITES, TAU2 = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py"
+SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
 NOT_RUN = {
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
@@ -76,6 +76,11 @@ NOT_RUN = {
     "synthagent evaluate --suite tau2 --policy endpoint --categories mock,retail --trials 4": Reason(
         "it needs a model"
     ),
+    "synthagent decontaminate": Reason("it needs a suite", PROBLEMS, 'synthagent("decontaminate", cwd'),
+    "synthagent decontaminate --suites none --files mine.jsonl --files more/": Reason(
+        "the files are an example", "tests/stages/test_tasks.py", '"--suites", "none", "--files"'
+    ),
+    "synthagent export problems": Reason("it needs a suite", PROBLEMS, '"export", "problems"'),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "pip install -c constraints.txt 'synthagent[ray]'": Reason("it needs a network"),

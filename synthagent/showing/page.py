@@ -31,11 +31,12 @@ _svg = partial(pictures.svg, on_page=True)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The run, as its datasets tell it."""
+    """The run, as its datasets tell it. `compared`: with which problems of others the tasks were, and what was hit."""
 
     personas: int
     tasks: Iterable[Task]
     rejected: Sequence[Rejected]
+    compared: Mapping[str, Any] | None
     rubrics: Iterable[Rubric]
     rollouts: Sequence[Trajectory]
     rewards: Sequence[Reward]
@@ -96,6 +97,7 @@ class Page:
     comparisons: tuple[Comparison, ...]
     funnel: tuple[Stage, ...]
     rejections: Mapping[str, int]
+    compared: Mapping[str, Any] | None
     facts: Mapping[str, float]
     scripts: Mapping[str, str]
     lines: Mapping[str, Sequence[TableRow]]
@@ -137,6 +139,7 @@ def page_of(inputs: Inputs, seed: int) -> Page:
             *(Stage(name, count, count / max(1, proposed), note) for name, count, note in stages),
         ),
         rejections={name: refused[name] for name in [*PROOFS, *sorted(set(refused) - set(PROOFS))]},
+        compared=inputs.compared,
         facts={
             **_facts(tasks, rubrics),
             "episodes": len(inputs.rewards),

@@ -10,7 +10,7 @@ from synthagent.records import Evaluation, Persona, Rejected, Reward, Rubric, Ta
 from synthagent.showing.page import Inputs, page_of, render
 from synthagent.showing.pictures import read_steps
 from synthagent.stage import Figures, Paths, say
-from synthagent.store import read_keys, read_records, write_text
+from synthagent.store import read_details, read_keys, read_records, write_text
 
 
 def run(params: Params) -> Figures:
@@ -19,6 +19,7 @@ def run(params: Params) -> Figures:
         personas=len(read_keys(Paths.personas, Persona)),
         tasks=read_records(Paths.tasks, Task),
         rejected=list(read_records(Paths.rejected, Rejected)),
+        compared=read_details(Paths.details("tasks")).get("decontamination"),
         rubrics=read_records(Paths.rubrics, Rubric),
         rollouts=list(read_records(Paths.rollouts, Trajectory)),
         rewards=list(read_records(Paths.rewards, Reward)),

@@ -11,26 +11,29 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.errors import ParamsError
 from synthagent.judging.proofs import PROOFS, WITHOUT_GAP, Proved, Uniqueness, decisive, prove
 from synthagent.llm.client import Llm
+from synthagent.llm.embeddings import embeddings_of
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params, TasksParams
+from synthagent.problems import read_problems
 from synthagent.records import Persona, Rejected, Split, Task
 from synthagent.spread import shared_out
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, records_written, write_records
 from synthagent.teacher.compose import compose
+from synthagent.teacher.decontaminate import Decontamination, in_batches
 from synthagent.teacher.domains import BLEND, Vocabulary, blend, domain_of, load_vocabulary
-from synthagent.teacher.llm.checks import REASONS
+from synthagent.teacher.funnel import COPIED, Funnel
 from synthagent.teacher.llm.write import Proposal, id_of, share_of, write_two
 from synthagent.teacher.twins import pair
 from synthagent.teacher.wording import without_gap
@@ -119,11 +122,14 @@ def judge_proposals(proposals: Iterable[Sequence[Task]], required: Sequence[str]
     return accept(judge(tasks, required) for tasks in proposals)
 
 
-def accept(judged: Iterable[PairProved]) -> Iterator[Task | Rejected]:
-    """The tasks in their order, accepted where nothing before is nearly the same, or rejected."""
+def accept(judged: Iterable[PairProved], comparison: Decontamination | None = None) -> Iterator[Task | Rejected]:
+    """The tasks in their order, accepted where no problem and nothing before is nearly the same, or rejected."""
     index = Uniqueness()
-    for one in judged:
+    for compared in in_batches(judged, lambda one: () if any(one.faults) else one.tasks, comparison):
+        one, copies = compared.group, compared.hits
         faults = list(one.faults)
+        if not any(faults):
+            faults = [(COPIED, copies[task.id]) if task.id in copies else None for task in one.tasks]
         if not any(faults):  # last, so that nothing is too like a task that is not accepted
             likes = [index.near_duplicate_of(task) for task in one.tasks]
             faults = [("unique", f"nearly the same as {like}") if like else None for like in likes]
@@ -155,97 +161,34 @@ def domain_split(domain: str, unseen_share: float) -> str:
     return "unseen_domain" if share_of(f"domain {domain}") < unseen_share else "train"
 
 
-def settle(proposals: Iterable[Sequence[Proposal]], params: TasksParams) -> Iterator[Proposal]:
-    """Compare an openai teacher's proposals with each other, in their order; give the tasks among them their split.
+def settle(
+    proposals: Iterable[Sequence[Proposal]], params: TasksParams, comparison: Decontamination | None = None
+) -> Iterator[Proposal]:
+    """Compare an openai teacher's proposals, with problems and in their order with each other; give tasks their split.
 
     Two that were made together may be twins: then they share the split, and one is not accepted without the other.
     """
     index = Uniqueness()
-    for together in proposals:
-        likes = {p.row.id: index.near_duplicate_of(p.row) for p in together if isinstance(p.row, Task)}
-        for proposal in together:
+    for compared in in_batches(proposals, _tasks_of, comparison):
+        faults = {id: (COPIED, copied) for id, copied in compared.hits.items()}
+        if not faults:
+            likes = {task.id: index.near_duplicate_of(task) for task in _tasks_of(compared.group)}
+            faults = {id: ("unique", f"nearly the same as {like}") for id, like in likes.items() if like}
+        for proposal in compared.group:
             row = proposal.row
             if isinstance(row, Rejected):
                 yield proposal
-            elif like := likes[row.id]:
-                yield replace(proposal, row=_rejected(row, "unique", f"nearly the same as {like}"))
-            elif row.twin_of and likes[row.twin_of]:
+            elif row.id in faults:
+                yield replace(proposal, row=_rejected(row, *faults[row.id]))
+            elif row.twin_of in faults:
                 yield replace(proposal, row=_rejected_with_twin(row))
             else:
                 split = split_of(row, domain_split(row.domain, params.unseen_share), params.heldout_share)
                 yield replace(proposal, row=row.model_copy(update={"unique": True, "split": split}))
 
 
-@dataclass
-class Funnel:
-    """What became of the proposals, in numbers; and the rejected rows."""
-
-    tasks: int = 0
-    tools: int = 0
-    names: set[str] = field(default_factory=set)
-    domains: Counter[str] = field(default_factory=Counter)
-    splits: Counter[str] = field(default_factory=Counter)
-    levels: Counter[int] = field(default_factory=Counter)
-    worlds: Counter[str] = field(default_factory=Counter)
-    ruled: int = 0
-    reworded: int = 0
-    tokens: Counter[str] = field(default_factory=Counter)
-    not_executable: Counter[str] = field(default_factory=Counter)
-    rejected: list[Rejected] = field(default_factory=list)
-
-    def add(self, proposal: Proposal) -> None:
-        """Count a proposal that has been judged."""
-        row = proposal.row
-        self.tokens.update(proposal.tokens)
-        if isinstance(row, Rejected):
-            self.rejected.append(row)
-            return
-        self.tasks += 1
-        self.tools += len(row.tools)
-        self.names.update(tool.name for tool in row.tools)
-        self.domains[row.domain] += 1
-        self.splits[row.split] += 1
-        self.levels[row.difficulty] += 1
-        self.worlds[row.world_kind] += 1
-        self.reworded += int(row.provenance.get("reworded", 0))
-        self.ruled += all(constraint.id in row.world.rules for constraint in row.constraints)
-        self.not_executable.update([proposal.not_executable] if proposal.not_executable else [])
-
-    def metrics(self, proposed: int) -> dict[str, float | None]:
-        """What `data/metrics/tasks.json` says."""
-        return {
-            "proposed": proposed,
-            "accepted": self.tasks,
-            "tools_per_task": round(self.tools / max(1, self.tasks), 2),
-            "distinct_tools": len(self.names),
-            "domains": len(self.domains),
-            "tokens_per_accepted_task": round(self.tokens.total() / self.tasks) if self.tasks else None,
-            "constraints_checked_by_code": self.ruled,
-            "facts_reworded": self.reworded,
-        }
-
-    def details(self, proposed: int) -> dict[str, Any]:
-        """What `data/details/tasks.json` says."""
-        reasons = Counter(row.reason for row in self.rejected)
-        unique = proposed - reasons.total() + reasons["unique"]  # that came as far as being compared
-        proved = sum(reasons[name] for name in (*PROOFS, "twin") if name != "unique")
-        checked = sum(reasons[name] for name in REASONS)
-        return {
-            "rejected": dict(reasons),
-            "tokens": dict(self.tokens),
-            "splits": dict(sorted(self.splits.items())),
-            "levels": {str(level): n for level, n in sorted(self.levels.items())},
-            "worlds": dict(sorted(self.worlds.items())),
-            "funnel": {
-                "proposed": proposed,
-                "parsed": unique + proved + checked,
-                "checked": unique + proved,
-                "proved": unique,
-                "unique": self.tasks,
-                "accepted": self.tasks,
-                "not_executable": dict(sorted(self.not_executable.items())),
-            },
-        }
+def _tasks_of(proposals: Iterable[Proposal]) -> list[Task]:
+    return [proposal.row for proposal in proposals if isinstance(proposal.row, Task)]
 
 
 def run(params: Params) -> Figures:
@@ -257,7 +200,8 @@ def run(params: Params) -> Figures:
             "params.yaml: tasks.information_gap: an openai teacher has no tasks without one; set it to true, or "
             "roles.teacher.backend to embedded"
         )
-    judged = _by_model(llm, personas, params) if llm else _by_code(personas, params)
+    comparison = _comparison(params)
+    judged = _by_model(llm, personas, params, comparison) if llm else _by_code(personas, params, comparison)
     funnel = Funnel()
     with closing(judged), records_written(Paths.tasks, Task) as write:
         for proposal in judged:
@@ -265,17 +209,29 @@ def run(params: Params) -> Figures:
             if isinstance(proposal.row, Task):
                 write(proposal.row)
     write_records(Paths.rejected, Rejected, funnel.rejected)
-    details = funnel.details(proposed)
+    details = funnel.details(proposed, comparison)
     say(f"{funnel.tasks} of {proposed} proposals accepted; rejected {details['rejected']}; splits {details['splits']}")
     return Figures(funnel.metrics(proposed), details, {"llm": llm.metrics()} if llm else {})
 
 
-def _by_code(personas: Sequence[Persona], params: Params) -> Generator[Proposal, None, None]:
+def _comparison(params: Params) -> Decontamination | None:
+    """What tasks must not be copies of, where params name something."""
+    chosen = params.tasks.decontaminate
+    if chosen.path is None:
+        return None
+    problems = read_problems(Path(chosen.path), "tasks.decontaminate.path")
+    say(f"tasks are compared with {len(problems):,} problems of {chosen.path}")
+    return Decontamination(problems, embeddings_of(chosen.embeddings, params.llm) if chosen.embeddings else None)
+
+
+def _by_code(
+    personas: Sequence[Persona], params: Params, comparison: Decontamination | None
+) -> Generator[Proposal, None, None]:
     """The embedded teacher's proposals, judged."""
     numbers = _numbers(params.tasks.count, 2)
     work = partial(_propose_and_judge, personas, load_vocabulary(), params)
     with closing(shared_out(params.compute, work, numbers, _A_PIECE)) as judged:
-        yield from (Proposal(row, {}) for row in accept(progress(judged, len(numbers), "tasks")))
+        yield from (Proposal(row, {}) for row in accept(progress(judged, len(numbers), "tasks"), comparison))
 
 
 def _propose_and_judge(
@@ -287,12 +243,14 @@ def _propose_and_judge(
     return judge(two if len(numbers) == 2 else (alone(two[0]),), required)
 
 
-def _by_model(llm: Llm, personas: Sequence[Persona], params: Params) -> Generator[Proposal, None, None]:
+def _by_model(
+    llm: Llm, personas: Sequence[Persona], params: Params, comparison: Decontamination | None
+) -> Generator[Proposal, None, None]:
     """An openai teacher's proposals, judged. Only an executable world can have a twin."""
     numbers = _numbers(params.tasks.count, 2 if params.tasks.world == "executable" else 1)
     work = partial(write_two, llm, personas, params)
     with closing(ordered(work, numbers, params.llm.max_concurrency, llm.close)) as proposals:
-        yield from settle(progress(proposals, len(numbers), "tasks"), params.tasks)
+        yield from settle(progress(proposals, len(numbers), "tasks"), params.tasks, comparison)
 
 
 def _numbers(count: int, together: int) -> list[range]:

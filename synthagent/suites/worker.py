@@ -54,6 +54,17 @@ class Worker:
         except (FailedError, KeyError, TypeError) as fault:
             raise SuiteError(f"suite {self.suite.name}: {category}: {fault}; {self._see()}") from None
 
+    async def texts(self, category: str) -> list[Any]:
+        """What tasks may have been copied from, of a category: untrusted, as all that it says.
+
+        Raises:
+            SuiteError: the worker does not tell.
+        """
+        try:
+            return list((await self._ask({"do": "texts", "category": category})).content["texts"])
+        except (FailedError, KeyError, TypeError) as fault:
+            raise SuiteError(f"suite {self.suite.name}: {category}: {fault}; {self._see()}") from None
+
     async def gold(self, id: str, style: str) -> list[dict[str, Any]]:
         """The messages that the suite's own answers come to.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from helpers.run import CURVE, build_dataset
 
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.errors import StoreError
+from synthagent.problems import KnownProblem
 from synthagent.records import Evaluation, Persona, Reward, Rubric, Task, Trajectory
 from synthagent.showing import pictures
 from synthagent.showing.page import choose_episodes
@@ -21,6 +23,7 @@ from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
 from synthagent.stages import report
 from synthagent.store import read_records, write_records, write_text
+from synthagent.teacher.decontaminate import Decontamination
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,24 @@ def written() -> str:
     said = report.run(default_params())
     assert said.metrics == {"kilobytes": round(Paths.report.stat().st_size / 1000)}
     return Paths.report.read_text(encoding="utf-8")
+
+
+def test_the_page_says_what_the_tasks_were_compared_with_and_how_many_were_hit(run: Path) -> None:
+    assert "Not looked for" in written()
+    compared = Decontamination(
+        [KnownProblem(id="1", source="theirs.txt", category="hard", instructions=("Sell my <old> car",))]
+    )
+    compared.hits(list(read_records(Paths.tasks, Task)))
+    write_text(Paths.details("tasks"), json.dumps({"decontamination": compared.details()}))
+    page = " ".join(written().split())
+    assert (
+        f"{compared.tasks} tasks were compared with 1 problems: 1 texts, 0 tools, 0 answers. theirs.txt: hard 1."
+        in page
+    )
+    assert "<dt>tasks hit, and rejected</dt><dd>0</dd>" in page
+    write_text(Paths.details("tasks"), "[")
+    with pytest.raises(StoreError, match=r"details/tasks\.json: not readable JSON .*; run `dvc checkout`"):
+        written()
 
 
 class Tags(HTMLParser):

@@ -7,21 +7,25 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers.projects import default_params, said_by, synthagent, write_params
+from helpers.projects import assert_one_message, default_params, said_by, synthagent, write_params
 from helpers.tasks import accepted_tasks, outcome_of, task_of_level
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.judging.proofs import PROOFS
 from synthagent.params_file import load_params
+from synthagent.problems import KnownProblem
 from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import Funnel, alone, judge_proposals, propose, settle, split_of
+from synthagent.stages.tasks import accept, alone, judge, judge_proposals, propose, settle, split_of
 from synthagent.store import read_records, write_records
+from synthagent.teacher.decontaminate import Decontamination
 from synthagent.teacher.domains import BLEND, load_vocabulary
+from synthagent.teacher.funnel import Funnel
 from synthagent.teacher.llm.write import Proposal
 from synthagent.teacher.wording import role_of
+from synthagent.text import words_of
 
 VOCABULARY = load_vocabulary()
 PAIR = accepted_tasks()[:2]
@@ -156,6 +160,49 @@ def test_two_that_a_model_made_together_without_being_twins_are_judged_each_by_i
     failed = Rejected(id="r", stage="tasks", reason="no_json", detail="", payload="")
     rows = [p.row for p in settled(proposals(one, one.model_copy(update={"id": "again"})), proposals(failed, two))]
     assert [row.reason if isinstance(row, Rejected) else "" for row in rows] == ["", "unique", "no_json", ""]
+
+
+def test_a_task_that_is_like_a_problem_is_rejected_with_what_it_matches_and_so_is_its_twin() -> None:
+    problem = KnownProblem(id="p1", source="theirs", instructions=(PAIR[0].instruction,))
+    rows = list(accept([judge(PAIR), judge([alone(accepted_tasks()[10])])], Decontamination([problem])))
+    assert [getattr(row, "reason", None) for row in rows] == ["contaminated", "contaminated", None]
+    assert isinstance(rows[0], Rejected)
+    assert rows[0].detail == f"instruction as in theirs p1: {' '.join(words_of(PAIR[0].instruction))!r}"
+    written = proposals(*(task.model_copy(update={"unique": None}) for task in PAIR))
+    settings = default_params().tasks
+    found = [proposal.row for proposal in settle([written], settings, Decontamination([problem]))]
+    assert [getattr(row, "reason", None) for row in found] == ["contaminated", "contaminated"]
+
+
+def test_the_stage_rejects_what_is_in_a_file_of_the_users_and_is_otherwise_as_it_was(tmp_path: Path) -> None:
+    counts = {"tasks.count": 40, "compute.processes": 1}
+    write_params(tmp_path, counts)
+    assert synthagent("personas", cwd=tmp_path).returncode == 0
+    assert synthagent("tasks", cwd=tmp_path).returncode == 0
+    before = list(read_records(tmp_path / Paths.tasks, Task))
+    assert "decontamination" not in json.loads((tmp_path / Paths.details("tasks")).read_text())
+    copied = before[3].instruction
+    (tmp_path / "mine.txt").write_text(f"{copied}\n\nWrite a letter to the mayor about the noise of trains at night\n")
+    write_params(tmp_path, counts | {"tasks.decontaminate": {"path": "mine.txt", "embeddings": None}})
+    done = synthagent("tasks", cwd=tmp_path)
+    assert "tasks are compared with 2 problems of mine.txt" in done.stdout
+    hit = {task.id for task in before if task.instruction == copied}
+    rejected = list(read_records(tmp_path / Paths.rejected, Rejected))
+    assert {row.id for row in rejected if row.reason == "contaminated"} >= hit
+    assert list(read_records(tmp_path / Paths.tasks, Task)) == [
+        task for task in before if task.id not in {row.id for row in rejected}
+    ]
+    details = json.loads((tmp_path / Paths.details("tasks")).read_text())
+    assert details["decontamination"]["sources"] == {"mine.txt": {"": 2}}
+    assert details["decontamination"]["tasks_hit"] == details["rejected"]["contaminated"] >= len(hit)
+    again = synthagent("decontaminate", "--suites", "none", "--files", "mine.txt", cwd=tmp_path)
+    assert (again.returncode, "0 tasks hit" in again.stdout) == (0, True), again
+    (tmp_path / "all.txt").write_text(before[0].instruction)
+    found = synthagent("decontaminate", "--suites", "none", "--files", "all.txt", cwd=tmp_path)
+    assert found.returncode == (0 if before[0].id in hit else 1)
+    write_params(tmp_path, counts | {"tasks.decontaminate.path": "gone.jsonl"})
+    assert_one_message(synthagent("tasks", cwd=tmp_path), "tasks.decontaminate.path: gone.jsonl: No such file")
+    assert_one_message(synthagent("decontaminate", "--suites", "none", cwd=tmp_path), "nothing to compare with")
 
 
 def test_the_funnel_counts_what_passes() -> None:

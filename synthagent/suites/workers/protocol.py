@@ -1,6 +1,7 @@
 """How a worker talks: a JSON object a line on stdin, an answer a line on stdout; a process of its own for each problem.
 
     {"n": 1, "do": "problems", "category": C}            -> {"n": 1, "problems": [id, ..]}
+    {"n": 1, "do": "texts", "category": C}               -> {"n": 1, "texts": [{id, instructions, tools, answers}, ..]}
     {"n": 2, "do": "gold", "id": ID, "style": S}         -> {"n": 2, "messages": [messages that are right]}
     {"n": 3, "do": "start", "id": ID, "style": S}        -> {"n": 3, **state}
     {"n": 4, "do": "step", "of": 3, "message": M}        -> {"n": 4, **state}
@@ -15,7 +16,7 @@ up is dropped.
 What goes wrong with one is its answer, `{"failed": reason}`, and its end; so is the death of its process.
 The first line tells the version: `{"version": V}`.
 
-A suite is a module with `VERSION` and the functions `problems`, `gold`, `prepare` and `start` (`Package`).
+A suite is a module with `VERSION` and the functions `problems`, `texts`, `gold`, `prepare` and `start` (`Package`).
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ class Package(Protocol):
 
     def problems(self, category: str) -> list[str]:
         """The ids of a category, in the suite's order."""
+        ...
+
+    def texts(self, category: str) -> list[dict[str, Any]]:
+        """What a task may have been copied from: of each problem `id`, `instructions` (what its user says), `tools`
+        (`name`, and the names of its `parameters`), `answers` (right calls: `name`, `arguments`)."""
         ...
 
     def gold(self, id: str, style: str) -> list[dict[str, Any]]:
@@ -104,6 +110,8 @@ class _Worker:
         match request["do"]:
             case "problems":
                 self._tell(_answer(request["n"], lambda: {"problems": self.suite.problems(request["category"])}))
+            case "texts":
+                self._tell(_answer(request["n"], lambda: {"texts": self.suite.texts(request["category"])}))
             case "gold":
                 self._tell(
                     _answer(request["n"], lambda: {"messages": self.suite.gold(request["id"], request["style"])})
