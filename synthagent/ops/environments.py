@@ -51,4 +51,7 @@ class SuiteEnvironment:
             raise SuiteError(f"{fault}; {self.remedy}")
 
 
-ENVIRONMENTS = (SuiteEnvironment("bfcl", "bfcl_eval", "2026.3.23"),)
+ENVIRONMENTS = (
+    SuiteEnvironment("bfcl", "bfcl_eval", "2026.3.23"),
+    SuiteEnvironment("agentdojo", "agentdojo", "0.1.35"),
+)

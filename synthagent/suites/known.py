@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from synthagent.errors import SuiteError
+from synthagent.suites.agentdojo import AGENTDOJO
 from synthagent.suites.bfcl import BFCL
 from synthagent.suites.suite import Suite
 
 SUITES: dict[str, Suite] = {
     "bfcl": BFCL,
+    "agentdojo": AGENTDOJO,
 }
 
 

@@ -160,7 +160,8 @@ def test_the_papers_datasets_are_not_measured_unless_a_suite_was(html: str, run:
         )
         for n in range(20)
     ]
-    write_records(Paths.evaluation, Evaluation, [*rows, *others])
+    by_policy = sorted([*rows, *others], key=lambda row: (row.policy, row.decoding))
+    write_records(Paths.evaluation, Evaluation, by_policy)
     text = Tags(written()).text
     assert text.count("not measured") == 13
     said = "BFCL-V4 multi-turn base 200 40.0 50.5 56.5 57.0 grpo greedy 50.0 [50.0, 50.0], 20 of 200"
