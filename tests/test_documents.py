@@ -72,6 +72,7 @@ NOT_RUN = {
     "synthagent evaluate --suite bfcl --policy endpoint --style prompt --categories simple_python,irrelevance": Reason(
         "it needs a model"
     ),
+    "synthagent evaluate --suite agentdojo --policy gold": Reason(LONG, "tests/suites/test_agentdojo.py", '["gold"]'),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "pip install -c constraints.txt 'synthagent[ray]'": Reason("it needs a network"),

@@ -16,9 +16,13 @@ def test_a_suite_has_an_environment_that_a_script_makes_and_a_worker(name: str) 
     script = (ROOT / "suites" / f"{name}.sh").read_text(encoding="utf-8")
     assert f"{suite.environment.version}\n" in script or f"{suite.environment.version} " in script
     assert f"venv=.venv-{name}\n" in script
-    assert f"suites/{name}.sh" in (ROOT / "Makefile").read_text(encoding="utf-8")
     assert (ROOT / f"{suite.worker.replace('.', '/')}.py").is_file()
     assert set(suite.refusals) <= set(suite.categories)
+
+
+def test_one_command_runs_the_scripts_of_all_suites() -> None:
+    assert "for script in suites/*.sh;" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert {script.stem for script in (ROOT / "suites").glob("*.sh")} == set(SUITES)
 
 
 def test_every_environment_is_that_of_a_suite() -> None:
