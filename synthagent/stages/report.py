@@ -1,5 +1,7 @@
 """Stage `report`: all datasets of a run -> `data/report/index.html`, one page that loads nothing.
 
+It also prints the paper's table: its 14 datasets, and which of them were measured.
+
 Launch: `synthagent report` or `dvc repro report`.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 from synthagent.params import Params
 from synthagent.records import Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory
 from synthagent.showing.page import Inputs, page_of, render
+from synthagent.showing.paper import printed
 from synthagent.showing.pictures import read_steps
 from synthagent.stage import Figures, Paths, say
 from synthagent.store import read_details, read_keys, read_records, write_text
@@ -26,8 +29,11 @@ def run(params: Params) -> Figures:
         steps=read_steps(Paths.plots / "grpo.csv"),
         evaluation=list(read_records(Paths.evaluation, Evaluation)),
     )
-    html = render(page_of(inputs, params.seed))
+    page = page_of(inputs, params.seed)
+    html = render(page)
     write_text(Paths.report, html)
+    for line in printed(page.paper):
+        say(line)
     kilobytes = round(len(html.encode()) / 1000)
     say(f"{Paths.report}: {kilobytes} kB, for any browser")
     return Figures({"kilobytes": kilobytes})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from synthagent.errors import SuiteError
+from synthagent.suites.agentdojo import AGENTDOJO
 from synthagent.suites.bfcl import BFCL
 from synthagent.suites.suite import Suite
 from synthagent.suites.tau2 import TAU2
@@ -10,6 +11,7 @@ from synthagent.suites.tau2 import TAU2
 SUITES: dict[str, Suite] = {
     "bfcl": BFCL,
     "tau2": TAU2,
+    "agentdojo": AGENTDOJO,
 }
 
 

@@ -170,6 +170,25 @@ def test_the_page_shows_the_figures_of_the_datasets(html: str, run: Path) -> Non
         assert curve.title in text
 
 
+def test_the_papers_datasets_are_not_measured_unless_a_suite_was(html: str, run: Path) -> None:
+    assert Tags(html).text.count("not measured") == 14
+    rows = list(read_records(Paths.evaluation, Evaluation))
+    unknown = {"split": None, "difficulty": None, "twin_of": None, "outcome": None}
+    of_suite = {**unknown, "benchmark": "bfcl", "category": "multi_turn_base", "version": "1"}
+    others = [
+        rows[0].model_copy(
+            update={**of_suite, "policy": "grpo", "decoding": "greedy", "task_id": f"b{n}", "reward": 0.5}
+        )
+        for n in range(20)
+    ]
+    by_policy = sorted([*rows, *others], key=lambda row: (row.policy, row.decoding))
+    write_records(Paths.evaluation, Evaluation, by_policy)
+    text = Tags(written()).text
+    assert text.count("not measured") == 13
+    said = "BFCL-V4 multi-turn base 200 40.0 50.5 56.5 57.0 grpo greedy 50.0 [50.0, 50.0], 20 of 200"
+    assert said in text
+
+
 def test_the_page_leads_with_pair_rate_and_perfect_where_done_and_draws_them(html: str) -> None:
     result, evaluation = (html[html.index(f'<section id="{name}">') :] for name in ("result", "evaluation"))
     titles = re.findall(r"<h4>(.*?)</h4>", result)
