@@ -85,16 +85,20 @@ def test_sft_on_two_processes_has_the_losses_and_the_student_of_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize(("lora", "most"), [(None, None), (LORA, None), (None, 400)])
 def test_grpo_on_two_processes_learns_what_one_learns_from_the_same_episodes(
-    lora: LoraParams | None, student: Student, tmp_path: Path
+    lora: LoraParams | None, most: int | None, student: Student, tmp_path: Path
 ) -> None:
-    """Each process samples its own episodes, by its own seed: the same ones are gone through again, by one."""
+    """Each process samples its own episodes, by its own seed: the same ones are gone through again, by one.
+
+    Within 400 tokens one process has room for other numbers of rows than the other.
+    """
 
     def job(name: str, processes: int) -> Any:
         (tmp_path / name).mkdir()
         made = job_of(tmp_path / name, student, 2, processes)
-        return replace(made, params=made.params.model_copy(update={"student": trained_as(lora)}))
+        grpo = made.params.grpo.model_copy(update={"batch_tokens": most})
+        return replace(made, params=made.params.model_copy(update={"student": trained_as(lora), "grpo": grpo}))
 
     run(Seen(job(OURS, 2)), OURS, tmp_path / OURS)
     episodes = sampled_in(tmp_path / OURS, 2)
