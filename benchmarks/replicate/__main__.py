@@ -72,11 +72,18 @@ def run_cell(runs: Runs, cell: Cell, seed: int, at: str) -> None:
         started = time.monotonic()
         say(f"{at} {name}: about {cell.seconds / 60:.0f} min at full scale; {_minutes(runs)} left in all")
         log = runs.root / FOLDER / "logs" / f"{runs.scale}-{name}.log"
-        runs.project.experiment(name, cell.target, changes, log, lambda stage: say(f"  {name}: {stage}"))
+        ran: list[str] = []
+
+        def tell(stage: str) -> None:
+            ran.append(stage)
+            say(f"  {name}: {stage}")
+
+        runs.project.experiment(name, cell.target, changes, log, tell)
         known = {"key": key, "changes": changes, **_come_to(runs, cell, seed)}
         known["seconds"] = round(time.monotonic() - started, 1)
         write_text(stored, json.dumps(known, indent=1) + "\n")
-        runs.thought, runs.took = runs.thought + cell.seconds, runs.took + known["seconds"]
+        if cell.target in ran:  # a cell that came from the run cache says nothing of the pace
+            runs.thought, runs.took = runs.thought + cell.seconds, runs.took + known["seconds"]
         rates = ", ".join(f"{policy} {_rate(one):.3f}" for policy, one in known["policies"].items())
         say(f"  {name}: pair rate {rates}; {known['seconds']:.0f} s")
     runs.done[name] = known
@@ -186,7 +193,7 @@ def _key(value: Any) -> str:
 
 
 def _minutes(runs: Runs) -> str:
-    """What is left, as this machine has been: the run cache makes some cells far shorter than thought."""
+    """What is left, at the pace that this machine has had."""
     pace = runs.took / runs.thought if runs.thought else 1.0
     return f"{runs.left * pace / 60:.0f} min"
 

@@ -13,22 +13,22 @@ import torch
 from transformers import Trainer
 
 
-def passes_within(lengths: Sequence[int], most: int, at_least: int = 1) -> list[list[int]]:
+def passes_within(lengths: Sequence[int], most: int, longest: Sequence[int] | None = None) -> list[list[int]]:
     """Rows of these lengths in passes, the longest first: of at most `most` tokens with padding, or of a single row.
 
-    `at_least` so many passes, if there are so many rows: processes that train together take equally many.
+    `longest`: the greatest of the longest rows of all processes, that of their second longest, and so on. By these
+    processes that train together have as many rows in a pass: TRL gathers figures by row.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    sizes = longest or [lengths[row] for row in order]
     passes: list[list[int]] = []
-    for row in order:
-        if passes and (len(passes[-1]) + 1) * lengths[passes[-1][0]] <= most:
+    widest = 0  # of the last pass
+    for row, size in zip(order, sizes, strict=True):
+        if passes and (len(passes[-1]) + 1) * widest <= most:
             passes[-1].append(row)
         else:
             passes.append([row])
-    while len(passes) < min(at_least, len(lengths)):
-        largest = max(passes, key=len)
-        where, half = passes.index(largest), len(largest) // 2
-        passes[where : where + 1] = [largest[:half], largest[half:]]
+            widest = size
     return passes
 
 
@@ -51,9 +51,8 @@ class InPasses(Trainer):  # type: ignore[misc]
         model.train()
         batch = self._prepare_inputs(inputs)
         lengths = _lengths(batch)
-        needed = torch.tensor([len(passes_within(lengths, self.most))], device=self.args.device)
-        at_least = int(self.accelerator.gather(needed).max())
-        passes = passes_within(lengths, self.most, at_least)
+        by_rank = torch.tensor([sorted(lengths, reverse=True)], device=self.args.device)
+        passes = passes_within(lengths, self.most, self.accelerator.gather(by_rank).amax(0).tolist())
         total = torch.zeros((), device=self.args.device)
         for rows in passes:
             last = rows is passes[-1]

@@ -6,7 +6,7 @@ By torch processes of our own, through accelerate's launcher, and with weights t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from synthagent.params import LoraParams, StudentParams
 from synthagent.student import launch
 from synthagent.student.checkpoint import LOG
 from synthagent.student.model import Student, save_student
+from synthagent.student.passes import passes_within
+from synthagent.student.sampler import Sampled
 
 LORA = LoraParams(rank=4, alpha=8, targets="all-linear")
-OURS, ACCELERATE, SHARDED = "ours", "accelerate", "sharded"
+OURS, ACCELERATE, SHARDED, PASSES = "ours", "accelerate", "sharded", "passes"
 
 
 def run(job: Callable[[], None], way: str | None, folder: Path) -> None:
@@ -35,6 +37,16 @@ def run(job: Callable[[], None], way: str | None, folder: Path) -> None:
     update = {"processes": 2 if way else 1, "launcher": launcher}
     compute = default_params().compute.model_copy(update=update)
     launch.run(AsOnGpus(job) if way == SHARDED else job, compute, folder)
+
+
+def unequal(steps: Sequence[Sequence[Sampled]]) -> int:
+    """So many tokens at once that four and four episodes of the first step make as many passes, of other numbers."""
+    lengths = [len(row.prompt) + len(row.completion) for row in steps[0]]
+    for most in range(min(lengths), sum(lengths)):
+        first, second = ([len(rows) for rows in passes_within(part, most)] for part in (lengths[:4], lengths[4:]))
+        if len(first) == len(second) and first != second:
+            return most
+    raise AssertionError(lengths)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -91,10 +103,11 @@ def test_grpo_on_two_processes_learns_what_one_learns_from_the_same_episodes(
 ) -> None:
     """Each process samples its own episodes, by its own seed: the same ones are gone through again, by one."""
 
-    def job(name: str, processes: int) -> Any:
+    def job(name: str, processes: int, most: int | None = None) -> Any:
         (tmp_path / name).mkdir()
         made = job_of(tmp_path / name, student, 2, processes)
-        return replace(made, params=made.params.model_copy(update={"student": trained_as(lora)}))
+        grpo = made.params.grpo.model_copy(update={"batch_tokens": most})
+        return replace(made, params=made.params.model_copy(update={"student": trained_as(lora), "grpo": grpo}))
 
     run(Seen(job(OURS, 2)), OURS, tmp_path / OURS)
     episodes = sampled_in(tmp_path / OURS, 2)
@@ -102,9 +115,10 @@ def test_grpo_on_two_processes_learns_what_one_learns_from_the_same_episodes(
     assert episodes[0][:4] != episodes[0][4:]
     run(Seen(job("one", 1), episodes), None, tmp_path / "one")
     run(Seen(job(SHARDED, 2), episodes), SHARDED, tmp_path / SHARDED)
+    run(Seen(job(PASSES, 2, unequal(episodes)), episodes), PASSES, tmp_path / PASSES)
     assert_moved(tmp_path / "one", tmp_path / "one" / "start")
     one = logged_in(tmp_path / "one")
-    for way in (OURS, SHARDED):
+    for way in (OURS, SHARDED, PASSES):
         for step, wanted in zip(logged_in(tmp_path / way), one, strict=True):
             assert step == pytest.approx(wanted, rel=1e-3, abs=1e-5)
         assert_close(weights(tmp_path / "one"), weights(tmp_path / way), 1e-4)

@@ -1,4 +1,4 @@
-"""Which rows go through the network at once: by a number of tokens, and equally many passes in all processes."""
+"""Which rows go through the network at once: by a number of tokens, and equally many rows in all processes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ def test_rows_of_like_length_are_together() -> None:
     assert passes_within([10, 100, 10, 100, 11], 200) == [[1, 3], [4, 0, 2]]
 
 
-@pytest.mark.parametrize(("at_least", "number"), [(1, 2), (4, 4), (9, 5)])
-def test_there_are_at_least_as_many_passes_as_another_process_has(at_least: int, number: int) -> None:
-    passes = passes_within([10, 100, 10, 100, 11], 200, at_least)
-    assert len(passes) == number
-    assert sorted(row for rows in passes for row in rows) == [0, 1, 2, 3, 4]
+@pytest.mark.parametrize("most", [1, 200, 300, 10_000])
+def test_passes_of_processes_that_train_together_have_equally_many_rows(most: int) -> None:
+    lengths = [[10, 100, 10, 100, 11], [90, 90, 95, 20, 70]]
+    longest = [max(ranked) for ranked in zip(*(sorted(each, reverse=True) for each in lengths), strict=True)]
+    passes = [passes_within(each, most, longest) for each in lengths]
+    assert [len(rows) for rows in passes[0]] == [len(rows) for rows in passes[1]]
+    for each, found in zip(lengths, passes, strict=True):
+        assert sorted(row for rows in found for row in rows) == [0, 1, 2, 3, 4]
+        assert all(len(rows) == 1 or len(rows) * max(each[row] for row in rows) <= most for rows in found)
