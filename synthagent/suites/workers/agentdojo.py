@@ -41,6 +41,11 @@ def problems(category: str) -> list[str]:
     return [f"{category}/{task}" for task in get_suites(TASKS)[category].user_tasks]
 
 
+def texts(category: str) -> list[dict[str, Any]]:
+    """What a task may have been copied from."""
+    return [_texts(id) for id in problems(category)]
+
+
 def prepare(id: str) -> dict[str, Any]:
     """Read the environment, which the package keeps as text."""
     _environment(_category(id))
@@ -57,6 +62,12 @@ def gold(id: str, style: str) -> list[ChatMessage]:
     """The package's ground truth: all its calls at once, since some have more than there may be rounds; its output."""
     task = _Task(id, style)
     return [*_called(task.task.ground_truth(task.environment), style), _answered(task.task.GROUND_TRUTH_OUTPUT, style)]
+
+
+def _texts(id: str) -> dict[str, Any]:
+    task = _Task(id, "native")
+    functions = [_tool(function)["function"] for function in task.runtime.functions.values()]
+    return protocol.told(id, [task.task.PROMPT], functions, gold(id, "native"))
 
 
 class _Task:

@@ -83,14 +83,8 @@ def texts(category: str) -> list[dict[str, Any]]:
 
 def _texts(id: str, entry: dict[str, Any]) -> dict[str, Any]:
     functions = [*entry["function"], *(f for some in entry.get("missed_function", {}).values() for f in some)]
-    said = [message for message in gold(id, "native") if message.get("tool_calls")]
-    calls = [call["function"] for message in said for call in message["tool_calls"]]
-    return {
-        "id": id,
-        "instructions": [said["content"] for turn in entry["question"] for said in turn if said["role"] == "user"],
-        "tools": [{"name": f["name"], "parameters": list(f["parameters"].get("properties", ()))} for f in functions],
-        "answers": [{"name": call["name"], "arguments": json.loads(call["arguments"])} for call in calls],
-    }
+    instructions = [said["content"] for turn in entry["question"] for said in turn if said["role"] == "user"]
+    return protocol.told(id, instructions, functions, gold(id, "native"))
 
 
 @cache

@@ -25,6 +25,7 @@ import json
 import os
 import resource
 import signal
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -75,6 +76,19 @@ class Package(Protocol):
     def start(self, id: str, style: str) -> Problem:
         """A fresh problem."""
         ...
+
+
+def told(
+    id: str, instructions: Iterable[str], functions: Iterable[Mapping[str, Any]], right: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A problem as `Package.texts` tells it, from its functions' schemas and the messages that are right."""
+    calls = [call["function"] for message in right for call in message.get("tool_calls") or ()]
+    return {
+        "id": id,
+        "instructions": list(instructions),
+        "tools": [{"name": f["name"], "parameters": list(f["parameters"].get("properties", ()))} for f in functions],
+        "answers": [{"name": call["name"], "arguments": json.loads(call["arguments"])} for call in calls],
+    }
 
 
 def serve(suite: Package) -> None:

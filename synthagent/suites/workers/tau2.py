@@ -61,6 +61,14 @@ def problems(category: str) -> list[str]:
     return [f"{category}:{name}" for name in _tasks(category)]
 
 
+def texts(category: str) -> list[dict[str, Any]]:
+    """What a task may have been copied from."""
+    environment = registry.get_env_constructor(_domain(category))(solo_mode=category.endswith(_SOLO))
+    tools = [*environment.get_tools(), *(environment.get_user_tools() if environment.user_tools is not None else ())]
+    functions = [tool.openai_schema["function"] for tool in tools]
+    return [protocol.told(id, _instructions(_task(id)), functions, gold(id, "native")) for id in problems(category)]
+
+
 def prepare(id: str) -> dict[str, Any]:
     """Read a domain's tasks and data."""
     _read(id.partition(":")[0])
@@ -113,6 +121,13 @@ def _domain(category: str) -> str:
 
 def _history(task: Task) -> list[Any]:
     return list((task.initial_state and task.initial_state.message_history) or ())
+
+
+def _instructions(task: Task) -> list[str]:
+    """What the user is told to want, in one text; and the ticket, where there is one."""
+    given = task.user_scenario.instructions
+    parts = given if isinstance(given, str) else f"{given.reason_for_call} {given.known_info or ''}"
+    return [text for text in (parts, task.ticket) if text]
 
 
 def _begins_with_policy(task: Task) -> bool:
