@@ -11,6 +11,7 @@ import pytest
 from helpers.projects import ROOT
 from synthagent.isolation import unavailable
 from synthagent.records import Message
+from synthagent.suites.agentdojo import AGENTDOJO
 from synthagent.suites.bfcl import BFCL
 from synthagent.suites.policies import Situation, SuiteUser
 from synthagent.suites.run import FOLDER, Result, Wanted, run
@@ -25,7 +26,7 @@ def _needs(suite: Suite) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=missing)
 
 
-needs_bfcl, needs_tau2 = _needs(BFCL), _needs(TAU2)
+needs_bfcl, needs_tau2, needs_agentdojo = _needs(BFCL), _needs(TAU2), _needs(AGENTDOJO)
 
 
 class Says:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import assert_one_message, synthagent, write_params
-from helpers.suites import link_bfcl, needs_bfcl
+from helpers.suites import link, link_bfcl, needs_agentdojo, needs_bfcl, needs_tau2
 from helpers.tasks import accepted_tasks
 
 from synthagent.problems import RightCall, Signature, read_problems
@@ -15,8 +15,11 @@ from synthagent.records import Task
 from synthagent.stage import Paths
 from synthagent.store import write_records
 from synthagent.suites import problems as module
+from synthagent.suites.agentdojo import AGENTDOJO
 from synthagent.suites.bfcl import BFCL
 from synthagent.suites.problems import problems_of
+from synthagent.suites.suite import Suite
+from synthagent.suites.tau2 import TAU2
 
 REWORDED = {  # by hand
     "simple_python_303": "What were Cristiano Ronaldo's stats as a player during the 2019-2020 season?",
@@ -51,6 +54,25 @@ def test_the_worker_tells_texts_tools_and_answers(tmp_path: Path, monkeypatch: p
     assert found["irrelevance_0"].answers == ()
     monkeypatch.setattr(module, "Worker", None)
     assert {problem.id: problem for problem in problems_of(few)} == found, "the second time they are kept"
+
+
+@pytest.mark.parametrize(
+    ("suite", "category", "number", "said", "call"),
+    [
+        pytest.param(TAU2, "mock", 9, "Create a new task called 'Important Meeting'", "create_task", marks=needs_tau2),
+        pytest.param(AGENTDOJO, "banking", 16, "bill-december-2023.txt", "send_money", marks=needs_agentdojo),
+    ],
+)
+def test_the_workers_of_other_suites_tell_them_too(
+    suite: Suite, category: str, number: int, said: str, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    link(suite, tmp_path)
+    problems = problems_of(replace(suite, categories=(category,)))
+    assert len(problems) == number
+    assert said in problems[0].instructions[0]
+    assert call in {tool.name for tool in problems[0].tools}
+    assert call in {answer.name for answer in problems[0].answers}
 
 
 @needs_bfcl
