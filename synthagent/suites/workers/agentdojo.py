@@ -28,12 +28,12 @@ from synthagent.suites.workers.agentdojo_package import (
     get_suites,
     get_text_content_as_str,
 )
+from synthagent.suites.workers.protocol import ChatMessage
 
 VERSION = version("agentdojo")
 TASKS = "v1.2.2"  # the latest tasks in this version of the package
 MOST_ROUNDS = 15  # of calls, as in the package
 ATTEMPTS = PromptingLLM._MAX_ATTEMPTS  # at a text with calls that can be read
-ChatMessage = dict[str, Any]
 
 
 def problems(category: str) -> list[str]:

@@ -31,9 +31,9 @@ from synthagent.suites.workers.bfcl_package import (
     multi_turn_utils,
     utils,
 )
+from synthagent.suites.workers.protocol import ChatMessage
 
 VERSION = version("bfcl_eval")
-ChatMessage = dict[str, Any]
 
 
 # --- the suite --------------------------------------------------------------------------------------------------------

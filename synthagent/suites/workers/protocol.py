@@ -31,6 +31,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+ChatMessage = dict[str, Any]  # of OpenAI's chat
 MOST_BYTES = 8_000_000  # of an answer
 _CPU_S = 60  # of one problem
 

@@ -19,6 +19,7 @@ from threading import Thread
 from typing import Any
 
 from synthagent.suites.workers import protocol
+from synthagent.suites.workers.protocol import ChatMessage
 from synthagent.suites.workers.tau2_package import (
     DEFAULT_MAX_ERRORS,
     DEFAULT_MAX_STEPS,
@@ -50,7 +51,6 @@ _LIMITS = {
     TerminationReason.MAX_STEPS: f"max_steps: no end within {DEFAULT_MAX_STEPS} steps",
     TerminationReason.TOO_MANY_ERRORS: f"too_many_errors: {DEFAULT_MAX_ERRORS} calls failed",
 }
-ChatMessage = dict[str, Any]
 
 
 # --- the suite --------------------------------------------------------------------------------------------------------
