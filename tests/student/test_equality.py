@@ -47,7 +47,6 @@ def unequal(steps: Sequence[Sequence[Sampled]]) -> Iterator[int]:
     parts = [steps[0][:4], steps[0][4:]]
     lengths = [[len(row.prompt) + len(row.completion) for row in part] for part in parts]
     widths = [max(len(row.prompt) for row in part) + max(len(row.completion) for row in part) for part in parts]
-    longest = [max(ranked) for ranked in zip(*(sorted(each, reverse=True) for each in lengths), strict=True)]
     budgets = range(min(map(min, lengths)), sum(map(sum, lengths)))
     for most in budgets:
         first, second = ([len(rows) for rows in passes_within(each, most)] for each in lengths)
@@ -56,7 +55,7 @@ def unequal(steps: Sequence[Sequence[Sampled]]) -> Iterator[int]:
             break
     for most in budgets:
         rooms = [max(1, most // width) for width in widths]
-        if rooms[0] != rooms[1] and max(map(len, passes_within(lengths[0], most, longest))) > min(rooms):
+        if rooms[0] != rooms[1] and max(map(len, passes_within(lengths[0], most, lengths))) > min(rooms):
             yield most
             break
 
