@@ -17,10 +17,12 @@ from synthagent.episodes.episode import Episode
 from synthagent.episodes.mapping import Key, Mappings, digest_of, key_of_call, made_entry, state_of
 from synthagent.episodes.world import ToolEvent
 from synthagent.errors import SynthAgentError
+from synthagent.frozen import Record
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import fenced, render
 from synthagent.llm.store import canonical
-from synthagent.records import MappingEntry, Record, Task, Tool
+from synthagent.records import MappingEntry, Task
+from synthagent.worlds import Tool
 
 _LONGEST_TEXT = 200
 _MOST_ITEMS = 8

@@ -16,10 +16,11 @@ from pydantic import Field, create_model
 from pydantic.config import JsonDict
 
 from synthagent.errors import BadReplyError
+from synthagent.frozen import Record
 from synthagent.judging.transcript import TranscriptLine, is_empty, is_quoted, one_line, pieces, shown, transcript
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import Prompt, fenced, render
-from synthagent.records import Criterion, Record, Task, Verdict
+from synthagent.records import Criterion, Task, Verdict
 
 _ATTEMPTS = 2
 _MOST_QUOTES, _MOST_QUOTED = 150, 12_000  # pieces, characters: what servers take in a schema
