@@ -27,11 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from synthagent.errors import BadReplyError, SynthAgentError
+from synthagent.frozen import Record
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params
 from synthagent.params_file import load_params
-from synthagent.records import Record
 
 ROOT = Path(__file__).resolve().parents[1]
 ITEMS = 12

@@ -41,7 +41,8 @@ from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.params import Params
 from synthagent.params_file import load_params
-from synthagent.records import Fact, Said, Task, Tool, Trajectory, WorldSpec
+from synthagent.records import Task, Trajectory
+from synthagent.worlds import Fact, Said, Tool, WorldSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 DELAY_S = 0.05

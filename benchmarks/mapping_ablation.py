@@ -36,11 +36,12 @@ from synthagent.llm.ordered import ordered
 from synthagent.llm.store import FOLDER
 from synthagent.params import Params
 from synthagent.params_file import load_params
-from synthagent.records import Answer as AnswerStep
-from synthagent.records import Answered, Call, Called, Check, Criterion, Rubric, Task, WorldSpec
+from synthagent.records import Criterion, Rubric, Task
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import judge_proposals, propose
 from synthagent.teacher.domains import load_vocabulary
+from synthagent.worlds import Answer as AnswerStep
+from synthagent.worlds import Answered, Call, Called, Check, WorldSpec
 
 _PAIRS = 10  # proposed for a task that is wanted
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -105,10 +105,10 @@ def results(params: ParamsFile = Path("params.yaml")) -> None:
 @app.command(rich_help_panel="Looking at tasks")
 def schema(record: Annotated[str, typer.Argument(help="task, or another record: rubric, persona ..")]) -> None:
     """Print the JSON schema of a record, so that others can write it."""
-    from synthagent import records
+    from synthagent import records, worlds
 
-    names = {name.lower(): name for name in vars(records) if isinstance(getattr(records, name), type)}
-    model = getattr(records, names.get(record.lower(), ""), None)
+    known = {name.lower(): kind for name, kind in (vars(records) | vars(worlds)).items() if isinstance(kind, type)}
+    model: Any = known.get(record.lower())
     if model is None or not hasattr(model, "model_json_schema"):
         raise SynthAgentError(f"schema: no record {record!r}; try task, rubric, trajectory, reward, persona, worldspec")
     print(json.dumps(model.model_json_schema(), indent=2))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from synthagent.errors import InputError
-from synthagent.records import Json, Record
+from synthagent.frozen import Json, Record
 from synthagent.store import write_lines
 from synthagent.text import MOST_CHARACTERS, clean_value
 

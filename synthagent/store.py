@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from synthagent.errors import StoreError
-from synthagent.records import FORMAT, JsonText, Record
+from synthagent.frozen import JsonText, Record
+from synthagent.records import FORMAT
 
 R = TypeVar("R", bound=Record)
 _ROWS_A_GROUP = 2_000

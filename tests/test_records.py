@@ -13,8 +13,9 @@ from helpers import dinner
 from helpers.tasks import accepted_tasks
 from pydantic import ValidationError
 
-from synthagent.records import Task, Tool
+from synthagent.records import Task
 from synthagent.store import read_records, write_records
+from synthagent.worlds import Tool
 
 PARAMETERS = {
     "type": "object",

@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.errors import StoreError
+from synthagent.frozen import Record
 from synthagent.judging.reward import verdicts_by_check
-from synthagent.records import Evaluation, Persona, Record, Rejected, Reward, Rubric, Task, Trajectory
+from synthagent.records import Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.store import (
     arrow_schema,

@@ -72,13 +72,7 @@ def run_cell(runs: Runs, cell: Cell, seed: int, at: str) -> None:
         started = time.monotonic()
         say(f"{at} {name}: about {cell.seconds / 60:.0f} min at full scale; {_minutes(runs)} left in all")
         log = runs.root / FOLDER / "logs" / f"{runs.scale}-{name}.log"
-        ran: list[str] = []
-
-        def tell(stage: str) -> None:
-            ran.append(stage)
-            say(f"  {name}: {stage}")
-
-        runs.project.experiment(name, cell.target, changes, log, tell)
+        ran = runs.project.experiment(name, cell.target, changes, log, lambda stage: say(f"  {name}: {stage}"))
         known = {"key": key, "changes": changes, **_come_to(runs, cell, seed)}
         known["seconds"] = round(time.monotonic() - started, 1)
         write_text(stored, json.dumps(known, indent=1) + "\n")

@@ -37,8 +37,8 @@ class Project:
 
     def experiment(
         self, name: str, target: str, changes: Mapping[str, Any], log: Path, tell: Callable[[str], None]
-    ) -> None:
-        """Run stages up to `target` as the DVC experiment `name`; `tell` is told each stage that begins.
+    ) -> list[str]:
+        """Run stages up to `target` as the DVC experiment `name`; the stages that ran, each told to `tell` at once.
 
         Raises:
             SynthAgentError: it failed; the message has its last line, and where the rest is.
@@ -48,7 +48,7 @@ class Project:
             _dvc(self.folder, "exp", "remove", name)
         sets = [part for key, value in changes.items() for part in ("-S", f"{key}={_hydra(value)}")]
         command = [sys.executable, "-m", "dvc", "exp", "run", target, "--name", name, *sets]
-        last = ""
+        last, ran = "", list[str]()
         log.parent.mkdir(parents=True, exist_ok=True)
         with chdir(self.folder), guarded(command, _env(self.folder), subprocess.PIPE) as running, log.open("w") as file:
             assert running.stdout
@@ -58,10 +58,12 @@ class Project:
                 file.flush()
                 last = text or last
                 if text.startswith("Running stage "):
-                    tell(text.split("'")[1])
+                    ran.append(text.split("'")[1])
+                    tell(ran[-1])
             code = running.wait()
         if code:
             raise SynthAgentError(f"{name}: `dvc exp run` failed: {last}; all it said is in {log}")
+        return ran
 
 
 def copy_of(root: Path, folder: Path, changes: Mapping[str, Any]) -> Project:

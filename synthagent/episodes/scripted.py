@@ -17,7 +17,7 @@ from synthagent.episodes.lazy import LAZY
 from synthagent.episodes.turn import ToolCall, Turn, answer_turn
 from synthagent.episodes.user import CONFIRM, told_at_once
 from synthagent.episodes.world import Row, ToolEvent, UserEvent, meets, meets_all
-from synthagent.records import Answer, Ask, Call, Condition, Guard, Step
+from synthagent.worlds import Answer, Ask, Call, Condition, Guard, Step
 
 QUESTIONS = ("What is the {slot}?", "Please tell me the {slot}.")
 CONFIRMATIONS = ("Do you confirm?", "Please confirm.")

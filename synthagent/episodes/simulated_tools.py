@@ -11,16 +11,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, conlist, create_model
 
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.mapping import Key, Mappings, digest_of, key_of_call, made_entry, state_of
 from synthagent.episodes.world import ToolEvent
 from synthagent.errors import SynthAgentError
+from synthagent.frozen import Record
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import fenced, render
 from synthagent.llm.store import canonical
-from synthagent.records import MappingEntry, Record, Task, Tool
+from synthagent.records import MappingEntry, Task
+from synthagent.worlds import Tool
 
 _LONGEST_TEXT = 200
 _MOST_ITEMS = 8
@@ -145,7 +147,7 @@ def _type_of(declared: Any) -> Any:
         case "array":
             item = schema.get("items")
             inner = item if isinstance(item, Mapping) and item.get("type") not in ("array", "object") else {}
-            return Annotated[list[_type_of(inner)], Field(max_length=_MOST_ITEMS)]  # type: ignore[misc]
+            return conlist(_type_of(inner), max_length=_MOST_ITEMS)
         case "object":
             return Annotated[dict[text, text], Field(max_length=_MOST_ITEMS)]
         case _:

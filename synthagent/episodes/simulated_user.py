@@ -15,10 +15,11 @@ from pydantic import Field
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.user import DOES_NOT_KNOW, asks_for, told
 from synthagent.episodes.world import UserEvent
+from synthagent.frozen import Record
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import fenced, render
-from synthagent.records import Fact, Record
 from synthagent.text import words_of
+from synthagent.worlds import Fact
 
 Fault = Literal["unasked", "invented", "early_end"]
 _LONGEST_QUESTION = 2_000

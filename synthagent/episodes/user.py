@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from synthagent.records import Fact, Task
+from synthagent.records import Task
 from synthagent.text import contains_phrase, words_of
+from synthagent.worlds import Fact
 
 CONFIRM = "confirm"
 DOES_NOT_KNOW = "I don't know that."

@@ -14,7 +14,8 @@ from typing import Any, Literal, NamedTuple
 import jsonschema_rs
 
 from synthagent.errors import ToolError
-from synthagent.records import Condition, Effect, Task, Tool, WorldSpec
+from synthagent.records import Task
+from synthagent.worlds import Condition, Effect, Tool, WorldSpec
 
 Row = dict[str, Any]
 NOT_FOUND = "not found"

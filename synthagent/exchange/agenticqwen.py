@@ -19,7 +19,8 @@ from synthagent.episodes.world import compile_validators
 from synthagent.exchange.background import facts_of
 from synthagent.exchange.expected import Expected, ItemError, calls_of, made_in, objects_in, seeded, text_of, unsound
 from synthagent.judging.proofs import leaked
-from synthagent.records import Constraint, Split, Task, Tool, WorldSpec
+from synthagent.records import Split, Task
+from synthagent.worlds import Constraint, Tool, WorldSpec
 
 VERSION = "agenticqwen-1"
 _POLICY = re.compile(r"<policy>(.*?)</policy>", re.DOTALL)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from synthagent.episodes.user import CONFIRM
-from synthagent.records import Fact
+from synthagent.worlds import Fact
 
 Found = tuple[str, str]  # slot, value
 _LONGEST = 80

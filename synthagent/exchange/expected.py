@@ -23,7 +23,8 @@ from typing import Any
 from synthagent.episodes.mapping import Key, Mappings, key_of_call, state_of
 from synthagent.episodes.world import ToolEvent, fresh_world
 from synthagent.llm.store import canonical
-from synthagent.records import Said, Task, Tool
+from synthagent.records import Task
+from synthagent.worlds import Said, Tool
 
 NO_RETURN = "no_return"  # their word, in `hack_path`, for a call that must never be reached
 _DEEPEST, _LONGEST_REPR = 40, 100_000

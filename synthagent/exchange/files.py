@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from synthagent import __version__
 from synthagent.errors import InputError, StoreError
-from synthagent.records import Record, Reward, Rubric, Task, Trajectory
+from synthagent.frozen import Record
+from synthagent.records import Reward, Rubric, Task, Trajectory
 from synthagent.store import read_keys, read_records
 
 R = TypeVar("R", bound=Record)

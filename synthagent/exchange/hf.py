@@ -27,7 +27,7 @@ from synthagent.exchange.files import (
     replaceable_folder,
     told,
 )
-from synthagent.records import JsonText, Record
+from synthagent.frozen import JsonText, Record
 from synthagent.stage import Paths, progress
 from synthagent.store import arrow_schema, directory_written_atomically
 

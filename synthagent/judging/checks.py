@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthagent.episodes.world import AnswerEvent, Event, ToolEvent, UserEvent, World, meets_all
-from synthagent.records import AllOf, Answered, AnyOf, Called, Check, Never, RowExists, Told
 from synthagent.text import contains_phrase
+from synthagent.worlds import AllOf, Answered, AnyOf, Called, Check, Never, RowExists, Told
 
 
 @dataclass(frozen=True, slots=True)

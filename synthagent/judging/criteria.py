@@ -14,20 +14,8 @@ from synthagent.episodes.episode import Episode
 from synthagent.episodes.scripted import Executed, solve
 from synthagent.episodes.turn import Turn, turn_of
 from synthagent.episodes.world import World
-from synthagent.records import (
-    AllOf,
-    Answer,
-    Answered,
-    Ask,
-    Call,
-    Called,
-    Check,
-    Condition,
-    Criterion,
-    RowExists,
-    Task,
-    Told,
-)
+from synthagent.records import Criterion, Task
+from synthagent.worlds import AllOf, Answer, Answered, Ask, Call, Called, Check, Condition, RowExists, Told
 
 OUTCOMES = ("done", "refused", "kept")
 Tables = Mapping[str, Mapping[Any, Mapping[str, Any]]]

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, create_model
+from pydantic.config import JsonDict
 
 from synthagent.errors import BadReplyError
+from synthagent.frozen import Record
 from synthagent.judging.transcript import TranscriptLine, is_empty, is_quoted, one_line, pieces, shown, transcript
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import Prompt, fenced, render
-from synthagent.records import Criterion, Record, Task, Verdict
+from synthagent.records import Criterion, Task, Verdict
 
 _ATTEMPTS = 2
 _MOST_QUOTES, _MOST_QUOTED = 150, 12_000  # pieces, characters: what servers take in a schema
@@ -49,8 +51,8 @@ def shape_for(ids: Sequence[str], lines: Sequence[TranscriptLine] = ()) -> type[
     few = 0 < len(quotes) <= _MOST_QUOTES and sum(map(len, quotes)) <= _MOST_QUOTED
     quote: Any = Field(max_length=400, json_schema_extra={"enum": ["", *quotes]} if few else None)
     line: Any = create_model("Judgement", __base__=Judgement, criterion=(str, name), evidence=(str, quote))
-    bounds = {"minItems": len(ids), "maxItems": len(ids)}
-    lines = Field(min_length=1, max_length=60, json_schema_extra=bounds)  # type: ignore[arg-type]
+    bounds: JsonDict = {"minItems": len(ids), "maxItems": len(ids)}
+    lines = Field(min_length=1, max_length=60, json_schema_extra=bounds)
     shape: type[Judgements] = create_model("Judgements", __base__=Judgements, verdicts=(tuple[line, ...], lines))
     return shape
 

@@ -22,7 +22,8 @@ from synthagent.llm.store import FOLDER, NewReply, Reply, ResponseStore, canonic
 from synthagent.llm.structured import complaint, json_schema_of, parse
 from synthagent.llm.usage import Budget, Usage
 from synthagent.params import Params, Role, Roles
-from synthagent.records import Message, Tool
+from synthagent.records import Message
+from synthagent.worlds import Tool
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -20,7 +20,7 @@ from filelock import FileLock
 from pydantic import Field, ValidationError
 
 from synthagent.errors import StoreError
-from synthagent.records import Json, Record
+from synthagent.frozen import Json, Record
 from synthagent.stage import CACHE
 
 FOLDER = CACHE / "llm"

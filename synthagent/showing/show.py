@@ -23,11 +23,13 @@ from rich.table import Table
 from rich.text import Text
 
 from synthagent.errors import InputError
+from synthagent.frozen import Record
 from synthagent.judging.proofs import PROOFS
-from synthagent.records import Criterion, Record, Rejected, Reward, Rubric, Task, Tool, Trajectory, Verdict
+from synthagent.records import Criterion, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.stage import Paths
 from synthagent.store import find_record, read_keys
 from synthagent.text import visible
+from synthagent.worlds import Tool
 
 R = TypeVar("R", bound=Record)
 _TRAJECTORIES = (Paths.demos, Paths.rollouts)

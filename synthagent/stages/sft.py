@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.params import Params
-from synthagent.records import Task, Tool, Trajectory
+from synthagent.records import Task, Trajectory
 from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import LOG, take_checkpoint
@@ -23,6 +23,7 @@ from synthagent.student.resume import checkpoints_of, remove
 from synthagent.student.watch import LIVE
 from synthagent.teacher.domains import load_vocabulary
 from synthagent.teacher.twins import pair_name
+from synthagent.worlds import Tool
 
 if TYPE_CHECKING:
     from synthagent.student.model import Student

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from synthagent.episodes.turn import MALFORMED, ToolCall, Turn, call_of, cut_out, parse_turn
-from synthagent.records import Tool
+from synthagent.worlds import Tool
 
 Reader = Callable[[str, Sequence[Tool]], Turn]
 

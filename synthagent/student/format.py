@@ -17,10 +17,11 @@ from jinja2 import TemplateError
 from synthagent.episodes.episode import opening
 from synthagent.episodes.turn import Turn
 from synthagent.params import Thinking
-from synthagent.records import Message, Task, Tool
+from synthagent.records import Message, Task
 from synthagent.student.calls import Dialect
 from synthagent.student.probe import conversation, probe
 from synthagent.student.template import TOOL, Template, refusal
+from synthagent.worlds import Tool
 
 IGNORED = -100  # the label of a token that is not the student's own
 _MARKS = re.compile(r"{%-?\s*generation\b")

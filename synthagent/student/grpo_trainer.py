@@ -56,9 +56,13 @@ class Grpo(Resumable, GRPOTrainer, InPasses):  # type: ignore[misc]
                 return 1.0
 
     def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, *given: Any, **more: Any) -> Any:
-        """As TRL's, in passes of at most so many tokens."""
-        if self.most:
-            more["batch_size"] = max(1, self.most // input_ids.shape[1])
+        """As TRL's, in passes of at most so many tokens, where `model` is not given one already.
+
+        As many passes in all processes, by the widest rows of any: in each pass they wait for each other.
+        """
+        if self.most and not isinstance(model, Labelled):
+            width = torch.tensor([input_ids.shape[1]], device=input_ids.device)
+            more["batch_size"] = max(1, self.most // int(self.accelerator.gather(width).max()))
         return super()._get_per_token_logps_and_entropies(model, input_ids, *given, **more)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -215,7 +216,9 @@ def _launch(launcher: Launcher, compute: ComputeParams, job: Path, threads: int)
         faults = sorted(job.parent.glob("fault-*.txt"))
         if faults:
             raise SynthAgentError(faults[0].read_text(encoding="utf-8"))
-        why = f"was killed by signal {code - 128}, perhaps for memory" if code > 128 else f"ended with code {code}"
+        why = f"was killed by signal {code - 128}" if code > 128 else f"ended with code {code}"
+        if code == 128 + signal.SIGKILL:
+            why += ", perhaps for memory"
         raise SynthAgentError(
             f"{_PLACE}: {compute.launcher}: a process of the training {why}; what it said stands above"
         )

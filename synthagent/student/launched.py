@@ -15,7 +15,7 @@ import torch
 
 from synthagent.errors import SynthAgentError
 from synthagent.store import write_text
-from synthagent.student.processes import end_with_parent, rank
+from synthagent.student.processes import end_with_parent, in_a_group, rank
 
 _PATIENCE_S = 2.0
 
@@ -26,7 +26,7 @@ def main(job_file: Path, threads: int) -> int:
     torch.set_num_threads(threads)
     job = pickle.loads(job_file.read_bytes())
     try:
-        job()
+        in_a_group(job)
     except SynthAgentError as error:
         write_text(job_file.with_name(f"fault-{rank()}.txt"), str(error))
         return 1

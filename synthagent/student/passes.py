@@ -13,17 +13,17 @@ import torch
 from transformers import Trainer
 
 
-def passes_within(lengths: Sequence[int], most: int, longest: Sequence[int] | None = None) -> list[list[int]]:
+def passes_within(lengths: Sequence[int], most: int, everyones: Sequence[Sequence[int]] = ()) -> list[list[int]]:
     """Rows of these lengths in passes, the longest first: of at most `most` tokens with padding, or of a single row.
 
-    `longest`: the greatest of the longest rows of all processes, that of their second longest, and so on. By these
-    processes that train together have as many rows in a pass: TRL gathers figures by row.
+    `everyones`: the lengths in all processes that train together. Each then has as many rows in a pass as the others,
+    since TRL gathers figures by row: of their longest rows the longest counts, of the second longest, and so on.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    sizes = longest or [lengths[row] for row in order]
+    ranked = zip(*(sorted(each, reverse=True) for each in everyones or [lengths]), strict=True)
     passes: list[list[int]] = []
     widest = 0  # of the last pass
-    for row, size in zip(order, sizes, strict=True):
+    for row, size in zip(order, map(max, ranked), strict=True):
         if passes and (len(passes[-1]) + 1) * widest <= most:
             passes[-1].append(row)
         else:
@@ -51,8 +51,8 @@ class InPasses(Trainer):  # type: ignore[misc]
         model.train()
         batch = self._prepare_inputs(inputs)
         lengths = _lengths(batch)
-        by_rank = torch.tensor([sorted(lengths, reverse=True)], device=self.args.device)
-        passes = passes_within(lengths, self.most, self.accelerator.gather(by_rank).amax(0).tolist())
+        everyones = self.accelerator.gather(torch.tensor([lengths], device=self.args.device)).tolist()
+        passes = passes_within(lengths, self.most, everyones)
         total = torch.zeros((), device=self.args.device)
         for rows in passes:
             last = rows is passes[-1]

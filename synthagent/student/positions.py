@@ -21,15 +21,13 @@ from synthagent.student.format import ChatFormat
 _NAMED = 3  # tasks that a line names
 
 
-def positions_of(config: Any) -> int | None:
-    """How many tokens a model of this configuration can attend to; None where it has no limit."""
-    found = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return found if isinstance(found, int) and found > 0 else None
-
-
 def limit_of(config: Any, student: StudentParams) -> int | None:
-    """As `positions_of`; none for the built-in student, which learns no positions and attends as far as it is asked."""
-    return None if student.base == "tiny" else positions_of(config)
+    """How many tokens a student of this configuration can attend to; None where it has no limit.
+
+    The built-in one learns no positions, and attends as far as it is asked, whatever its configuration says.
+    """
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 and student.base != "tiny" else None
 
 
 def tasks_that_fit(stage: str, tasks: Sequence[Task], path: Path, params: Params) -> list[Task]:

@@ -71,6 +71,16 @@ def end_with_parent() -> None:
     threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
 
 
+def in_a_group(job: Callable[[], None]) -> None:
+    """Run the part that falls to this process; then leave the group that torch made for it, whose threads end there.
+
+    A process that ends with them under way is aborted now and then ("terminate called without an active exception").
+    """
+    job()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _killed(remedy: str) -> SynthAgentError:
     """What is told where a process is gone without a word."""
     return SynthAgentError(
@@ -103,7 +113,7 @@ def _run_rank(
     become_child()
     torch.set_num_threads(threads)
     try:
-        job()
+        in_a_group(job)
     except SynthAgentError as error:
         told.put(error)
         raise

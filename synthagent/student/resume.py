@@ -18,8 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from synthagent.frozen import Record
 from synthagent.params import Params
-from synthagent.records import Record
 from synthagent.stage import CACHE, say
 from synthagent.store import write_text
 

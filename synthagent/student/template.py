@@ -19,8 +19,9 @@ from jinja2 import TemplateError
 from synthagent.episodes.turn import ToolCall, Turn, message_of
 from synthagent.errors import InputError
 from synthagent.params import Thinking
-from synthagent.records import Message, Tool
+from synthagent.records import Message
 from synthagent.student.calls import with_thought
+from synthagent.worlds import Tool
 
 ThoughtsIn = Literal["content", "reasoning_content", "thinking"]
 

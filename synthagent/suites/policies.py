@@ -11,9 +11,10 @@ from synthagent.episodes.policy import Decoding
 from synthagent.episodes.turn import message_of
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
-from synthagent.records import Message, Tool
+from synthagent.records import Message
 from synthagent.suites.suite import Suite
 from synthagent.suites.worker import FailedError, Worker
+from synthagent.worlds import Tool
 
 _MOST_OF_USER = 100_000  # characters of a message, of a server that heeds no `max_tokens`
 

@@ -18,12 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from synthagent.errors import StoreError, SuiteError
+from synthagent.frozen import Record
 from synthagent.llm.ordered import ordered
-from synthagent.records import Message, Record, Tool
+from synthagent.records import Message
 from synthagent.stage import CACHE, progress
 from synthagent.suites.policies import Situation, SuitePolicy, SuiteUser
 from synthagent.suites.suite import Suite
 from synthagent.suites.worker import DIED, FailedError, Started, Worker
+from synthagent.worlds import Tool
 
 FOLDER = CACHE / "suites"
 _MOST_AT_ONCE = 64  # problems, each of which has a process

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthagent.episodes.user import CONFIRM
-from synthagent.records import Answer, Ask, Call, Condition, Constraint, Fact, Guard, Step, Table, Tool, WorldSpec
 from synthagent.teacher.domains import STATUSES, Domain
 from synthagent.teacher.plan import RULES, Plan, make_plan
 from synthagent.teacher.rules import Rule, RuleKind
 from synthagent.teacher.tools import DAYS, ToolSpec, ToolWriter, choose_words
 from synthagent.teacher.twins import Change, FactChange, RowChange, RowGone
 from synthagent.teacher.wording import Wish, request_text
+from synthagent.worlds import Answer, Ask, Call, Condition, Constraint, Fact, Guard, Step, Table, Tool, WorldSpec
 
 PRICES = tuple(range(10, 100, 10))
 IDS = tuple(f"{letter}{number}" for letter in "BCDFGHJKLMNPQRSTVWXZ" for number in range(10, 60))

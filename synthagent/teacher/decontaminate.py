@@ -24,10 +24,12 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 
+from synthagent.frozen import Json
 from synthagent.llm.embeddings import Embeddings
 from synthagent.problems import KnownProblem
-from synthagent.records import Call, Json, Task
+from synthagent.records import Task
 from synthagent.text import words_of
+from synthagent.worlds import Call
 
 G = TypeVar("G")
 HitRule = Literal["instruction", "tool", "answer", "embedding"]

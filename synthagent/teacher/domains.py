@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from synthagent.records import Record
+from synthagent.frozen import Record
 
 _FILES = resources.files("synthagent.teacher")
 BLEND = "blend"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synthagent.episodes.user import CONFIRM
-from synthagent.records import Called, Condition, Never, Told
+from synthagent.worlds import Called, Condition, Never, Told
 
 RuleKind = Literal["check", "confirm", "status", "limit", "never"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from synthagent.records import Effect, Requirement, Tool
 from synthagent.teacher.domains import Domain
+from synthagent.worlds import Effect, Requirement, Tool
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _FIND = ("find", "search")

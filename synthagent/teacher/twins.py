@@ -13,7 +13,9 @@ from random import Random
 from typing import Any
 
 from synthagent.episodes.world import meets
-from synthagent.records import Condition, Json, Task
+from synthagent.frozen import Json
+from synthagent.records import Task
+from synthagent.worlds import Condition
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from benchmarks.redteam_search import (
 from synthagent.episodes.user import CONFIRM
 from synthagent.episodes.world import fresh_world
 from synthagent.judging.criteria import extract
-from synthagent.records import Constraint
+from synthagent.worlds import Constraint
 
 LITTLE = Effort(programs=10, starts=2, changes=10, pairs=20, table=300)
 

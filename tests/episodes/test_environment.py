@@ -19,7 +19,7 @@ from synthagent.episodes.mapping import Mappings, entries_in
 from synthagent.episodes.rerun import rerun
 from synthagent.episodes.turn import ToolCall, Turn
 from synthagent.episodes.world import ToolEvent, answered_by, is_simulated
-from synthagent.records import Tool
+from synthagent.worlds import Tool
 
 TASK = task_of_level(1)
 WEATHER = Tool(name="weather", parameters={"type": "object"}, outputs={"sky": {"type": "string"}})

@@ -15,7 +15,8 @@ from synthagent.episodes.rerun import rerun
 from synthagent.episodes.turn import ToolCall, Turn, parse_turn
 from synthagent.episodes.world import AnswerEvent, ToolEvent, UserEvent, fresh_world
 from synthagent.judging.checks import decide
-from synthagent.records import Called, Effect, Never, Table, Task, Tool, WorldSpec
+from synthagent.records import Task
+from synthagent.worlds import Called, Effect, Never, Table, Tool, WorldSpec
 
 TASK = task_of_level(1)
 FORGERIES = (

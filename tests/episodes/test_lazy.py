@@ -16,8 +16,9 @@ from synthagent.episodes.scripted import SCRIPTS
 from synthagent.episodes.world import ToolEvent, UserEvent, fresh_world
 from synthagent.judging.reward import score_world
 from synthagent.params import Formula
-from synthagent.records import Constraint, Fact, Task, Tool
+from synthagent.records import Task
 from synthagent.teacher.twins import in_pairs
+from synthagent.worlds import Constraint, Fact, Tool
 
 TASKS = accepted_tasks()
 FEW = TASKS[:60]

@@ -24,8 +24,9 @@ from synthagent.episodes.mapping import (
 from synthagent.episodes.turn import ToolCall, Turn
 from synthagent.episodes.world import ToolEvent, UserEvent
 from synthagent.errors import BadReplyError
-from synthagent.records import MappingEntry, Said
+from synthagent.records import MappingEntry
 from synthagent.store import read_records, write_records
+from synthagent.worlds import Said
 
 TASK = simulated_task()
 KEY = key_of_call("look", {"id": "A1"}, "")

@@ -12,7 +12,8 @@ from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, SCRIPTS, Style, s
 from synthagent.episodes.user import CONFIRM
 from synthagent.episodes.world import ToolEvent, UserEvent, fresh_world, meets_all
 from synthagent.judging.reward import score_world
-from synthagent.records import Answer, Ask, Call, Guard, Task
+from synthagent.records import Task
+from synthagent.worlds import Answer, Ask, Call, Guard
 
 TASKS = accepted_tasks()[:60]
 

@@ -24,7 +24,8 @@ from synthagent.episodes.world import ToolEvent
 from synthagent.errors import BadReplyError, SynthAgentError
 from synthagent.llm.client import Llm
 from synthagent.llm.structured import json_schema_of
-from synthagent.records import Said, Task, Trajectory
+from synthagent.records import Task, Trajectory
+from synthagent.worlds import Said
 
 TASK = simulated_task()
 Scene = Callable[[ModelEnvironment], Coroutine[Any, Any, Any]]

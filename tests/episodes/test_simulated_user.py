@@ -23,7 +23,7 @@ from synthagent.episodes.turn import Question, Turn
 from synthagent.episodes.user import CONFIRM, reply
 from synthagent.episodes.world import UserEvent
 from synthagent.llm.client import Llm
-from synthagent.records import Fact
+from synthagent.worlds import Fact
 
 TASK = simulated_task()
 TRIP = (

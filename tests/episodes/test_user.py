@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from synthagent.episodes.scripted import CONFIRMATIONS, QUESTIONS
 from synthagent.episodes.user import CONFIRM, DOES_NOT_KNOW, reply, told
-from synthagent.records import Fact
+from synthagent.worlds import Fact
 
 FACTS = (
     Fact(slot="loan_id", value="C36", phrase="the loan_id is C36"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.episodes.world import NOT_FOUND, ToolEvent, World, compile_validators, meets
-from synthagent.records import Condition, Effect, Requirement, Table, Tool, WorldSpec
+from synthagent.worlds import Condition, Effect, Requirement, Table, Tool, WorldSpec
 
 TABLES = ("things", "others")
 KEYS = ("a", "b", "c", "d")

@@ -10,10 +10,11 @@ from helpers.projects import write_params
 from synthagent.episodes.episode import Episode, Response
 from synthagent.episodes.turn import Question, ToolCall, Turn
 from synthagent.episodes.world import ToolEvent
-from synthagent.records import Constraint, Fact, Never, Said, Task, Told, WorldSpec
+from synthagent.records import Task
 from synthagent.stage import Paths
 from synthagent.store import write_records
 from synthagent.teacher.llm.rubrics import Extraction
+from synthagent.worlds import Constraint, Fact, Never, Said, Told, WorldSpec
 
 DATE = "2026-03-04"
 ASK = Turn("For which date?")

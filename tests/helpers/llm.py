@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from synthagent.errors import BadReplyError
+from synthagent.frozen import Record
 from synthagent.llm.client import Given, Llm, Request
 from synthagent.llm.ordered import ordered
 from synthagent.llm.store import Reply
 from synthagent.params import Params
-from synthagent.records import Record
 
 
 class Pet(Record):

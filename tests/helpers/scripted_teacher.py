@@ -16,13 +16,14 @@ from helpers.projects import said_by, write_params
 from helpers.tasks import accepted_tasks, outcome_of
 from synthagent.params import Params
 from synthagent.params_file import load_params
-from synthagent.records import Answer as AnswerStep
-from synthagent.records import Ask, Call, Condition, Effect, Guard, Persona, Rejected, Step, Table, Task, Tool
+from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
 from synthagent.stages.tasks import alone
 from synthagent.store import read_records, write_records
+from synthagent.worlds import Answer as AnswerStep
+from synthagent.worlds import Ask, Call, Condition, Effect, Guard, Step, Table, Tool
 
 Form = dict[str, Any]
 Change = Callable[[Form], Any]

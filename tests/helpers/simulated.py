@@ -9,7 +9,8 @@ from typing import Any
 from helpers.projects import write_params
 from synthagent.params import Params
 from synthagent.params_file import load_params
-from synthagent.records import Constraint, Fact, Task, WorldSpec
+from synthagent.records import Task
+from synthagent.worlds import Constraint, Fact, WorldSpec
 
 
 def a_tool(name: str, outputs: dict[str, Any], changes: bool = False, **parameters: Any) -> dict[str, Any]:

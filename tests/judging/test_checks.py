@@ -10,19 +10,7 @@ from helpers.tasks import accepted_tasks, played
 from synthagent.episodes.world import AnswerEvent, Event, ToolEvent, UserEvent, World, fresh_world
 from synthagent.judging.checks import decide
 from synthagent.judging.criteria import extract
-from synthagent.records import (
-    AllOf,
-    Answered,
-    AnyOf,
-    Called,
-    Check,
-    Condition,
-    Never,
-    RowExists,
-    Table,
-    Told,
-    WorldSpec,
-)
+from synthagent.worlds import AllOf, Answered, AnyOf, Called, Check, Condition, Never, RowExists, Table, Told, WorldSpec
 
 
 def a_world(*events: Event) -> World:

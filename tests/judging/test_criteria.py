@@ -11,7 +11,8 @@ from synthagent.episodes.world import ToolEvent, fresh_world
 from synthagent.judging.checks import decide
 from synthagent.judging.criteria import OUTCOMES, extract
 from synthagent.judging.reward import score_world
-from synthagent.records import AllOf, Answered, Ask, Call, Criterion, RowExists, Task, Told
+from synthagent.records import Criterion, Task
+from synthagent.worlds import AllOf, Answered, Ask, Call, RowExists, Told
 
 
 def criteria_of(task: Task) -> tuple[Criterion, ...]:

@@ -21,7 +21,8 @@ from synthagent.judging.scoring import score_episode, score_trajectory
 from synthagent.judging.transcript import TranscriptLine, transcript
 from synthagent.llm.client import Llm
 from synthagent.params import Params
-from synthagent.records import Criterion, Never, Rubric, Told
+from synthagent.records import Criterion, Rubric
+from synthagent.worlds import Never, Told
 
 TASK = dinner.task()
 GOAL = Criterion(id="s1", kind="subgoal", text="A table is reserved.")

@@ -11,8 +11,9 @@ from helpers.tasks import accepted_tasks, outcome_of, task_of_level
 from synthagent.episodes.world import fresh_world
 from synthagent.judging.criteria import Derived, extract
 from synthagent.judging.proofs import PROOFS, Decisive, Uniqueness, decisive, leaked, prove
-from synthagent.records import Answer, Answered, Ask, Call, Constraint, Fact, Guard, Never, Task, Tool
+from synthagent.records import Task
 from synthagent.stages.tasks import alone
+from synthagent.worlds import Answer, Answered, Ask, Call, Constraint, Fact, Guard, Never, Tool
 
 
 def is_allowed_look_first(task: Task) -> bool:

@@ -10,7 +10,8 @@ from helpers.tasks import played, rubric_of, scored, task_of_level
 from synthagent.episodes.episode import at_once
 from synthagent.judging.scoring import needs_judge, score_all, score_episode, score_trajectory
 from synthagent.llm.usage import Usage
-from synthagent.records import Criterion, RowExists
+from synthagent.records import Criterion
+from synthagent.worlds import RowExists
 
 PARAMS = default_params()
 TASK = task_of_level(1)

@@ -13,10 +13,11 @@ from helpers.tasks import accepted_tasks, task_of_level
 
 from synthagent.judging.proofs import prove
 from synthagent.judging.validate import validate_file
-from synthagent.records import Ask, Call, Task, Tool, WorldSpec
+from synthagent.records import Task
 from synthagent.stage import Paths
 from synthagent.stages.tasks import alone
 from synthagent.store import write_records
+from synthagent.worlds import Ask, Call, Tool, WorldSpec
 
 TASK = alone(task_of_level(1))
 ONE, TWO = accepted_tasks()[:2]

@@ -15,7 +15,7 @@ from helpers.llm import PET, REX, ask, request
 from synthagent.llm.client import Given, Llm
 from synthagent.llm.ordered import ordered
 from synthagent.llm.store import Reply
-from synthagent.records import Tool
+from synthagent.worlds import Tool
 
 
 def test_a_request_has_the_schema_the_seed_and_the_role_s_sampling_and_nothing_that_was_not_set(tmp_path: Path) -> None:

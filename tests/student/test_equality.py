@@ -6,7 +6,7 @@ By torch processes of our own, through accelerate's launcher, and with weights t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from synthagent.student.passes import passes_within
 from synthagent.student.sampler import Sampled
 
 LORA = LoraParams(rank=4, alpha=8, targets="all-linear")
-OURS, ACCELERATE, SHARDED, PASSES = "ours", "accelerate", "sharded", "passes"
+OURS, ACCELERATE, SHARDED = "ours", "accelerate", "sharded"
 
 
 def run(job: Callable[[], None], way: str | None, folder: Path) -> None:
@@ -39,14 +39,25 @@ def run(job: Callable[[], None], way: str | None, folder: Path) -> None:
     launch.run(AsOnGpus(job) if way == SHARDED else job, compute, folder)
 
 
-def unequal(steps: Sequence[Sequence[Sampled]]) -> int:
-    """So many tokens at once that four and four episodes of the first step make as many passes, of other numbers."""
-    lengths = [len(row.prompt) + len(row.completion) for row in steps[0]]
-    for most in range(min(lengths), sum(lengths)):
-        first, second = ([len(rows) for rows in passes_within(part, most)] for part in (lengths[:4], lengths[4:]))
+def unequal(steps: Sequence[Sequence[Sampled]]) -> Iterator[int]:
+    """So many tokens at once that two processes, left alone, would go different ways with four episodes each.
+
+    First: as many passes, of other numbers of rows. Then: with padding, room for one row of the pass or for all.
+    """
+    parts = [steps[0][:4], steps[0][4:]]
+    lengths = [[len(row.prompt) + len(row.completion) for row in part] for part in parts]
+    widths = [max(len(row.prompt) for row in part) + max(len(row.completion) for row in part) for part in parts]
+    budgets = range(min(map(min, lengths)), sum(map(sum, lengths)))
+    for most in budgets:
+        first, second = ([len(rows) for rows in passes_within(each, most)] for each in lengths)
         if len(first) == len(second) and first != second:
-            return most
-    raise AssertionError(lengths)
+            yield most
+            break
+    for most in budgets:
+        rooms = [max(1, most // width) for width in widths]
+        if rooms[0] != rooms[1] and max(map(len, passes_within(lengths[0], most, lengths))) > min(rooms):
+            yield most
+            break
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -115,10 +126,13 @@ def test_grpo_on_two_processes_learns_what_one_learns_from_the_same_episodes(
     assert episodes[0][:4] != episodes[0][4:]
     run(Seen(job("one", 1), episodes), None, tmp_path / "one")
     run(Seen(job(SHARDED, 2), episodes), SHARDED, tmp_path / SHARDED)
-    run(Seen(job(PASSES, 2, unequal(episodes)), episodes), PASSES, tmp_path / PASSES)
+    budgets = {f"passes-{most}": most for most in unequal(episodes)}
+    assert len(budgets) == 2
+    for name, most in budgets.items():
+        run(Seen(job(name, 2, most), episodes), OURS, tmp_path / name)
     assert_moved(tmp_path / "one", tmp_path / "one" / "start")
     one = logged_in(tmp_path / "one")
-    for way in (OURS, SHARDED, PASSES):
+    for way in (OURS, SHARDED, *budgets):
         for step, wanted in zip(logged_in(tmp_path / way), one, strict=True):
             assert step == pytest.approx(wanted, rel=1e-3, abs=1e-5)
         assert_close(weights(tmp_path / "one"), weights(tmp_path / way), 1e-4)

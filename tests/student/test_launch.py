@@ -132,7 +132,11 @@ def test_the_processes_are_those_of_one_training(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("job", "said"), [(fail, "^the disk is full$"), (kill_itself, "process of the training was killed by signal 9")]
+    ("job", "said"),
+    [
+        (fail, "^the disk is full$"),
+        (kill_itself, "process of the training was killed by signal 9, perhaps for memory;"),
+    ],
 )
 def test_how_a_process_failed_is_told_in_one_line(
     job: Any, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

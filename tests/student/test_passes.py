@@ -23,8 +23,7 @@ def test_rows_of_like_length_are_together() -> None:
 @pytest.mark.parametrize("most", [1, 200, 300, 10_000])
 def test_passes_of_processes_that_train_together_have_equally_many_rows(most: int) -> None:
     lengths = [[10, 100, 10, 100, 11], [90, 90, 95, 20, 70]]
-    longest = [max(ranked) for ranked in zip(*(sorted(each, reverse=True) for each in lengths), strict=True)]
-    passes = [passes_within(each, most, longest) for each in lengths]
+    passes = [passes_within(each, most, lengths) for each in lengths]
     assert [len(rows) for rows in passes[0]] == [len(rows) for rows in passes[1]]
     for each, found in zip(lengths, passes, strict=True):
         assert sorted(row for rows in found for row in rows) == [0, 1, 2, 3, 4]

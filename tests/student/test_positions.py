@@ -11,7 +11,7 @@ from helpers.student import LIMITS, tasks_of_different_length
 from synthagent.errors import SynthAgentError
 from synthagent.params import Params
 from synthagent.student.model import Student, save_student
-from synthagent.student.positions import positions_of, tasks_that_fit
+from synthagent.student.positions import limit_of, tasks_that_fit
 
 
 def params(base: str, max_tokens: int) -> Params:
@@ -59,6 +59,6 @@ def test_the_built_in_student_has_room_for_all(
 ) -> None:
     save_student(untrained, tmp_path)
     tasks = tasks_of_different_length(untrained.tokenizer, 3)
-    assert positions_of(untrained.model.config) == 2048
+    assert limit_of(untrained.model.config, params("given", 4_000).student) == 2048
     assert tasks_that_fit("rollouts", tasks, tmp_path, params("tiny", 4_000)) == tasks
     assert capsys.readouterr().out == ""

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from synthagent.llm.embeddings import Embeddings, Vectors
 from synthagent.problems import KnownProblem, RightCall, Signature
-from synthagent.records import Fact, Task, Tool
+from synthagent.records import Task
 from synthagent.teacher.decontaminate import Decontamination, Hit
+from synthagent.worlds import Fact, Tool
 
 TASK = accepted_tasks()[0]
 REWORDED = {  # made-up problems, each with other words for the same

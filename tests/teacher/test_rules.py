@@ -10,9 +10,9 @@ from helpers.tasks import tasks_of_all_domains
 
 from synthagent.episodes.world import Event, ToolEvent, UserEvent, World
 from synthagent.judging.checks import decide
-from synthagent.records import Called, WorldSpec
 from synthagent.teacher.plan import RULES
 from synthagent.teacher.rules import Rule, RuleKind
+from synthagent.worlds import Called, WorldSpec
 
 ACT = ToolEvent("renew", {"loan_id": "B1"}, True, {})
 

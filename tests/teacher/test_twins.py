@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.episodes.world import meets_all
-from synthagent.records import Called, Condition, Effect, Fact, Never, Op, Table, Task, Told, WorldSpec
+from synthagent.records import Task
 from synthagent.teacher.twins import Change, FactChange, RowChange, RowGone, changes, draw_pairs, in_pairs, pair
+from synthagent.worlds import Called, Condition, Effect, Fact, Never, Op, Table, Told, WorldSpec
 
 ROWS = ({"id": "A1", "status": "open", "fee": 5, "paid": True}, {"id": "A2", "status": "lost", "fee": 9, "paid": False})
 

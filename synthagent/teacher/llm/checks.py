@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 import jsonschema_rs
 
 from synthagent.episodes.user import CONFIRM
-from synthagent.records import Called, Condition, Fact, Never, Told, Tool
 from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, Known, Output, ToolCheck, ToolForm, Toolset
 from synthagent.text import contains_phrase, words_of
+from synthagent.worlds import Called, Condition, Fact, Never, Told, Tool
 
 Reason = Literal[
     "bad_tools", "too_few_tools", "constraint_tool", "bad_facts", "placeholder", "names_tool", "names_workflow",

@@ -13,20 +13,7 @@ from synthagent.episodes.episode import Episode
 from synthagent.episodes.scripted import solve
 from synthagent.episodes.user import CONFIRM
 from synthagent.judging.proofs import PROOFS, prove
-from synthagent.records import (
-    Answer,
-    Ask,
-    Call,
-    Condition,
-    Effect,
-    Guard,
-    Requirement,
-    Step,
-    Table,
-    Task,
-    Tool,
-    WorldSpec,
-)
+from synthagent.records import Task
 from synthagent.teacher.llm.checks import RefusedError
 from synthagent.teacher.llm.shapes import (
     AnswerForm,
@@ -39,6 +26,7 @@ from synthagent.teacher.llm.shapes import (
     WorldForm,
 )
 from synthagent.text import words_of
+from synthagent.worlds import Answer, Ask, Call, Condition, Effect, Guard, Requirement, Step, Table, Tool, WorldSpec
 
 
 def executable(task: Task, form: WorldForm) -> Task:

@@ -15,12 +15,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from synthagent.episodes.world import ToolEvent, UserEvent, World
+from synthagent.frozen import Record
 from synthagent.judging.checks import decide
 from synthagent.judging.transcript import one_line, shown, transcript
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import Prompt, fenced, render
-from synthagent.records import AnyOf, Called, Check, Condition, Criterion, Kind, Record, Rubric, Task, Told
+from synthagent.records import Criterion, Kind, Rubric, Task
 from synthagent.text import contains_phrase
+from synthagent.worlds import AnyOf, Called, Check, Condition, Told
 
 _MOST_OF_ALL_DEMOS = 60_000  # characters
 

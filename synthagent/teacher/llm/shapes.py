@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from synthagent.records import Op, Record
+from synthagent.frozen import Record
+from synthagent.worlds import Op
 
 
 def _tidied(text: str) -> str:

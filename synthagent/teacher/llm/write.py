@@ -17,11 +17,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from synthagent.errors import BadReplyError
+from synthagent.frozen import Record
 from synthagent.judging.proofs import leaked
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import fenced, render
 from synthagent.params import Params
-from synthagent.records import Constraint, Fact, Never, Persona, Record, Rejected, Task, Tool, WorldSpec
+from synthagent.records import Persona, Rejected, Task
 from synthagent.teacher.llm.checks import (
     RefusedError,
     checked_facts,
@@ -33,6 +34,7 @@ from synthagent.teacher.llm.checks import (
 from synthagent.teacher.llm.executable import executable
 from synthagent.teacher.llm.shapes import ConstraintForm, Fuzzy, ToolCheck, Toolset, WorldForm
 from synthagent.teacher.llm.twin import proved_pair
+from synthagent.worlds import Constraint, Fact, Never, Tool, WorldSpec
 
 STEPS = ("toolset", "tool_check", "fuzzy", "constraint", "world")
 WISHES = {1: (5, 2), 2: (6, 3), 3: (7, 4)}  # level -> milestones and facts that are asked for

@@ -8,7 +8,6 @@ import jsonschema_rs
 import pytest
 from helpers.scripted_teacher import Form
 
-from synthagent.records import Fact
 from synthagent.teacher.llm.checks import RefusedError, checked_tools, rule_of, text_outputs, tool_of
 from synthagent.teacher.llm.shapes import (
     ConstraintForm,
@@ -18,6 +17,7 @@ from synthagent.teacher.llm.shapes import (
     ToolForm,
     Toolset,
 )
+from synthagent.worlds import Fact
 
 
 def outputs(*pairs: tuple[str, Any]) -> list[Output]:

@@ -11,11 +11,12 @@ from helpers.scripted_teacher import Form, answers_of, having, run, sources
 from helpers.tasks import outcome_of
 
 from synthagent.judging.validate import validate_file
-from synthagent.records import Task, WorldSpec
+from synthagent.records import Task
 from synthagent.stage import Paths
 from synthagent.teacher.llm.executable import executable
 from synthagent.teacher.llm.shapes import WorldForm
 from synthagent.teacher.llm.twin import proved_pair
+from synthagent.worlds import WorldSpec
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from synthagent.episodes.turn import Turn
 from synthagent.judging.checks import decide
-from synthagent.records import Answered, AnyOf, Called, Never, Told
 from synthagent.teacher.llm.rubrics import agrees, compile_rubric, coverage, extraction_prompt
+from synthagent.worlds import Answered, AnyOf, Called, Never, Told
 
 TASK = dinner.task()
 WORLDS = [dinner.episode(turns).world for turns in (dinner.GOOD, dinner.CARELESS, dinner.LAZY)]

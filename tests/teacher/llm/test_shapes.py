@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from synthagent.frozen import Record
 from synthagent.judging.proofs import leaked
-from synthagent.records import Constraint, Fact, Record, Task, Tool, WorldSpec
+from synthagent.records import Task
 from synthagent.teacher.llm.checks import checked_tools, rule_of
 from synthagent.teacher.llm.executable import executable
 from synthagent.teacher.llm.shapes import (
@@ -22,6 +23,7 @@ from synthagent.teacher.llm.shapes import (
     Toolset,
     WorldForm,
 )
+from synthagent.worlds import Constraint, Fact, Tool, WorldSpec
 
 
 def examples(name: str) -> list[Any]:

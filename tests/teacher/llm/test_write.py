@@ -15,13 +15,14 @@ from helpers.scripted_teacher import Changes, Form, answers_of, having, project_
 
 from synthagent.errors import BudgetError
 from synthagent.judging.validate import validate_file
-from synthagent.records import Fact, Persona, Rejected, Task
+from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.tasks import domain_split
 from synthagent.store import read_records, write_records
 from synthagent.teacher.llm.shapes import Toolset
 from synthagent.teacher.llm.write import difficulty_of
+from synthagent.worlds import Fact
 
 
 @pytest.fixture(autouse=True)
