@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 
 # Idle threads sleep: spinning ones take the cores from those that work, on a machine that others use.
 os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "TRL_EXPERIMENTAL_SILENCE": "1"}
@@ -21,10 +21,12 @@ os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "TRL_EXPERIM
 import torch
 from rich.console import Console
 from rich.table import Table
+from transformers.utils import is_liger_kernel_available
 
-from benchmarks import train_episodes, train_grpo, train_sft
+from benchmarks import train_episodes, train_gpu, train_grpo, train_sft
 from benchmarks.train_data import Taught, qwen3_of_600m, shipped, taught, tiny
 from synthagent.errors import InputError
+from synthagent.params import LoraParams
 from synthagent.student.base import given_base
 from synthagent.student.format import IGNORED
 from synthagent.student.model import Student
@@ -112,19 +114,35 @@ def episodes(data: Taught, quick: bool) -> bool:
 
 
 def gpu(data: Taught, quick: bool) -> bool:
-    """Row d: the warm start on a GPU."""
+    """Row d: training and episodes on a GPU."""
     if not torch.cuda.is_available():
-        console.print("d. SFT on a GPU (SmolLM2, a random Qwen3-0.6B): unmeasured: no GPU here")
+        console.print("d. On a GPU (SmolLM2, a random Qwen3-0.6B): unmeasured: no GPU here")
         return True
     given = smollm2()
     if given is None:
         return False
-    table = Table("model", "tokens/s", "step s", "of the product's rate", "peak MB", title="d. SFT on a GPU")
+    most = train_gpu.ceilings()
+    title = f"d. {torch.cuda.get_device_name()}: {most.flops / 1e12:.0f} TFLOP/s, {most.bandwidth / 1e12:.2f} TB/s"
+    table = Table("model", "work", "step s", "tokens/s", "of the ceiling", "peak MB", title=title)
+    steps, tokens = (1, 32) if quick else (8, 256)
     for name, student in (("SmolLM2-135M", given), ("Qwen3-0.6B, random", qwen3_of_600m(given.tokenizer))):
         rows = train_sft.rows_of(student, data, LONGEST)
-        found = train_sft.ours(student, rows, 2 if quick else 10)
-        row = (f"{found.tokens:,.0f}", f"{found.step.wall:.3f}", f"{found.wall:.2f}", f"{found.peak_mb:,.0f}")
-        table.add_row(name, *row)
+        lora = LoraParams(rank=32, alpha=64, targets="all-linear")
+        works: dict[str, Callable[[], train_gpu.OnGpu]] = {
+            "sft": partial(train_gpu.sft, student, rows, most, steps),
+            "sft, checkpointing": partial(train_gpu.sft, student, rows, most, steps, gradient_checkpointing=True),
+            "sft, LoRA": partial(train_gpu.sft, student, rows, most, steps, lora=lora),
+            "episodes": partial(train_gpu.episodes, student, data.tasks, most, 1 if quick else 2),
+            "grpo, in process": partial(train_gpu.grpo, student, data, most, steps // 2 + 1, tokens),
+        }
+        if is_liger_kernel_available():
+            works["sft, no Liger"] = partial(train_gpu.sft, student, rows, most, steps, liger=False)
+        for work, run in works.items():
+            got = run()
+            table.add_row(
+                name, work, f"{got.step_s:.3f}", f"{got.tokens:,.0f}", f"{got.share:.3f}", f"{got.peak_mb:,.0f}"
+            )
+            console.print(f"{name}: {work}: {got.tokens:,.0f} tokens a second")
     console.print(table)
     return True
 

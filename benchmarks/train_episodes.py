@@ -53,8 +53,8 @@ def compare(student: Student, tasks: Sequence[Task], repeats: int) -> Compared:
     """Run the episodes by both sides, one after the other, `repeats` times."""
     talkative = Talkative(student.model.to(device()).eval(), student.tokenizer)
     sides: dict[str, Callable[[], list[Sampled]]] = {
-        "cached": lambda: run_episodes(talkative, _fresh(tasks), LIMITS, greedy=True),
-        "anew": lambda: prefilling(talkative, _fresh(tasks)),
+        "cached": lambda: run_episodes(talkative, episodes_of(tasks), LIMITS, greedy=True),
+        "anew": lambda: prefilling(talkative, episodes_of(tasks)),
     }
     spent: dict[str, list[Spent]] = {name: [] for name in sides}
     wrote: dict[str, list[Sampled]] = {}
@@ -72,7 +72,8 @@ def _write(wrote: dict[str, list[Sampled]], name: str, run: Callable[[], list[Sa
     wrote[name] = run()
 
 
-def _fresh(tasks: Sequence[Task]) -> list[Episode]:
+def episodes_of(tasks: Sequence[Task]) -> list[Episode]:
+    """An episode of each task, not begun."""
     return [Episode(task, max_turns=TURNS) for task in tasks]
 
 

@@ -47,10 +47,10 @@ def compare(student: Student, data: Taught, tokens: int, steps: int, repeats: in
         start = Path(folder) / "start"
         save_student(student, start)
         for _ in range(repeats):
-            with _never_ending(student) as count:
+            with never_ending(student) as count:
                 ours += timed_steps(_job(Path(folder), data, params))[1:]
             wrote[0] += count[0]
-            with _never_ending(student) as count:
+            with never_ending(student) as count:
                 plain += _plain(start, Path(folder), data, params)[1:]
             wrote[1] += count[0]
     return Stepped(median(ours), median(plain), (wrote[0], wrote[1]))
@@ -93,7 +93,7 @@ def _plain(start: Path, folder: Path, data: Taught, params: Params) -> list[Spen
 
 
 @contextmanager
-def _never_ending(student: Student) -> Iterator[list[int]]:
+def never_ending(student: Student) -> Iterator[list[int]]:
     """Have models of this class give an end token no chance when they generate; counts the tokens generated."""
     ends, count = sorted(student.format.end_ids), [0]
     kind = type(student.model)

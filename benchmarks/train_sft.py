@@ -1,4 +1,4 @@
-"""Rows a and d of `benchmarks.train`: the warm start of a real model, by its matrix products.
+"""Row a of `benchmarks.train`: the warm start of a real model, by its matrix products.
 
 Ours is stage `sft`'s own job. The peer is a naive loop: bfloat16 autocast, full logits, batches of four, padded. What
 is reached is tokens a second that are not padding, times 6, times parameters, over the rate of a product of matrices
@@ -34,7 +34,6 @@ class Reached:
     wall: float
     cpu: float
     step: Spent
-    peak_mb: float | None = None
 
 
 def rows_of(student: Student, data: Taught, longest: int) -> list[dict[str, Any]]:
@@ -49,8 +48,6 @@ def ours(student: Student, rows: Sequence[dict[str, Any]], steps: int) -> Reache
     sft = params.sft.model_copy(update={"batch_size": BATCH, "batch_tokens": BATCH_TOKENS, "adam_rate": RATE})
     chosen = [rows[i % len(rows)] for i in range(BATCH * (steps + 1))]
     products: list[Spent] = []
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "start"
         save_student(student, start)
@@ -91,9 +88,8 @@ def _parameters(student: Student) -> int:
 def _reached(tokens: Sequence[int], spent: Sequence[Spent], products: Sequence[Spent], parameters: int) -> Reached:
     beside, total = median(products), sum(spent, Spent(0, 0))
     work = sum(tokens) * 6 * parameters / product_flops()
-    peak = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else None
     rate = sum(tokens) / total.wall
-    return Reached(rate, work * beside.wall / total.wall, work * beside.cpu / total.cpu, median(spent), peak)
+    return Reached(rate, work * beside.wall / total.wall, work * beside.cpu / total.cpu, median(spent))
 
 
 def _padded(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, torch.Tensor]:

@@ -48,6 +48,8 @@ _PROBE_S = 5.0  # longest wait for one answer to a probe
 _BETWEEN_PROBES_S = 0.25
 _MOST_BYTES = 1_000_000  # of a list of models
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# The last line of a traceback, after what vLLM puts before each: `(EngineCore pid=9) ERROR 11-26 [core.py:1] `.
+_EXCEPTION = re.compile(r"(?:^|\] |pid=\d+\) )(\w*(?:Error|Exception): .+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +143,14 @@ class _Plan:
 
 
 class _Log:
-    """The server's log: every line goes to `show`, the last ones are kept to be quoted."""
+    """The server's log: every line goes to `show`; the first exception and the last lines are kept to be quoted.
+
+    What ends vLLM is raised in a process of its own, dozens of lines before the last.
+    """
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show, self._last, self._one_at_a_time = show, deque[str](maxlen=4), threading.Lock()
+        self._first = ""
         self._reader: threading.Thread | None = None
 
     def read(self, pipe: IO[bytes]) -> None:
@@ -164,14 +170,17 @@ class _Log:
         return self.last()
 
     def last(self) -> str:
-        """The last lines so far, as one."""
-        return " | ".join(line[:160] for line in self._last) or "none"
+        """The first exception and the last lines so far, as one."""
+        last = " | ".join(line[:160] for line in self._last) or "none"
+        return f"{self._first[:300]} .. {last}" if self._first and self._first not in last else last
 
     def _follow(self, pipe: IO[bytes]) -> None:
         for raw in pipe:
             line = raw.decode("utf-8", "replace").rstrip()
             if line:
                 self._last.append(" ".join(_COLOUR.sub("", line).split()))
+                if not self._first and (raised := _EXCEPTION.search(self._last[-1])):
+                    self._first = raised[1]
                 self.tell(line)
 
 

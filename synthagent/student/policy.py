@@ -1,6 +1,7 @@
 """The student as a policy: batches of episodes in lockstep, spread over processes where code answers them.
 
-Every batch draws from its own seed, so that the trajectories do not depend on the number of processes.
+Every batch draws from its own seed, so that the trajectories do not depend on the number of processes. On a GPU a batch
+is as large as a quarter of its memory allows.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from typing import Any
+
+import torch
 
 from synthagent.episodes.environment import LoopThread
 from synthagent.episodes.policy import Decoding, Setting, Start
@@ -20,7 +24,9 @@ from synthagent.student.memory import memory_told, remedy_of_acting
 from synthagent.student.model import Student, device
 from synthagent.student.sampler import run_episodes
 
-_SIZE = 64
+_SIZE = 64  # episodes of a batch on a CPU
+_MOST = 512  # on a GPU, where a step takes as long for one row as for hundreds
+_OPENING = 1500  # tokens that an episode is taken to begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +53,35 @@ class StudentPolicy:
     def run(self, starts: Iterable[Start]) -> Iterator[Trajectory]:
         """As `Policy`; workers begin at once, not when the first trajectory is asked for."""
         work = partial(_run_batch, replace(self, workers=None))
-        batches = list(enumerate(_parts(starts)))
+        batches = list(enumerate(_parts(starts, self._at_once())))
         if self.workers is None or self.loop is not None:
             return chain.from_iterable(map(work, batches))
         return chain.from_iterable(self.workers.map(work, batches))
 
+    def _at_once(self) -> int:
+        where = device()
+        if where.type != "cuda":
+            return _SIZE
+        share = torch.cuda.get_device_properties(where).total_memory // 4 // self.params.compute.processes
+        width = arithmetic(self.params.student).itemsize
+        return episodes_within(share, cache_of_token(self.student.model.config, width), self.params.episode.max_tokens)
 
-def _parts(starts: Iterable[Start]) -> Iterator[tuple[Start, ...]]:
+
+def episodes_within(memory: int, token: int, longest: int) -> int:
+    """Episodes whose caches fit into so many bytes, at `token` bytes a token and `longest` tokens after the opening."""
+    return min(_MOST, max(1, memory // (token * (longest + _OPENING))))
+
+
+def cache_of_token(config: Any, width: int) -> int:
+    """Bytes that the keys and values of one token take, in numbers of `width` bytes."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * size * width)
+
+
+def _parts(starts: Iterable[Start], size: int) -> Iterator[tuple[Start, ...]]:
     everything = list(starts)
-    return (tuple(everything[first : first + _SIZE]) for first in range(0, len(everything), _SIZE))
+    return (tuple(everything[first : first + size]) for first in range(0, len(everything), size))
 
 
 def _run_batch(policy: StudentPolicy, batch: tuple[int, tuple[Start, ...]]) -> list[Trajectory]:

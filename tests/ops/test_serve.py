@@ -41,6 +41,12 @@ if "--broken" in sys.argv:
     print("Traceback (most recent call last):\\n  many lines\\n\\x1b[31mRuntimeError: no such weights\\x1b[0m")
     sys.exit(3)
 
+if "--buried" in sys.argv:
+    print("WARNING [a.py:9] This can cause errors like `OSError: too many files`")
+    print("(EngineCore pid=9) ERROR 11-26 10:57:04 [core.py:1231] ValueError: No available memory for the blocks.")
+    print("(APIServer pid=8)     raise RuntimeError(\\n" * 20 + "RuntimeError: initialization failed. See above.")
+    sys.exit(1)
+
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         models = {{"data": [{{"id": "another" if "--another" in sys.argv else args["--served-model-name"]}}]}}
@@ -170,6 +176,13 @@ def test_a_server_that_ends_early_is_quoted(project: Project) -> None:
         assert part in message
     assert "\x1b" not in message
     assert project.alive() == []
+
+
+def test_the_first_exception_is_quoted_however_far_from_the_end_it_is(project: Project) -> None:
+    project.change(args=["--buried"])
+    message = failure(project)
+    assert "its last lines: ValueError: No available memory for the blocks. .. " in message
+    assert "initialization failed" in message
 
 
 @pytest.mark.parametrize(("fault", "said"), [("--sick", "503"), ("--another", f"serves another rather than {MODEL}")])

@@ -9,12 +9,13 @@ import torch
 from helpers.projects import default_params
 from helpers.student import LIMITS, tasks_of_different_length
 from helpers.tasks import accepted_tasks
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from synthagent.episodes.policy import Setting, Start
 from synthagent.params import EpisodeParams, Params
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student
-from synthagent.student.policy import StudentPolicy
+from synthagent.student.policy import StudentPolicy, cache_of_token, episodes_within
 from synthagent.student.processes import workers
 
 
@@ -76,3 +77,25 @@ def test_the_student_moves_to_the_device_in_the_process_that_runs_it(
     with pytest.raises(RuntimeError, match="META device"):  # there it ends, for want of a random generator
         list(rows)
     assert moved.model.device.type == "meta"
+
+
+def test_a_batch_on_a_gpu_is_as_large_as_the_memory_given_to_it_holds() -> None:
+    eight = Qwen3Config(num_hidden_layers=36, num_key_value_heads=8, num_attention_heads=32, head_dim=128)
+    assert cache_of_token(eight, 2) == 147_456  # Qwen3-8B, as docs/scaling.md has it
+    assert episodes_within(20 * 2**30, 147_456, 13_000) == 10
+    assert episodes_within(20 * 2**30, 23_040, 1024) == 369
+    assert episodes_within(20 * 2**30, 23_040, 100) == 512
+    assert episodes_within(2**20, 147_456, 13_000) == 1
+
+
+def test_the_cache_of_a_token_is_what_the_model_keeps_of_it() -> None:
+    for config in (
+        Qwen3Config(
+            vocab_size=64, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=8
+        ),
+        LlamaConfig(vocab_size=64, hidden_size=48, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3),
+    ):
+        model = AutoModelForCausalLM.from_config(config)
+        cache = model(torch.zeros(1, 5, dtype=torch.long), use_cache=True).past_key_values
+        kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+        assert kept == 5 * cache_of_token(config, 4)
