@@ -67,6 +67,7 @@ NOT_RUN = {
     "make smollm2": Reason("it needs a network"),
     "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
     "make bench-suites": Reason("it needs a network"),
+    "python -m benchmarks.train --only gpu": Reason("it needs a GPU"),
     "synthagent evaluate --suite bfcl --policy gold": Reason(LONG, SUITES, '"--policy", "gold"'),
     "synthagent evaluate --suite bfcl --policy grpo --count 50": Reason(LONG),
     "synthagent evaluate --suite bfcl --policy endpoint --style prompt --categories simple_python,irrelevance": Reason(
