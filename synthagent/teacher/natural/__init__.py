@@ -1,0 +1,1 @@
+"""Tasks in natural language with typed values, written by code."""
