@@ -12,7 +12,16 @@ from pydantic_core import CoreSchema
 
 from synthagent.frozen import Json, Record
 
-Op = Literal["eq", "ne", "in", "not_in", "lt", "le", "gt", "ge"]
+Op = Literal["eq", "ne", "in", "not_in", "lt", "le", "gt", "ge", "same"]  # same: by meaning (`synthagent.meaning`)
+
+
+def _is_empty(value: Json) -> bool:
+    return not value
+
+
+def _rare(default: Json, description: str) -> Json:
+    """A field that most tasks do without: not stored where it is empty."""
+    return Field(default=default, description=description, exclude_if=_is_empty)
 
 
 class Fact(Record):
@@ -121,6 +130,9 @@ class Effect(Record):
     )
     require: tuple[Requirement, ...] = ()
     returns: dict[str, str] = Field(default={}, description="output name -> column")
+    by_meaning: bool = _rare(False, "find: columns are compared by meaning")
+    defaults: dict[str, Json] = _rare({}, "what an argument that is left out stands for")
+    busy: int = _rare(0, "so many calls at the start fail in passing, and change nothing")
 
 
 class Table(Record):
@@ -165,6 +177,12 @@ class Answered(Record):
     none_of: tuple[str, ...] = ()
 
 
+class Unasked(Record):
+    """Check: the user was asked nothing: the request had said it all."""
+
+    kind: Literal["unasked"] = "unasked"
+
+
 class AllOf(Record):
     """Check: every one of `checks` holds."""
 
@@ -193,7 +211,7 @@ class Never(Record):
     told: Told | None = None
 
 
-Check = Annotated[Called | RowExists | Told | Answered | AllOf | AnyOf | Never, Field(discriminator="kind")]
+Check = Annotated[Called | RowExists | Told | Answered | Unasked | AllOf | AnyOf | Never, Field(discriminator="kind")]
 
 
 class Said(Record):
@@ -218,6 +236,8 @@ class WorldSpec(Record):
     said: tuple[Said, ...] = Field(default=(), description="simulated: what the tools are known to say")
     new_ids: tuple[str, ...] = Field(default=(), description="keys given to created rows, in order")
     rules: dict[str, Never] = Field(default={}, description="constraint id -> its check")
+    opening: str = _rare("", "natural tasks: where the policy works, and what day it is; stands before the constraints")
+    canonical: dict[str, Json] = _rare({}, "natural tasks: slot of a fact -> the value that tools want in place of it")
 
 
 # --- the reference solution -----------------------------------------------------------------------------------------
@@ -253,6 +273,8 @@ class Call(Record):
     )
     milestone: str
     otherwise: Answer | None = Field(default=None, description="what to do when the call fails")
+    given: dict[str, Json] = _rare({}, "arguments that the instruction tells")
+    together: bool = _rare(False, "made in one turn with the call before it")
 
 
 class Guard(Record):

@@ -56,7 +56,8 @@ EMBEDDED = Embedded()
 def opening(task: Task) -> list[Message]:
     """The messages an episode starts with: the constraints, how to end, and the instruction."""
     protocol = SIMULATED_PROTOCOL if task.world_kind == "simulated" else PROTOCOL
-    lines = [*(constraint.text for constraint in task.constraints), protocol]
+    before = [task.world.opening] if task.world.opening else []
+    lines = [*before, *(constraint.text for constraint in task.constraints), protocol]
     return [{"role": "system", "content": "\n".join(lines)}, {"role": "user", "content": task.instruction}]
 
 

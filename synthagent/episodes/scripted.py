@@ -16,7 +16,7 @@ from synthagent.episodes.episode import Episode, Script, play
 from synthagent.episodes.lazy import LAZY
 from synthagent.episodes.turn import ToolCall, Turn, answer_turn
 from synthagent.episodes.user import CONFIRM, told_at_once
-from synthagent.episodes.world import Row, ToolEvent, UserEvent, meets, meets_all
+from synthagent.episodes.world import BUSY, Row, ToolEvent, UserEvent, meets, meets_all
 from synthagent.worlds import Answer, Ask, Call, Condition, Guard, Step
 
 QUESTIONS = ("What is the {slot}?", "Please tell me the {slot}.")
@@ -29,17 +29,23 @@ class Style:
     an error, to answer in full.
 
     `aloud`: what was looked up is held against the policy in words, before the turn that depends on it.
+    `parallel`: calls that do not depend on each other are made in one turn. `asks_again`: what the request has said
+    already is asked for once more.
     """
 
     asks: bool = True
     careful: bool = True
     skill: float = 1.0
     aloud: bool = False
+    parallel: bool = False
+    asks_again: bool = False
 
 
 EXPERT = Style()
 NEVER_ASKS = Style(asks=False)
 RECKLESS = Style(careful=False)
+ASKS_AGAIN = Style(asks_again=True)
+_TRIES = 3  # of a call that fails in passing
 
 
 def reference(episode: Episode, style: Style = EXPERT, rng: random.Random | None = None) -> Iterator[Turn]:
@@ -79,19 +85,22 @@ class _Reference:
     def __init__(self, episode: Episode, style: Style, rng: random.Random, path: list[Executed] | None = None) -> None:
         self.episode, self.style, self.rng, self.path = episode, style, rng, path
         self.known: dict[str, Any] = dict(told_at_once(episode.task))
+        self.known |= {slot: value for slot, value in episode.task.world.canonical.items() if slot in self.known}
         self.guesses = _guesses(episode.task.reference)
         self.thought = ""
 
     def turns(self) -> Iterator[Turn]:
-        for step in self.episode.task.reference:
-            match step:
-                case Ask():
+        if self.style.asks_again:
+            yield Turn(self.rng.choice(CONFIRMATIONS))
+        for steps in _in_turns(self.episode.task.reference, self.style.parallel):
+            match steps[0]:
+                case Ask() as step:
                     yield from self._ask(step)
                 case Call():
-                    yield from self._call(step)
-                case Guard():
+                    yield from self._call([step for step in steps if isinstance(step, Call)])
+                case Guard() as step:
                     yield from self._guard(step)
-                case Answer():
+                case Answer() as step:
                     yield from self._answer(step)
             if self.episode.end:
                 return
@@ -106,17 +115,33 @@ class _Reference:
         yield from self._take(step, Turn(_question(step.slot, self.rng)))
         event = self.episode.world.events[-1]
         if isinstance(event, UserEvent):
-            self.known.update(event.told)
+            canonical = self.episode.task.world.canonical
+            self.known.update({slot: canonical.get(slot, value) for slot, value in event.told.items()})
 
-    def _call(self, step: Call) -> Iterator[Turn]:
+    def _call(self, steps: Sequence[Call]) -> Iterator[Turn]:
+        """Make the calls of one turn."""
+        step = steps[0]
         if step.precaution and not (self.style.careful and self._keeps_habit()):
             return
-        args = {arg: self.known.get(name, self.guesses.get(name)) for arg, name in step.args.items()}
-        yield from self._take(step, Turn(calls=(ToolCall(step.tool, args),)))
-        result = {} if self.episode.end else json.loads(self.episode.messages[-1]["content"])
-        self.known.update(result)
-        if "error" in result and step.otherwise and self.style.careful and self._keeps_habit():
+        turn = Turn(calls=tuple(ToolCall(each.tool, self._arguments(each)) for each in steps))
+        for _ in range(_TRIES):
+            yield self._said(turn)
+            results = (
+                [] if self.episode.end else [json.loads(m["content"]) for m in self.episode.messages[-len(steps) :]]
+            )
+            busy = any(result.get("error") == BUSY for result in results)
+            if not (busy and self.style.careful and self._keeps_habit()):
+                break
+        for each, result in zip(steps, results, strict=True):
+            self.known.update(result)
+            self._note(each)
+        failed = any("error" in result for result in results)
+        if failed and step.otherwise and self.style.careful and self._keeps_habit():
             yield from self._answer(step.otherwise)
+
+    def _arguments(self, step: Call) -> dict[str, Any]:
+        known = {arg: self.known.get(name, self.guesses.get(name)) for arg, name in step.args.items()}
+        return {**step.given, **known}
 
     def _guard(self, step: Guard) -> Iterator[Turn]:
         # What was not looked up cannot stop anyone. What was seen is heeded whatever the skill: from demonstrations of
@@ -137,14 +162,36 @@ class _Reference:
         yield from self._take(step, answer_turn(step.outcome, values))
 
     def _take(self, step: Step, turn: Turn) -> Iterator[Turn]:
+        yield self._said(turn)
+        self._note(step)
+
+    def _said(self, turn: Turn) -> Turn:
+        """The turn, after what was thought."""
         said, self.thought = self.thought, ""
-        yield replace(turn, text=said + turn.text)
+        return replace(turn, text=said + turn.text)
+
+    def _note(self, step: Step) -> None:
+        """Put a step that was taken on the path."""
         if self.path is not None:
             world = self.episode.world
             event = world.events[-1]
             args, ok = (dict(event.args), event.ok) if isinstance(event, ToolEvent) else ({}, True)
             values = {name: self.known[name] for name in step.values} if isinstance(step, Answer) else {}
             self.path.append(Executed(step, args, ok, world.state(), values))
+
+
+def _in_turns(steps: Sequence[Step], parallel: bool) -> Iterator[list[Step]]:
+    """The steps one by one; or, in parallel, calls that are made together as one."""
+    turn: list[Step] = []
+    for step in steps:
+        if turn and parallel and isinstance(step, Call) and step.together:
+            turn.append(step)
+            continue
+        if turn:
+            yield turn
+        turn = [step]
+    if turn:
+        yield turn
 
 
 def _guesses(steps: Sequence[Step]) -> dict[str, str]:

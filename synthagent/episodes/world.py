@@ -14,11 +14,13 @@ from typing import Any, Literal, NamedTuple
 import jsonschema_rs
 
 from synthagent.errors import ToolError
+from synthagent.meaning import same
 from synthagent.records import Task
 from synthagent.worlds import Condition, Effect, Tool, WorldSpec
 
 Row = dict[str, Any]
 NOT_FOUND = "not found"
+BUSY = "temporarily unavailable, try again"
 
 
 class ToolEvent(NamedTuple):
@@ -58,6 +60,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "le": operator.le,
     "gt": operator.gt,
     "ge": operator.ge,
+    "same": same,
 }
 
 
@@ -111,6 +114,7 @@ class World:
         self.events: list[Event] = []
         self._validators, self._effects = validators, spec.effects
         self._created = 0
+        self._failed: dict[str, int] = {}
 
     def refusal(self, name: str, args: Any) -> ToolEvent | None:
         """The event of a call that no tool would take: unknown tool, or arguments that break its schema. Not logged."""
@@ -126,6 +130,7 @@ class World:
         try:
             effects = self._effects_of(name, args)
             valid = True
+            self._fail_in_passing(name, effects)
             event = ToolEvent(name, args, True, self._run(effects, args))
         except ToolError as refusal:
             event = ToolEvent(name, args if valid else {}, False, {"error": str(refusal)}, valid)
@@ -156,6 +161,12 @@ class World:
         except ValueError:  # JSON that the validator cannot take, such as half a surrogate pair
             raise ToolError("bad arguments") from None
 
+    def _fail_in_passing(self, name: str, effects: Sequence[Effect]) -> None:
+        failed = self._failed.get(name, 0)
+        if failed < max((effect.busy for effect in effects), default=0):
+            self._failed[name] = failed + 1
+            raise ToolError(BUSY)
+
     def _run(self, effects: Sequence[Effect], args: Mapping[str, Any]) -> dict[str, Any]:
         if len(effects) == 1 and effects[0].op != "create":  # the common case, kept fast
             return self._apply(effects[0], self._targets(effects[0], args), args) or {"result": "ok"}
@@ -174,8 +185,9 @@ class World:
             case "create":
                 rows: list[Row] = []
             case "find":
-                where = effect.where.items()
-                rows = [row for row in table.values() if all(row.get(c) == args.get(a) for c, a in where)]
+                alike = same if effect.by_meaning else operator.eq
+                wanted = {column: _argument(effect, argument, args) for column, argument in effect.where.items()}
+                rows = [row for row in table.values() if all(alike(row.get(c), v) for c, v in wanted.items())]
             case _:
                 try:
                     row = table.get(args.get(effect.key or ""))
@@ -193,13 +205,13 @@ class World:
         table = self.tables[effect.table]
         match effect.op:
             case "create":
-                row = {column: _value(source, args) for column, source in effect.write.items()}
+                row = {column: _value(source, effect, args) for column, source in effect.write.items()}
                 row[self.spec.tables[effect.table].key] = key = self.spec.new_ids[self._created]
                 self._created += 1
                 table[key] = row
                 rows = [row]
             case "update":
-                rows[0].update({column: _value(source, args) for column, source in effect.write.items()})
+                rows[0].update({column: _value(source, effect, args) for column, source in effect.write.items()})
             case "delete":
                 table.pop(args[effect.key or ""], None)
             case _:
@@ -211,8 +223,12 @@ class World:
         return {"results": [{name: row.get(column) for name, column in returns} for row in rows]}
 
 
-def _value(source: Any, args: Mapping[str, Any]) -> Any:
-    return args.get(source["arg"]) if "arg" in source else source["value"]
+def _value(source: Any, effect: Effect, args: Mapping[str, Any]) -> Any:
+    return _argument(effect, source["arg"], args) if "arg" in source else source["value"]
+
+
+def _argument(effect: Effect, name: str, args: Mapping[str, Any]) -> Any:
+    return args[name] if name in args else effect.defaults.get(name)
 
 
 def _first_fault(validator: Any, args: Any) -> str:

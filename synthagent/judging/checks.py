@@ -8,7 +8,7 @@ from typing import Any
 
 from synthagent.episodes.world import AnswerEvent, Event, ToolEvent, UserEvent, World, meets_all
 from synthagent.text import contains_phrase
-from synthagent.worlds import AllOf, Answered, AnyOf, Called, Check, Never, RowExists, Told
+from synthagent.worlds import AllOf, Answered, AnyOf, Called, Check, Never, RowExists, Told, Unasked
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ def decide(check: Check, world: World) -> Decision:
             return _first(lambda e: _tells(e, check), events, f"{check.slot} was not told")
         case Answered():
             return _answered(check, events)
+        case Unasked():
+            return _unasked(events)
         case AllOf():
             findings = [decide(part, world) for part in check.checks]
             failed = next((f for f in findings if not f.holds), None)
@@ -92,6 +94,11 @@ def _answered(check: Answered, events: Sequence[Event]) -> Decision:
     lacking = [word for word in check.words if not contains_phrase(text, word)]
     surplus = [word for word in check.none_of if contains_phrase(text, word)]
     return Decision(not lacking and not surplus, f"answer: {text}")
+
+
+def _unasked(events: Sequence[Event]) -> Decision:
+    asked = next((e for e in events if isinstance(e, UserEvent) and e.question), None)
+    return Decision(asked is None, f"asked: {asked.question[:200]}" if asked else "nothing was asked")
 
 
 def _never(check: Never, events: Sequence[Event]) -> Decision:

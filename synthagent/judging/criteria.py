@@ -15,9 +15,10 @@ from synthagent.episodes.scripted import Executed, solve
 from synthagent.episodes.turn import Turn, turn_of
 from synthagent.episodes.world import World
 from synthagent.records import Criterion, Task
-from synthagent.worlds import AllOf, Answer, Answered, Ask, Call, Called, Check, Condition, RowExists, Told
+from synthagent.worlds import AllOf, Answer, Answered, Ask, Call, Called, Check, Condition, Op, RowExists, Told, Unasked
 
 OUTCOMES = ("done", "refused", "kept")
+CANNOT = "cannot"  # of natural tasks: no tool does it
 Tables = Mapping[str, Mapping[Any, Mapping[str, Any]]]
 
 
@@ -58,8 +59,15 @@ def extract(task: Task, world: World) -> Derived:
                 continue
         workflow.append(step.milestone)
         before = executed.after
+    if natural(task) and not any(isinstance(step, Ask) for step in task.reference):
+        criteria.append(_criterion("i0", "interaction", "Ask nothing that the request has said", Unasked()))
     turns = (turn_of(message) for message in episode.messages if message["role"] == "assistant")
     return Derived(tuple(criteria), tuple(workflow), tuple(turns), outcome)
+
+
+def natural(task: Task) -> bool:
+    """Whether a task was written in natural language, with typed values."""
+    return bool(task.world.opening)
 
 
 def _criterion(name: str, kind: Any, text: str, check: Check) -> Criterion:
@@ -75,7 +83,7 @@ def _reached(step: Call, executed: Executed, before: Tables, task: Task) -> Chec
         if row != before[table].get(key)
     ]
     if not changes:
-        return Called(tool=step.tool, ok=executed.ok, args=_equal(executed.args))
+        return Called(tool=step.tool, ok=executed.ok, args=_equal(executed.args, task))
     return changes[0] if len(changes) == 1 else AllOf(checks=tuple(changes))
 
 
@@ -84,16 +92,17 @@ def _row_check(task: Task, table: str, key: Any, row: Mapping[str, Any], old: Ma
     existed = any(first[key_column] == key for first in task.world.tables[table].rows)
     if existed:
         changed = {column: value for column, value in row.items() if (old or {}).get(column) != value}
-        return RowExists(table=table, where=_equal({key_column: key, **changed}))
+        return RowExists(table=table, where=_equal({key_column: key, **changed}, task))
     # A row that the episode made is known by what it holds: its key depends on the order of calls.
-    return RowExists(table=table, where=_equal({c: v for c, v in row.items() if c != key_column}), new=True)
+    return RowExists(table=table, where=_equal({c: v for c, v in row.items() if c != key_column}, task), new=True)
 
 
 def _answered(task: Task, executed: Executed) -> Answered:
     step = executed.step
     assert isinstance(step, Answer)
     words = [step.outcome, *(str(value) for value in executed.values.values())]
-    others = [outcome for outcome in OUTCOMES if outcome != step.outcome]
+    outcomes = (*OUTCOMES, CANNOT) if natural(task) else OUTCOMES
+    others = [outcome for outcome in outcomes if outcome != step.outcome]
     for name, value in executed.values.items():
         others += sorted({str(v) for v in _rivals(task, name)} - {str(value)})
     return Answered(words=tuple(words), none_of=tuple(others))
@@ -106,5 +115,6 @@ def _rivals(task: Task, column: str) -> list[Any]:
     return [*(row[column] for row in rows if column in row), *spoken]
 
 
-def _equal(values: Mapping[str, Any]) -> tuple[Condition, ...]:
-    return tuple(Condition(field=field, value=value) for field, value in values.items())
+def _equal(values: Mapping[str, Any], task: Task) -> tuple[Condition, ...]:
+    op: Op = "same" if natural(task) else "eq"
+    return tuple(Condition(field=field, op=op, value=value) for field, value in values.items())

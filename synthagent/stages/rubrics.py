@@ -61,7 +61,7 @@ def demonstrate(task: Task, params: Params) -> Demonstrated:
         rng = random.Random(f"demos-{params.seed}-{task.id}-{sample}")
         world = World(task.world, validators)
         episode = Episode(task, max_turns=params.episode.max_turns, sample=sample, world=world)
-        play(episode, reference(episode, Style(skill=params.rubrics.skill, aloud=True), rng))
+        play(episode, reference(episode, Style(skill=params.rubrics.skill, aloud=True, parallel=True), rng))
         demos.append(episode.trajectory("teacher"))
         reached.append({v.criterion for v in verdicts_by_check(rubric, episode.world) if v.passed})
     work = [c.id for c in criteria if c.kind != "constraint"]
