@@ -41,10 +41,39 @@ class DecontaminateParams(Record):
     embeddings: EmbeddingsParams | None = Field(description="null: by words, tools and answers alone")
 
 
+class PatternShares(Record):
+    """How many of the natural tasks are of each pattern (`synthagent.teacher.natural.compose`)."""
+
+    one: Share
+    several: Share
+    parallel: Share
+    chain: Share
+    rule: Share
+    cannot: Share
+
+    @model_validator(mode="after")
+    def _whole(self) -> PatternShares:
+        total = sum(self.model_dump().values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares of patterns sum to {total:g}; they must sum to 1")
+        return self
+
+
+class NaturalParams(Record):
+    """Natural tasks: which patterns, and how often something is left out of the request."""
+
+    patterns: PatternShares
+    missing: Share = Field(description="of tasks of the patterns one, parallel and chain: a needed value is not said")
+
+
 class TasksParams(Record):
     """How many tasks are proposed, and which."""
 
     count: Count
+    language: Literal["plain", "natural"] = Field(
+        description="how the embedded teacher writes: plain, for a student without any; natural, for a pretrained one"
+    )
+    natural: NaturalParams
     difficulty_mix: Mix
     blend_share: Share
     unseen_share: Share

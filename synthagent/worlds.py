@@ -238,6 +238,7 @@ class WorldSpec(Record):
     rules: dict[str, Never] = Field(default={}, description="constraint id -> its check")
     opening: str = _rare("", "natural tasks: where the policy works, and what day it is; stands before the constraints")
     canonical: dict[str, Json] = _rare({}, "natural tasks: slot of a fact -> the value that tools want in place of it")
+    asked_by: dict[str, tuple[str, ...]] = _rare({}, "natural tasks: slot -> words any of which, in a question, ask for it")
 
 
 # --- the reference solution -----------------------------------------------------------------------------------------
@@ -257,8 +258,9 @@ class Ask(Record):
 
     kind: Literal["ask"] = "ask"
     slot: str
-    guess: str = Field(description="what a policy that does not ask would assume")
+    guess: Json = Field(description="what a policy that does not ask would assume")
     milestone: str
+    question: str = _rare("", "natural tasks: how the expert asks")
 
 
 class Call(Record):

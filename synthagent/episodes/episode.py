@@ -18,6 +18,9 @@ from synthagent.errors import BadReplyError
 from synthagent.records import End, Message, Task, Trajectory
 
 PROTOCOL = "Answer Done, Refused or Kept, then the value or reason."
+NATURAL_PROTOCOL = (
+    "When you have finished, answer in <answer></answer>: Done, Refused, Kept or Cannot, then the value or the reason."
+)
 SIMULATED_PROTOCOL = (
     "Call tools. Write to the user to ask for what you do not know. "
     "When all is done, or cannot be, answer in <answer></answer>."
@@ -46,7 +49,7 @@ class Embedded:
     async def answer(self, episode: Episode, asked: ToolCall | Question) -> Response:
         """As `Environment`; a tool for which the world has no effect does not exist."""
         if isinstance(asked, Question):
-            return user.reply(episode.task.facts, asked.text)
+            return user.reply(episode.task.facts, asked.text, episode.task.world.asked_by)
         return episode.world.call(asked.name, asked.arguments)
 
 
@@ -56,8 +59,9 @@ EMBEDDED = Embedded()
 def opening(task: Task) -> list[Message]:
     """The messages an episode starts with: the constraints, how to end, and the instruction."""
     protocol = SIMULATED_PROTOCOL if task.world_kind == "simulated" else PROTOCOL
-    before = [task.world.opening] if task.world.opening else []
-    lines = [*before, *(constraint.text for constraint in task.constraints), protocol]
+    lines = [*(constraint.text for constraint in task.constraints), protocol]
+    if task.world.opening:
+        lines = [task.world.opening, *lines[:-1], NATURAL_PROTOCOL]
     return [{"role": "system", "content": "\n".join(lines)}, {"role": "user", "content": task.instruction}]
 
 

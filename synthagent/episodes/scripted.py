@@ -112,7 +112,7 @@ class _Reference:
         careless = step.slot == CONFIRM and not self.style.careful
         if step.slot in self.known or careless or not self.style.asks or not self._keeps_habit():
             return
-        yield from self._take(step, Turn(_question(step.slot, self.rng)))
+        yield from self._take(step, Turn(step.question or _question(step.slot, self.rng)))
         event = self.episode.world.events[-1]
         if isinstance(event, UserEvent):
             canonical = self.episode.task.world.canonical
@@ -194,9 +194,9 @@ def _in_turns(steps: Sequence[Step], parallel: bool) -> Iterator[list[Step]]:
         yield turn
 
 
-def _guesses(steps: Sequence[Step]) -> dict[str, str]:
+def _guesses(steps: Sequence[Step]) -> dict[str, Any]:
     """What a policy would assume, by name, had it neither asked nor looked."""
-    guesses: dict[str, str] = {}
+    guesses: dict[str, Any] = {}
     for step in steps:
         match step:
             case Ask():

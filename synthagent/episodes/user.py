@@ -19,9 +19,13 @@ _SYNONYMS: tuple[frozenset[str], ...] = (
 )
 
 
-def reply(facts: Sequence[Fact], question: str) -> str:
-    """The user's reply to `question`: the phrases of the facts asked for, as one sentence."""
-    asked = [fact.phrase for fact in facts if asks_for(question, fact.slot)]
+def reply(facts: Sequence[Fact], question: str, asked_by: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The user's reply to `question`: the phrases of the facts asked for, as one sentence.
+
+    `asked_by`: as of `WorldSpec`.
+    """
+    words = asked_by or {}
+    asked = [fact.phrase for fact in facts if asks_for(question, fact.slot, words.get(fact.slot, ()))]
     return _sentence(asked) if asked else DOES_NOT_KNOW
 
 
@@ -40,10 +44,10 @@ def told_at_once(task: Task) -> Mapping[str, str]:
     return told(task.facts, task.instruction) if task.no_leak is False else {}
 
 
-def asks_for(question: str, slot: str) -> bool:
-    """Whether a question names a slot, or all of its parts, by whatever synonym."""
+def asks_for(question: str, slot: str, asked_by: Sequence[str] = ()) -> bool:
+    """Whether a question names a slot, or all of its parts, by whatever synonym; or has one of the words `asked_by`."""
     words = frozenset(words_of(question))
-    if slot in words:
+    if slot in words or not words.isdisjoint(asked_by):
         return True
     parts = slot.split("_")
     return all(part in words or words & _synonyms_of(part) for part in parts)
@@ -51,7 +55,7 @@ def asks_for(question: str, slot: str) -> bool:
 
 def _sentence(phrases: Sequence[str]) -> str:
     sentence = ", and ".join(phrases)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return f"{sentence[0].upper()}{sentence[1:].removesuffix('.')}."
 
 
 def _synonyms_of(word: str) -> frozenset[str]:

@@ -8,6 +8,7 @@ constraint_live  a reckless run breaks the constraint and earns 0
 no_leak          no fact's value stands in the instruction or in a tool schema
 unique           no accepted task but its twin is nearly the same
 decisive         the twins look the same, end in different outcomes, and each one's path earns at most 0.5 in the other
+quiet            of a natural task in which nothing has to be asked: who asks all the same earns less
 
 A task without an information gap (`tasks.information_gap`) is held to `WITHOUT_GAP` only: nothing has to be asked, all
 is in plain sight, and who has been told yes need not wait for it. The instruction of its twin may differ in what the
@@ -25,16 +26,18 @@ from rensa import RMinHash, RMinHashLSH
 
 from synthagent.episodes import user
 from synthagent.episodes.episode import Episode, play
-from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, Style, reference
+from synthagent.episodes.scripted import ASKS_AGAIN, NEVER_ASKS, RECKLESS, Style, reference
 from synthagent.episodes.world import World, compile_validators
-from synthagent.judging.criteria import Derived, extract
+from synthagent.judging.criteria import Derived, extract, natural
 from synthagent.judging.reward import Score, score_world
 from synthagent.params import Formula
 from synthagent.records import Rubric, Task
 from synthagent.text import contains_phrase, words_of
+from synthagent.worlds import Ask
 
 MOST_WITHOUT_USER, MOST_IN_TWIN = 0.6, 0.5
 PROOFS = ("solvable", "needs_user", "constraint_live", "no_leak", "unique", "decisive")
+QUIET = "quiet"
 WITHOUT_GAP = ("solvable", "unique", "decisive")
 _FORMULA: Formula = "product"
 _PERMUTATIONS, _BANDS, _NEARLY = 64, 8, 0.9
@@ -42,11 +45,19 @@ _PERMUTATIONS, _BANDS, _NEARLY = 64, 8, 0.9
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """The outcome of each proof that running the task can give, and the figure or text behind it."""
+    """The outcome of each proof that running the task can give, and the figure or text behind it.
 
-    holds: dict[str, bool]
+    A proof that does not apply is null: nothing has to be asked, or no rule stands in the way.
+    """
+
+    holds: dict[str, bool | None]
     detail: dict[str, str]
     extracted: Derived
+
+    @property
+    def columns(self) -> dict[str, bool | None]:
+        """What a task's own columns say of it."""
+        return {name: holds for name, holds in self.holds.items() if name != QUIET}
 
 
 def prove(task: Task) -> Proved:
@@ -63,18 +74,23 @@ def prove(task: Task) -> Proved:
     unasked = _earned(task, rubric, fresh, NEVER_ASKS)
     careless = _earned(task, rubric, fresh, RECKLESS)
     leaks = leaked(task)
+    asks = any(isinstance(step, Ask) for step in task.reference)
+    plain = not natural(task)
+    again = None if plain or asks else _earned(task, rubric, fresh, ASKS_AGAIN).reward
     return Proved(
         holds={
             "solvable": solved == 1.0,
-            "needs_user": unasked.reward <= MOST_WITHOUT_USER,
-            "constraint_live": careless.gate == 0.0 and careless.reward == 0.0,
+            "needs_user": unasked.reward <= MOST_WITHOUT_USER if plain or asks else None,
+            "constraint_live": careless.gate == 0.0 and careless.reward == 0.0 if plain or task.constraints else None,
             "no_leak": not leaks,
+            QUIET: None if again is None else again < solved,
         },
         detail={
             "solvable": f"the reference earns {solved:.3f}",
             "needs_user": f"without asking it earns {unasked.reward:.3f}",
             "constraint_live": f"a reckless run earns {careless.reward:.3f} with gate {careless.gate:.0f}",
             "no_leak": f"values in plain sight: {', '.join(leaks)}",
+            QUIET: f"who asks all the same earns {again}",
         },
         extracted=extracted,
     )

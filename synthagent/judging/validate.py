@@ -88,7 +88,7 @@ def _alone(task: Task, index: Uniqueness) -> _Found:
             found.faults += [f"no_leak: values in plain sight: {', '.join(leaks)}"] if leaks else []
         else:
             proved = prove(task)
-            found.faults += [f"{name}: {proved.detail[name]}" for name in PROOFS if not proved.holds.get(name, True)]
+            found.faults += [f"{name}: {proved.detail[name]}" for name in PROOFS if proved.holds.get(name) is False]
             found.path = proved.extracted
             if task.workflow != found.path.workflow:
                 found.faults.append(f"workflow: the reference's is {' > '.join(found.path.workflow) or 'empty'}")

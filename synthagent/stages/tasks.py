@@ -15,12 +15,13 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.errors import ParamsError
-from synthagent.judging.proofs import PROOFS, WITHOUT_GAP, Proved, Uniqueness, decisive, prove
+from synthagent.judging.proofs import PROOFS, QUIET, WITHOUT_GAP, Proved, Uniqueness, decisive, prove
 from synthagent.llm.client import Llm
 from synthagent.llm.embeddings import embeddings_of
 from synthagent.llm.ordered import ordered
@@ -35,6 +36,9 @@ from synthagent.teacher.decontaminate import Decontamination, in_batches
 from synthagent.teacher.domains import BLEND, Vocabulary, blend, domain_of, load_vocabulary
 from synthagent.teacher.funnel import COPIED, Funnel
 from synthagent.teacher.llm.write import Proposal, id_of, share_of, write_two
+from synthagent.teacher.natural.domain import Domain
+from synthagent.teacher.natural.library import load_domains
+from synthagent.teacher.natural.propose import propose_natural
 from synthagent.teacher.twins import pair
 from synthagent.teacher.wording import without_gap
 
@@ -86,7 +90,7 @@ def split_of(task: Task, domain_split: str, heldout_share: float) -> Split:
     if domain_split == "unseen_domain":
         return "unseen_domain"
     known = sorted(fact.value for fact in task.facts if fact.slot != CONFIRM)  # in which twins may differ
-    content = json.dumps([task.domain, known])
+    content = json.dumps([task.domain, known or [task.instruction]])
     return "heldout" if task.domain != BLEND and share_of(content) < heldout_share else "train"
 
 
@@ -110,7 +114,7 @@ def judge(tasks: Sequence[Task], required: Sequence[str] = PROOFS) -> PairProved
         whole = decisive(tasks[0], tasks[1], proved[0].extracted, proved[1].extracted)
         faults = [None if whole.holds else ("decisive", whole.detail)] * 2
     pair_holds = {"decisive": True} if len(tasks) == 2 else {}
-    updates = [{**found.holds, "unique": True, "workflow": found.extracted.workflow} | pair_holds for found in proved]
+    updates = [{**found.columns, "unique": True, "workflow": found.extracted.workflow} | pair_holds for found in proved]
     return PairProved(tuple(tasks), tuple(faults), tuple(updates))
 
 
@@ -144,7 +148,7 @@ def accept(judged: Iterable[PairProved], comparison: Decontamination | None = No
 
 def _first_failed(proved: Proved, required: Sequence[str]) -> tuple[str, str] | None:
     """The first required proof that a task fails by itself, and the detail."""
-    failed = next((name for name in required if not proved.holds.get(name, True)), None)
+    failed = next((name for name in required if proved.holds.get(name) is False), None)
     return (failed, proved.detail[failed]) if failed else None
 
 
@@ -229,18 +233,35 @@ def _by_code(
 ) -> Generator[Proposal, None, None]:
     """The embedded teacher's proposals, judged."""
     numbers = _numbers(params.tasks.count, 2)
-    work = partial(_propose_and_judge, personas, load_vocabulary(), params)
+    work = (
+        partial(_propose_and_judge_natural, personas, load_domains(), params)
+        if params.tasks.language == "natural"
+        else partial(_propose_and_judge, personas, load_vocabulary(), params)
+    )
     with closing(shared_out(params.compute, work, numbers, _A_PIECE)) as judged:
-        yield from (Proposal(row, {}) for row in accept(progress(judged, len(numbers), "tasks"), comparison))
+        groups = chain.from_iterable(progress(judged, len(numbers), "tasks"))
+        yield from (Proposal(row, {}) for row in accept(groups, comparison))
 
 
 def _propose_and_judge(
     personas: Sequence[Persona], vocabulary: Vocabulary, params: Params, numbers: range
-) -> PairProved:
+) -> list[PairProved]:
     """The pair of these two numbers; or, at the end, half of one."""
     two = propose(numbers.start // 2, personas, vocabulary, params.tasks, params.seed)
     required = PROOFS if params.tasks.information_gap else WITHOUT_GAP
-    return judge(two if len(numbers) == 2 else (alone(two[0]),), required)
+    return [judge(two if len(numbers) == 2 else (alone(two[0]),), required)]
+
+
+def _propose_and_judge_natural(
+    personas: Sequence[Persona], domains: Sequence[Domain], params: Params, numbers: range
+) -> list[PairProved]:
+    """Two twins of these numbers, or two tasks that have nothing to do with each other."""
+    groups = propose_natural(numbers, personas, domains, params.tasks, params.seed)
+    return [judge([_with_split(task, params.tasks) for task in group], (*PROOFS, QUIET)) for group in groups]
+
+
+def _with_split(task: Task, params: TasksParams) -> Task:
+    return task.model_copy(update={"split": split_of(task, task.split, params.heldout_share)})
 
 
 def _by_model(

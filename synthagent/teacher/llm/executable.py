@@ -64,12 +64,12 @@ def _proved(task: Task) -> Task:
     except Exception as error:  # a world of unknown origin may break in any way
         told = " ".join(str(error).split())[:200]
         raise RefusedError("world_error", f"{type(error).__name__}: {told}") from None
-    if failed := next((name for name in PROOFS if not proved.holds.get(name, True)), None):
+    if failed := next((name for name in PROOFS if proved.holds.get(name) is False), None):
         raise RefusedError(failed, proved.detail[failed])
     if any(isinstance(done.step, Call) and not done.ok for done in path):
         # A refusal of what does not exist can be right; in a model's task it means that facts and rows disagree.
         raise RefusedError("call_fails", "a call of the reference fails")
-    return task.model_copy(update={**proved.holds, "workflow": proved.extracted.workflow})
+    return task.model_copy(update={**proved.columns, "workflow": proved.extracted.workflow})
 
 
 # --- checks ---------------------------------------------------------------------------------------------------------

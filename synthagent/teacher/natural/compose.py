@@ -1,0 +1,373 @@
+"""Composes one natural task: (domain, persona, pattern, rng) -> what the plain teacher composes, a `Draft`.
+
+`one`       a single call of a lookup, or of an action that makes something
+`several`   the same lookup for two to four things, none of which waits for another
+`parallel`  different lookups at once
+`chain`     a thing is found by what the user knows of it, then something is done with it
+`rule`      a chain, and a policy decides whether it may be done; its twin has the other outcome
+`cannot`    a single call whose tool is not there
+
+In any of the first four something that is needed may be left out of the request: then it has to be asked for.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Literal
+
+from synthagent.episodes.user import CONFIRM
+from synthagent.frozen import Json
+from synthagent.teacher.compose import Draft
+from synthagent.teacher.natural.domain import Action, Domain, Field, Lookup, Thing
+from synthagent.teacher.natural.language import Detail, Voice, Wish, question_of, reply_of, request, voice_of
+from synthagent.teacher.natural.policy import opening, prose
+from synthagent.teacher.natural.schemas import Written, draw_style
+from synthagent.teacher.natural.toolset import STATUS, Spec, ToolsetWriter, code_of, column
+from synthagent.teacher.natural.values import Context, Value, draw, others
+from synthagent.teacher.rules import Rule, RuleKind
+from synthagent.teacher.twins import Change, FactChange, RowChange
+from synthagent.worlds import Answer, Ask, Call, Condition, Constraint, Fact, Guard, Step, Table, WorldSpec
+
+Pattern = Literal["one", "several", "parallel", "chain", "rule", "cannot"]
+PATTERNS: tuple[Pattern, ...] = ("one", "several", "parallel", "chain", "rule", "cannot")
+_FIRST_DAY = date(2026, 1, 1)
+_OPTIONAL, _BUSY = 0.4, 0.06  # how often an optional value is said; how often a tool fails in passing
+_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+
+
+@dataclass
+class _Parts:
+    """What is gathered while a task is composed."""
+
+    used: list[Spec] = field(default_factory=list)
+    rows: dict[str, list[dict[str, Json]]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    wishes: list[Wish] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    canonical: dict[str, Json] = field(default_factory=dict)
+    asked_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    rules: list[tuple[Rule, str]] = field(default_factory=list)
+    change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A parameter with the value that the task wants for it."""
+
+    written: Written
+    value: Value
+
+
+def compose(domain: Domain, persona: str, pattern: Pattern, gap: bool, rng: random.Random) -> Draft:
+    """Write one task down. `gap`: something that is needed is left out of the request."""
+    return _Composer(domain, persona, gap, rng).draft(pattern)
+
+
+class _Composer:
+    """What was drawn for one task, while its parts are written."""
+
+    def __init__(self, domain: Domain, persona: str, gap: bool, rng: random.Random) -> None:
+        self.domain, self.persona, self.rng, self.gap = domain, persona, rng, gap
+        self.voice: Voice = voice_of(persona, rng)
+        self.context = Context(
+            today=_FIRST_DAY + timedelta(days=rng.randrange(365)), currency=rng.choice(("EUR", "USD", "GBP"))
+        )
+        self.writer = ToolsetWriter(domain, draw_style(rng), rng)
+        self.parts = _Parts()
+
+    def draft(self, pattern: Pattern) -> Draft:
+        rng, parts = self.rng, self.parts
+        match pattern:
+            case "one" | "cannot":
+                self._single()
+            case "several":
+                self._several()
+            case "parallel":
+                self._parallel()
+            case "chain" | "rule":
+                self._chain(pattern == "rule")
+        removed = parts.used.pop() if pattern == "cannot" else None
+        if removed:
+            parts.steps = [Answer(outcome="cannot", milestone="Say that no tool does it")]
+            parts.facts, parts.canonical, parts.asked_by = [], {}, {}
+        distractors = self._distractors(removed)
+        everything = [*parts.used, *distractors]
+        rng.shuffle(everything)
+        constraints = [Constraint(id=rule.id, text=text) for rule, text in parts.rules]
+        rng.shuffle(constraints)
+        return Draft(
+            instruction=request(parts.wishes, self.voice, self.persona, rng),
+            facts=tuple(parts.facts),
+            tools=tuple(spec.tool for spec in everything),
+            distractors=tuple(sorted(spec.name for spec in distractors)),
+            constraints=tuple(constraints),
+            world=WorldSpec(
+                tables=self._tables(everything),
+                effects={spec.name: self._effects(spec) for spec in everything},
+                new_ids=tuple(self._codes(4)),
+                rules={rule.id: rule.check for rule, _ in parts.rules},
+                opening=opening(self.domain.about, self.context.today, rng),
+                canonical=parts.canonical,
+                asked_by=parts.asked_by,
+            ),
+            reference=tuple(parts.steps),
+            change=parts.change,
+        )
+
+    # --- patterns --------------------------------------------------------------------------------------------------
+
+    def _single(self) -> None:
+        makers = [action for action in self.domain.actions if action.needs]
+        if makers and self.rng.random() < 0.4:
+            self._make(self.rng.choice(makers))
+        else:
+            self._ask_lookup(self.rng.choice(self.domain.lookups), self.gap)
+        self._finish()
+
+    def _several(self) -> None:
+        lookup = self.rng.choice(self.domain.lookups)
+        spec = self._use(self.writer.look_up(lookup))
+        first = self._said(spec)
+        varied = self.rng.choice([each for each in first if each.written.required])
+        wanted = others(
+            varied.written.field, varied.written.form, self.context, varied.value, self.rng, self.rng.randint(1, 3)
+        )
+        for number, value in enumerate((varied.value, *wanted)):
+            said = [replace(each, value=value) if each is varied else each for each in first]
+            self._row(lookup, spec, said)
+            self._call(spec, said, set(), together=number > 0)
+            self.parts.wishes.append(self._wish(lookup.verb, lookup.name, said, set(), lookup))
+        self._finish()
+
+    def _parallel(self) -> None:
+        lookups = self.rng.sample(self.domain.lookups, 2)
+        for number, lookup in enumerate(lookups):
+            self._ask_lookup(lookup, self.gap and number == 0, together=number > 0)
+        self._finish()
+
+    def _chain(self, ruled: bool) -> None:
+        actions = [action for action in self.domain.actions if not action.needs and self.writer.thing(action.thing).owner]
+        action = self.rng.choice(actions)
+        thing = self.writer.thing(action.thing)
+        owner = next(each for each in thing.fields if each.name == thing.owner)
+        rule: RuleKind | None = self.rng.choice(("check", "status", "confirm")) if ruled else None
+        find = self._use(self.writer.find(thing, owner))
+        look = self._use(self.writer.get(thing, ())) if rule in ("check", "status") else None
+        act = self._use(self.writer.act(action))
+        mine, code = self._things(thing, owner)
+        changed = [Said(written, self._other_than(written, mine)) for written in act.takes[1:]]
+        hidden = self._hide([Said(find.takes[0], mine[owner.name]), *changed]) if self.gap else None
+        self._call(find, [Said(find.takes[0], mine[owner.name])], {hidden} if hidden else set(), needed=True)
+        key = column(code_of(thing))
+        if look:
+            self.parts.steps.append(self._known(look, {look.takes[0].key: key}, precaution=True))
+        if rule:
+            self._rule(rule, thing, act, look, code)
+        self._call(act, changed, {hidden} if hidden else set(), known={act.takes[0].key: key})
+        details = [Said(find.takes[0], mine[owner.name]), *changed]
+        self.parts.wishes.append(self._wish(action.verb, thing.name, details, {hidden} if hidden else set(), None, action))
+        self._finish()
+
+    # --- lookups and things ----------------------------------------------------------------------------------------
+
+    def _ask_lookup(self, lookup: Lookup, gap: bool, together: bool = False) -> None:
+        spec = self._use(self.writer.look_up(lookup))
+        said = self._said(spec)
+        hidden = self._hide([each for each in said if each.written.required]) if gap else None
+        self._row(lookup, spec, said)
+        self._call(spec, said, {hidden} if hidden else set(), together=together and not hidden)
+        self.parts.wishes.append(self._wish(lookup.verb, lookup.name, said, {hidden} if hidden else set(), lookup))
+
+    def _make(self, action: Action) -> None:
+        spec = self._use(self.writer.act(action))
+        said = self._said(spec)
+        hidden = self._hide([each for each in said if each.written.required]) if self.gap else None
+        self._call(spec, said, {hidden} if hidden else set())
+        self.parts.wishes.append(self._wish(action.verb, action.thing, said, {hidden} if hidden else set(), None, action))
+
+    def _said(self, spec: Spec) -> list[Said]:
+        """Values for all required parameters, and for some of the others."""
+        chosen = [each for each in spec.takes if each.required or self.rng.random() < _OPTIONAL]
+        return [Said(each, draw(each.field, each.form, self.context, self.rng)) for each in chosen]
+
+    def _row(self, lookup: Lookup, spec: Spec, said: Sequence[Said]) -> None:
+        """The row that answers, and some that answer nearly the same question."""
+        asked = {column(each.written.field): each.value.canonical for each in said}
+        whole = {column(each.field): each.schema.get("default") for each in spec.takes} | asked
+        rows = self.parts.rows.setdefault(lookup.name, [])
+        for question in (whole, *self._near(said, whole)):
+            given = {
+                column(each.field): draw(each.field, each.form, self.context, self.rng).canonical for each in spec.gives
+            }
+            rows.append({"row": len(rows) + 1, **question, **given})
+
+    def _near(self, said: Sequence[Said], whole: dict[str, Json]) -> list[dict[str, Json]]:
+        varied = self.rng.choice([each for each in said if each.written.required])
+        near = others(varied.written.field, varied.written.form, self.context, varied.value, self.rng, 2)
+        return [whole | {column(varied.written.field): value.canonical} for value in near]
+
+    def _things(self, thing: Thing, owner: Field) -> tuple[dict[str, Value], str]:
+        """Rows of a thing, the first of which is the user's; its values and its code."""
+        count = self.rng.randint(2, 4)
+        codes = self._codes(count)
+        drawn = [
+            {each.name: draw(each, self.writer.form(thing, each), self.context, self.rng) for each in thing.fields}
+            for _ in range(count)
+        ]
+        mine = drawn[0][owner.name]
+        rivals = others(owner, self.writer.form(thing, owner), self.context, mine, self.rng, count - 1)
+        for row, rival in zip(drawn[1:], rivals, strict=True):
+            row[owner.name] = rival
+        rows = [
+            {"id": code, STATUS: self.rng.choice(thing.statuses)}
+            | {column(each): row[each.name].canonical for each in thing.fields}
+            for code, row in zip(codes, drawn, strict=True)
+        ]
+        self.parts.rows[thing.name] = rows
+        return drawn[0], codes[0]
+
+    def _other_than(self, written: Written, mine: dict[str, Value]) -> Value:
+        value = mine[written.field.name]
+        return others(written.field, written.form, self.context, value, self.rng, 1)[0]
+
+    def _rule(self, kind: RuleKind, thing: Thing, act: Spec, look: Spec | None, code: str) -> None:
+        """The constraint that matters; in the task the act is permitted."""
+        ok, bad = self.rng.sample(thing.statuses, 2)
+        mine = self.parts.rows[thing.name][0]
+        same = look.takes[0].key if look else act.takes[0].key
+        rule = Rule("live", kind, act.name, look.name if look else None, same, ok, bad, 0)
+        why = next((action.why for action in self.domain.actions if action.thing == thing.name and action.why), "")
+        self.parts.rules.append((rule, prose(kind, act.name, ok if kind == "check" else bad, why, self.rng)))
+        if kind == "confirm":
+            self.parts.facts.append(Fact(slot=CONFIRM, value="yes", phrase="yes, go ahead"))
+            question = self.rng.choice(("Do you confirm?", "Shall I go ahead? Please confirm."))
+            self.parts.steps.append(Ask(slot=CONFIRM, guess="yes", milestone="Ask the user to confirm", question=question))
+            kept = Answer(outcome="kept", milestone="Leave it, as the user says")
+            self.parts.steps.append(Guard(conditions=(Condition(field=CONFIRM, value="yes"),), otherwise=kept))
+            self.parts.change = FactChange(CONFIRM, "no", "no, leave it")
+            return
+        mine[STATUS] = ok if kind == "check" else self.rng.choice([s for s in thing.statuses if s != bad])
+        refused = Answer(outcome="refused", values=(STATUS,), milestone="Refuse because of its status")
+        self.parts.steps.append(Guard(conditions=rule.licence, otherwise=refused))
+        wrong = bad if kind == "status" else self.rng.choice([s for s in thing.statuses if s != ok])
+        self.parts.change = RowChange(thing.name, code, STATUS, wrong)
+
+    # --- steps and words -------------------------------------------------------------------------------------------
+
+    def _use(self, spec: Spec) -> Spec:
+        self.parts.used.append(spec)
+        return spec
+
+    def _hide(self, among: Sequence[Said]) -> str:
+        """Leave one of these out of the request: only the user knows it. Returns its parameter."""
+        hidden = self.rng.choice([each for each in among if each.written.field.kind != "flag"] or among)
+        named = hidden.written.field
+        slot = column(named)
+        detail = Detail(self.rng.choice(named.say), hidden.value.surface)
+        phrase = reply_of(detail, self.voice, self.rng)
+        self.parts.facts.append(Fact(slot=slot, value=hidden.value.surface, phrase=phrase))
+        self.parts.canonical[slot] = hidden.value.canonical
+        self.parts.asked_by[slot] = _content_words(f"{named.name} {named.ask} {named.about}")
+        guess = others(named, hidden.written.form, self.context, hidden.value, self.rng, 1)[0].canonical
+        self.parts.steps.append(
+            Ask(
+                slot=slot,
+                guess=guess,
+                milestone=f"Learn the {named.name} from the user",
+                question=question_of(named.ask or f"what the {named.name} is", self.rng),
+            )
+        )
+        return hidden.written.key
+
+    def _call(
+        self,
+        spec: Spec,
+        said: Sequence[Said],
+        hidden: set[str],
+        together: bool = False,
+        needed: bool = False,
+        known: dict[str, str] | None = None,
+    ) -> None:
+        args = {each.written.key: column(each.written.field) for each in said if each.written.key in hidden}
+        given = {each.written.key: each.value.canonical for each in said if each.written.key not in hidden}
+        missing = Answer(outcome="refused", values=("error",), milestone="Say that there is none") if needed else None
+        self.parts.steps.append(
+            Call(
+                tool=spec.name,
+                args=args | (known or {}),
+                given=given,
+                together=together,
+                milestone=f"Call {spec.name}",
+                otherwise=missing,
+                guess={column(each.field): "A00" for each in spec.gives},
+            )
+        )
+
+    def _known(self, spec: Spec, args: dict[str, str], precaution: bool) -> Call:
+        return Call(tool=spec.name, args=args, precaution=precaution, milestone=f"Call {spec.name}")
+
+    def _wish(
+        self,
+        verb: str,
+        noun: str,
+        said: Sequence[Said],
+        hidden: set[str],
+        lookup: Lookup | None,
+        action: Action | None = None,
+    ) -> Wish:
+        details = tuple(
+            Detail(self.rng.choice(each.written.field.say), each.value.surface)
+            for each in said
+            if each.written.key not in hidden and not _is_off(each)
+        )
+        past = lookup.past if lookup else action.past if action else ""
+        return Wish(verb=verb, past=past, noun=noun, owner=bool(action and not action.needs), details=details, report=None)
+
+    def _finish(self) -> None:
+        reported = [column(each.field) for spec in self.parts.used for each in spec.gives if len(self.parts.used) == 1]
+        self.parts.steps.append(Answer(outcome="done", values=tuple(reported[:1]), milestone="Report what was done"))
+
+    # --- the rest of the world -------------------------------------------------------------------------------------
+
+    def _distractors(self, removed: Spec | None) -> list[Spec]:
+        """Other tools of the same domain, none of which does the same."""
+        used = {(e.op, e.table, tuple(e.write)) for spec in (*self.parts.used, *([removed] if removed else [])) for e in spec.effects}
+        candidates: list[Spec] = [self.writer.look_up(lookup) for lookup in self.domain.lookups]
+        candidates += [self.writer.act(action) for action in self.domain.actions]
+        others_left = [
+            spec for spec in candidates if all((e.op, e.table, tuple(e.write)) not in used for e in spec.effects)
+        ]
+        count = min(len(others_left), self.rng.choice((0, 1, 2, 3, 5, 8)) or int(not self.parts.used))
+        return self.rng.sample(others_left, max(count, int(not self.parts.used)))
+
+    def _tables(self, everything: Sequence[Spec]) -> dict[str, Table]:
+        names = {effect.table for spec in everything for effect in spec.effects}
+        things = {thing.name for thing in self.domain.things}
+        return {
+            name: Table(key="id" if name in things else "row", rows=tuple(self.parts.rows.get(name, ())))
+            for name in sorted(names)
+        }
+
+    def _effects(self, spec: Spec) -> tuple[object, ...]:
+        if spec in self.parts.used and self.rng.random() < _BUSY:
+            return tuple(effect.model_copy(update={"busy": 1}) for effect in spec.effects)
+        return spec.effects
+
+    def _codes(self, count: int) -> list[str]:
+        return [f"{self.rng.choice(_LETTERS)}{self.rng.choice(_LETTERS)}{self.rng.randint(100, 999)}" for _ in range(count)]
+
+
+def _is_off(said: Said) -> bool:
+    """A flag that is not wanted is not mentioned."""
+    return said.value.canonical is False
+
+
+_SMALL = frozenset("a an the of is it what which who whose when how to be for in on at as with and or by are does do".split())
+
+
+def _content_words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for word in text.lower().replace("-", " ").split() if word not in _SMALL))
