@@ -1,0 +1,113 @@
+"""Typed values: (a field, the form its schema wants, today, the currency) -> the JSON value and how the user says it.
+
+`draw` gives a value, `others` give ones that are easily mixed up with it, `same` compares by meaning. What the words
+of a day mean stands in `moments`, what each kind can do in `kinds`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import unicodedata
+from dataclasses import dataclass
+from datetime import date
+
+from synthagent.frozen import Json
+from synthagent.teacher.natural import amounts, kinds
+from synthagent.teacher.natural.domain import Field
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all values of one task share."""
+
+    today: date
+    currency: str
+    """One of `amounts.CURRENCIES`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a field."""
+
+    canonical: Json
+    """What the schema wants and a check compares."""
+    surface: str
+    """As the user says it, without a preposition."""
+
+
+def draw(field: Field, form: str, context: Context, rng: random.Random) -> Value:
+    """Draw a value of the field, another than its default. Of a flag it is what the field's words say."""
+    plain = kinds.pick(field, form, rng, context.today)
+    if field.default is not None and field.kind != "flag":
+        default = of_domain(field, field.default, form, context.currency)
+        for _ in range(50):
+            if not same(kinds.canonical(field, form, plain, context.currency), default):
+                break
+            plain = kinds.pick(field, form, rng, context.today)
+    return Value(
+        kinds.canonical(field, form, plain, context.currency),
+        kinds.say(field, plain, context.today, context.currency, rng),
+    )
+
+
+def others(field: Field, form: str, context: Context, value: Value, rng: random.Random, count: int) -> list[Value]:
+    """Return values that differ from this one and from each other, easily confused ones first.
+
+    There are fewer than `count` where the field has no more: a flag has one other, an option what is left of its words.
+    """
+    plain = kinds.read(field, form, value.canonical)
+    near = list(kinds.near(field, plain, context.today, rng))
+    rng.shuffle(near)
+    found: list[Value] = []
+    known = [value.canonical]
+    tries = 0 if field.kind in ("flag", "option", "text") else 30 * count
+    for number in range(len(near) + tries):
+        if len(found) >= count:
+            break
+        other = near[number] if number < len(near) else kinds.pick(field, form, rng, context.today)
+        written = kinds.canonical(field, form, other, context.currency)
+        if not any(same(written, one) for one in known):
+            known.append(written)
+            found.append(Value(written, kinds.say(field, other, context.today, context.currency, rng)))
+    return found
+
+
+def same(one: Json, other: Json) -> bool:
+    """Return whether two JSON values mean the same.
+
+    10 and 10.0; texts without regard to case and outer or doubled spaces; lists in any order; objects by their entries.
+    True is not 1, a number is not its text.
+    """
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other or _folded(one) == _folded(other)
+    if isinstance(one, list) and isinstance(other, list):
+        left = list(other)
+        for entry in one:
+            found = next((place for place, rival in enumerate(left) if same(entry, rival)), None)
+            if found is None:
+                return False
+            del left[found]
+        return not left
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(entry, other[key]) for key, entry in one.items())
+    return one is None and other is None
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def of_domain(field: Field, value: Json, form: str, currency: str) -> Json:
+    """Return a value as a domain file writes it (a default) in the form that the schema wants."""
+    base = next(iter(kinds.forms(field)))
+    if field.kind == "share" and amounts.share_scale(field) == 100:
+        base = "percent"
+    try:
+        return kinds.canonical(field, form, kinds.read(field, base, value), currency)
+    except (ValueError, TypeError, KeyError, AttributeError, StopIteration) as err:
+        raise ValueError(f"field {field.name!r}: {value!r} is no {field.kind}; write it as {base}") from err

@@ -1,0 +1,214 @@
+"""Values: every form and every wording of a kind means the same; what is easily mixed up differs."""
+
+from __future__ import annotations
+
+import random
+from datetime import date, timedelta
+
+import pytest
+from helpers import surfaces
+from helpers.fields import field, fields
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthagent.teacher.natural import amounts, counting, identities, kinds, moments
+from synthagent.teacher.natural.domain import Field
+from synthagent.teacher.natural.values import Context, draw, of_domain, others, same
+
+SEEDS = st.integers(0, 2**32)
+TODAYS = st.dates(date(2024, 1, 1), date(2031, 12, 31))
+CURRENCIES = st.sampled_from(sorted(amounts.CURRENCIES))
+FIELDS = fields()
+
+
+def forms_of(one: Field, data: st.DataObject) -> str:
+    return data.draw(st.sampled_from(sorted(kinds.forms(one))))
+
+
+@given(TODAYS, st.integers(0, 200), SEEDS)
+@settings(max_examples=3000, deadline=None)
+def test_the_words_of_a_day_mean_that_day(today: date, ahead: int, seed: int) -> None:
+    day = today + timedelta(days=ahead)
+    said = moments.say_day(day, today, random.Random(seed))
+    assert surfaces.day(said, today) == day, said
+
+
+@given(st.integers(0, 287), SEEDS)
+@settings(max_examples=1500, deadline=None)
+def test_the_words_of_a_time_mean_that_time(step: int, seed: int) -> None:
+    said = moments.say_time(5 * step, random.Random(seed))
+    assert surfaces.time(said) == 5 * step, said
+
+
+@given(st.integers(0, 2_000_000), st.booleans(), SEEDS)
+@settings(max_examples=1000, deadline=None)
+def test_a_whole_number_in_words_is_that_number(number: int, dozens: bool, seed: int) -> None:
+    rng = random.Random(seed)
+    assert surfaces.number(counting.spoken(number, rng)) == number
+    small = number % 200
+    assert surfaces.number(said := counting.count(small, dozens, rng)) == small, said
+
+
+@given(st.integers(1, 500_000), SEEDS)
+@settings(max_examples=1000, deadline=None)
+def test_a_decimal_number_in_words_is_that_number(hundredths: int, seed: int) -> None:
+    said = counting.decimal(amounts.tidy(hundredths / 100), True, random.Random(seed))
+    assert surfaces.number(said) * 100 == hundredths, said
+
+
+@given(st.integers(1, 500_000), CURRENCIES, SEEDS)
+@settings(max_examples=1500, deadline=None)
+def test_an_amount_of_money_in_words_is_that_amount(cents: int, currency: str, seed: int) -> None:
+    said = amounts.say_money(cents, currency, random.Random(seed))
+    assert surfaces.money(said) * 100 == cents, said
+
+
+@given(st.integers(1, 80), SEEDS)
+@settings(max_examples=800, deadline=None)
+def test_the_words_of_a_duration_mean_that_duration(steps: int, seed: int) -> None:
+    rng = random.Random(seed)
+    length = field("duration", low=5, high=400, step=5, unit="minutes")
+    said = amounts.say_duration(length, 5 * steps, rng)
+    assert surfaces.minutes(said) == 5 * steps, said
+    hours = field("duration", low=0.25, high=20, step=0.25, unit="hours")
+    said = amounts.say_duration(hours, amounts.tidy(steps / 4), rng)
+    assert surfaces.minutes(said) == 15 * steps, said
+
+
+@given(st.sampled_from([5, 10, 15, 30, 45, 60, 75, 90, 120, 150, 600]), st.data())
+def test_a_duration_can_be_read_from_each_of_its_forms(minutes: int, data: st.DataObject) -> None:
+    length = field("duration", low=5, high=600, step=5, unit="minutes")
+    form = forms_of(length, data)
+    assert amounts.read_duration(length, amounts.write_duration(length, minutes, form), form) == minutes
+
+
+@given(st.sampled_from(FIELDS), TODAYS, CURRENCIES, SEEDS, st.data())
+@settings(max_examples=1500, deadline=None)
+def test_what_is_written_in_a_form_can_be_read_from_it(
+    one: Field, today: date, currency: str, seed: int, data: st.DataObject
+) -> None:
+    form = forms_of(one, data)
+    plain = kinds.pick(one, form, random.Random(seed), today)
+    written = kinds.canonical(one, form, plain, currency)
+    assert kinds.canonical(one, form, kinds.read(one, form, written), currency) == written
+    if one.kind not in ("code", "list"):
+        base = next(iter(kinds.forms(one)))
+        if one.kind == "share":
+            base = {1: "fraction", 100: "percent"}[amounts.share_scale(one)]
+        assert of_domain(one, kinds.canonical(one, base, plain, currency), form, currency) == written
+
+
+@given(st.sampled_from(FIELDS), TODAYS, CURRENCIES, SEEDS, st.data())
+@settings(max_examples=1500, deadline=None)
+def test_other_values_all_differ_by_meaning(
+    one: Field, today: date, currency: str, seed: int, data: st.DataObject
+) -> None:
+    form, context, rng = forms_of(one, data), Context(today, currency), random.Random(seed)
+    value = draw(one, form, context, rng)
+    found = [value, *others(one, form, context, value, rng, 4)]
+    for place, this in enumerate(found):
+        assert same(this.canonical, this.canonical)
+        assert not any(same(this.canonical, that.canonical) for that in found[:place])
+    few = {"flag": 2, "option": len(one.of), "text": len(one.of)}.get(one.kind, 5)
+    assert len(found) == min(5, few) or one.name == "pair"
+
+
+@given(st.sampled_from(FIELDS), TODAYS, SEEDS, st.data())
+@settings(max_examples=400, deadline=None)
+def test_values_depend_on_the_seed_only(one: Field, today: date, seed: int, data: st.DataObject) -> None:
+    form, context = forms_of(one, data), Context(today, "EUR")
+    assert draw(one, form, context, random.Random(seed)) == draw(one, form, context, random.Random(seed))
+
+
+@given(st.sampled_from([one for one in FIELDS if one.low is not None]), TODAYS, SEEDS)
+@settings(max_examples=600, deadline=None)
+def test_numbers_stay_in_their_bounds_and_on_their_step(one: Field, today: date, seed: int) -> None:
+    rng, context = random.Random(seed), Context(today, "USD")
+    form = {"money": "amount", "duration": "unit", "share": "fraction"}.get(one.kind, "plain")
+    value = draw(one, form, context, rng)
+    for found in (value, *others(one, form, context, value, rng, 5)):
+        number = found.canonical * (amounts.share_scale(one) if one.kind == "share" else 1)
+        assert one.low is not None
+        assert one.high is not None
+        assert one.low - 1e-9 <= number <= one.high + 1e-9
+        steps = number / amounts.step_of(one)
+        assert abs(steps - round(steps)) < 1e-6
+
+
+@given(SEEDS, TODAYS)
+@settings(max_examples=200, deadline=None)
+def test_a_value_is_another_than_the_default(seed: int, today: date) -> None:
+    rng, context = random.Random(seed), Context(today, "GBP")
+    assert draw(field("flag", default=True), "plain", context, rng).canonical is False
+    assert draw(field("option", of=("red", "blue"), default="red"), "upper", context, rng).canonical == "BLUE"
+    guests = field("whole", low=2, high=3, default=2)
+    assert draw(guests, "plain", context, rng).canonical == 3
+    assert draw(field("time", default="18:00"), "h12", context, rng).canonical != "6:00 PM"
+
+
+@given(SEEDS)
+@settings(max_examples=300, deadline=None)
+def test_people_and_contacts_look_as_they_should(seed: int) -> None:
+    rng = random.Random(seed)
+    first, last = identities.draw_person(rng).split(" ")
+    assert first
+    assert last
+    assert identities.draw_email(rng).isascii()
+    number = identities.draw_phone(rng)
+    said = identities.say_phone(number, rng)
+    digits = "".join(filter(str.isdigit, said))
+    assert digits.removeprefix("00") == number
+    address = identities.draw_address(rng)
+    assert all(part in identities.say_address(address, rng) for part in (address.street, address.city, address.code))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        (10, 10.0, True),
+        (0.1 + 0.2, 0.3, True),
+        (10, 11, False),
+        ("Blue", " blue", True),
+        ("sea  green", "Sea green", True),
+        ("Zoë", "Zoe\u0308", True),
+        ("10", 10, False),
+        (True, 1, False),
+        (False, 0, False),
+        (True, True, True),
+        (None, None, True),
+        (None, "", False),
+        (["eggs", "milk"], ["Milk", "eggs"], True),
+        (["eggs", "eggs"], ["eggs", "milk"], False),
+        (["eggs"], ["eggs", "eggs"], False),
+        ({"city": "Bonn", "n": 1}, {"n": 1.0, "city": "bonn"}, True),
+        ({"city": "Bonn"}, {"town": "Bonn"}, False),
+        ([1], 1, False),
+    ],
+)
+def test_equality_is_by_meaning(one: object, other: object, equal: bool) -> None:
+    assert same(one, other) is equal
+    assert same(other, one) is equal
+
+
+def test_a_default_that_is_no_such_value_is_told_with_its_field() -> None:
+    with pytest.raises(ValueError, match=r"field 'time wanted': 'teatime' is no time; write it as h24"):
+        of_domain(field("time"), "teatime", "h12", "EUR")
+    with pytest.raises(ValueError, match=r"field 'option wanted': 'pink' is no option"):
+        of_domain(field("option", of=("red", "blue")), "pink", "plain", "EUR")
+
+
+def test_a_field_without_any_multiple_of_its_step_is_told() -> None:
+    with pytest.raises(ValueError, match=r"field 'seats': no multiple of 10 from 11 to 19; widen them"):
+        draw(
+            field("whole", "seats", low=11, high=19, step=10),
+            "plain",
+            Context(date(2026, 3, 4), "EUR"),
+            random.Random(1),
+        )
+
+
+def test_a_week_of_days_is_said_in_many_ways() -> None:
+    today, rng = date(2026, 3, 4), random.Random(5)
+    said = {moments.say_day(today + timedelta(days=ahead), today, rng) for ahead in range(1, 15) for _ in range(300)}
+    assert len(said) > 150
+    assert {"tomorrow", "next Friday", "this Friday", "the 14th", "in two weeks", "a week from Friday"} <= said
