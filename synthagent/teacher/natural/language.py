@@ -1,0 +1,264 @@
+"""Writes what users and agents say: wishes with details, a voice, a persona -> a request, a question, a reply.
+
+A request is built from the frames of `frames.yaml`. It names the surface of every detail once and verbatim,
+and nothing else that could be a value. All of it follows from the random generator that is passed in.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from synthagent.teacher.natural.clauses import Clause, Wish, clause_of, is_measure, is_sought, pick, plain_clause
+from synthagent.teacher.natural.details import Detail, are, can_be, phrase, value_of
+from synthagent.teacher.natural.frames import VOICES, Voice, frames
+from synthagent.teacher.natural.morphology import a, gerund, plural
+from synthagent.teacher.wording import role_of
+
+__all__ = [
+    "VOICES",
+    "Detail",
+    "Voice",
+    "Wish",
+    "a",
+    "gerund",
+    "plural",
+    "question_of",
+    "reply_of",
+    "request",
+    "voice_of",
+]
+_SENTENCES = 4
+_TRIES = 6  # until a request is written that says each surface once; then the plainest is taken
+_SHARES: dict[Voice, float] = {"plain": 0.3, "terse": 0.2, "formal": 0.15, "chatty": 0.2, "learner": 0.15}
+_LEAD = 0.6  # how often a persona speaks in the voice that its words lead to
+_CLAUSE = re.compile(r"\b(is|are|it|you|should|shall|has|have|do|does|was|will|may|can|and)\b")
+_OTHERS = re.compile(r"\b(he|she|they|his|her|their|him|them|hers|theirs|I|my|me)\b", re.I)
+_NOBODY = re.compile(r"\b(someone|somebody|individual|person|people)\b")
+_UNFINISHED = re.compile(r" (afraid|able|aware|curious|eager|famous|fond|full|keen|known|proud|responsible)$")
+_LONE = re.compile(r"(^|, |! ){said}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Speaker:
+    """What a persona gives to a sentence; all empty where it gives nothing that fits."""
+
+    role: str = ""
+    bare: str = ""
+    who: str = ""
+
+
+def voice_of(persona: str, rng: random.Random) -> Voice:
+    """The voice of a persona: mostly the one that its words lead to, otherwise any."""
+    lead = _lead(persona)
+    if lead and rng.random() < _LEAD:
+        return lead
+    at = rng.random()
+    for voice, share in _SHARES.items():
+        at -= share
+        if at < 0:
+            return voice
+    return "plain"
+
+
+def request(wishes: Sequence[Wish], voice: Voice, persona: str, rng: random.Random) -> str:
+    """One message, mostly of one to four sentences, that says all wishes with all their details."""
+    speaker = _speaker(persona)
+    for _ in range(_TRIES):
+        text = _message(wishes, voice, speaker, rng)
+        if _says_each_once(text, wishes):
+            return text
+    return " ".join(_sentence("please {verb} {object}{tail}.", plain_clause(wish)) for wish in wishes)
+
+
+def question_of(ask: str | Sequence[str], rng: random.Random) -> str:
+    """What an agent asks. `ask`: one or several of what a domain calls it: `which day`, `whose name it is under`."""
+    asked = [ask] if isinstance(ask, str) else list(ask)
+    said = asked[0] if len(asked) == 1 else f"{', '.join(asked[:-1])} and {asked[-1]}"
+    group = "question_whole" if _CLAUSE.search(said) or rng.random() < 0.4 else "question_short"
+    return _opened(pick(frames().groups[group]["plain"], rng).format(ask=said))
+
+
+def reply_of(detail: Detail, voice: Voice, rng: random.Random) -> str:
+    """What a user answers who is asked for this detail; it says the surface verbatim."""
+    value, said = value_of(detail), phrase(detail)
+    if value is not None and rng.random() < 0.35:
+        frame = pick(frames().groups["reply_named"][voice], rng)
+        return _opened(_ended(frame.format(name=detail.name, are=are(detail.name), value=value)))
+    kept = list(frames().groups["reply"][voice])
+    if not can_be(said):
+        kept = [frame for frame in kept if _LONE.search(frame)]
+    if "{}" in detail.say and said.startswith(detail.surface) and said[0].islower():
+        kept = [frame for frame in kept if not frame.startswith("{said}")]
+    return _opened(_ended(pick(kept or ["I would say {said}."], rng).format(said=said)))
+
+
+# --- a request -----------------------------------------------------------------------------------------------------
+
+
+def _message(wishes: Sequence[Wish], voice: Voice, speaker: _Speaker, rng: random.Random) -> str:
+    groups = frames().groups
+    sentences = _wanted(wishes, voice, rng)
+    first = [_opened(sentences[0])]
+    rest = list(map(_opened, sentences[1:]))
+    room = _SENTENCES - len(sentences)
+    if room > 0 and rng.random() < 0.4:
+        reason = _reason(voice, speaker, rng)
+        if rng.random() < 0.4:
+            first.insert(0, reason)
+        else:
+            rest.append(reason)
+        room -= 1
+    if room > 0 and rng.random() < 0.4:
+        rest.append(_opened(pick(groups["closing"][voice], rng)))
+    greetings = groups["greeting"][voice]
+    if greetings and rng.random() < 0.4:
+        hello = pick(greetings, rng)
+        first[0] = f"{_opened(hello)} {_closed(first[0])}"
+    return " ".join((*first, *rest))
+
+
+def _wanted(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[str]:
+    """The sentences of the wishes, with small first letters."""
+    reports = sum(1 for wish in wishes if wish.report)
+    room = _SENTENCES - len(wishes) - reports
+    if len(wishes) + reports > _SENTENCES or (len(wishes) > 1 and rng.random() < 0.4):
+        return _joined(wishes, voice, rng)
+    sentences: list[str] = []
+    for number, wish in enumerate(wishes):
+        clause = clause_of(wish, voice, rng, room > 0)
+        room -= bool(clause.after)
+        frame = _frame(clause, voice, rng) if number == 0 else _next_frame(clause, wishes[number - 1], voice, rng)
+        told = ""
+        if wish.report and wish.report in wish.noun and "{verb}" not in frame and "{doing}" not in frame:
+            wish = replace(wish, report=None)  # 'what is the ticket price?' asks for it
+        if wish.report and not clause.after and "{verb}" in frame and rng.random() < 0.5:
+            told = _told("told", wish.report, voice, rng)
+        sentences.append(_sentence(frame, clause, told, first=number == 0))
+        if clause.after:
+            sentences.append(clause.after)
+        if wish.report and not told:
+            sentences.append(_told("report", wish.report, voice, rng))
+    return sentences
+
+
+def _joined(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[str]:
+    """All wishes in one sentence."""
+    groups = frames().groups
+    clauses = [clause_of(wish, voice, rng, room=False) for wish in wishes]
+    tail = ""
+    for number, clause in enumerate(clauses):
+        if number:
+            lead = pick(groups["joint"][voice], rng) if number == len(clauses) - 1 else ", "
+            front = f" {clause.front}" if clause.front else ""
+            tail += f"{lead}{clause.wish.verb} {clause.object}{clause.tail}{front}"
+        if clause.wish.report:
+            tail += _told("told", clause.wish.report, voice, rng)
+    frame = pick([frame for frame in groups["active"][voice] if "{verb}" in frame], rng)
+    return [_sentence(frame, clauses[0], tail)]
+
+
+def _frame(clause: Clause, voice: Voice, rng: random.Random) -> str:
+    """A frame for the first wish."""
+    groups, wish = frames().groups, clause.wish
+    way = rng.random()
+    if wish.does == "look":
+        group = "active"
+        if way < 0.6 and (is_sought(wish) or is_measure(wish)):
+            group = "seek" if is_sought(wish) else "measure"
+    else:
+        group = "active" if way < 0.42 else "self" if way < 0.75 or not wish.past else "passive"
+    return pick(groups[group][voice], rng)
+
+
+def _next_frame(clause: Clause, before: Wish, voice: Voice, rng: random.Random) -> str:
+    """A frame for a further wish, which may be the same for another thing."""
+    wish = clause.wish
+    same = wish.verb == before.verb and wish.noun == before.noun and not any(each.new for each in wish.details)
+    return pick(frames().groups["again" if same and rng.random() < 0.5 else "then"][voice], rng)
+
+
+def _sentence(frame: str, clause: Clause, more: str = "", first: bool = True) -> str:
+    wish, object_, tail, front = clause.wish, clause.object, clause.tail, clause.front
+    if front and (not first or frame.startswith(("so ", "and ", "oh", "request", "to do", "wanted"))):
+        tail, front = f"{tail} {front}", ""
+    if "{past}" in frame and wish.does == "make":
+        object_, tail = object_ + tail, ""  # 'a visit on Friday has to be booked', rather than to be booked on Friday
+    text = frame.format(
+        verb=wish.verb,
+        doing=gerund(wish.verb, wish.past) if "{doing}" in frame else "",
+        past=wish.past,
+        object=object_,
+        tail=tail + more,
+        are=are(wish.noun),
+    )
+    return _ended(f"{front}, {text}" if front else text)
+
+
+def _told(group: str, report: str, voice: Voice, rng: random.Random) -> str:
+    return pick(frames().groups[group][voice], rng).format(report=report, are=are(report))
+
+
+def _reason(voice: Voice, speaker: _Speaker, rng: random.Random) -> str:
+    """Who speaks, or why; without a role one of the reasons that need none."""
+    among = frames().groups["reason"][voice]
+    if not speaker.role:
+        among = tuple(frame for frame in among if "{" not in frame)
+    text = pick(among, rng).format(role=speaker.role, bare=speaker.bare, who=speaker.who or speaker.role)
+    return _opened(_ended(text))
+
+
+def _says_each_once(text: str, wishes: Sequence[Wish]) -> bool:
+    """Whether each surface stands there, and no oftener than in the details themselves."""
+    said = [(each.surface, phrase(each)) for wish in wishes for each in wish.details if "{}" in each.say]
+    together = "\n".join(words for _, words in said)
+    return all(text.count(surface) == together.count(surface) for surface, _ in said)
+
+
+# --- who speaks ----------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8192)
+def _lead(persona: str) -> Voice | None:
+    words = persona.lower().split()
+    for voice, stems in frames().personas.items():
+        if any(word.startswith(stems) for word in words):
+            return voice
+    return None
+
+
+@lru_cache(maxsize=8192)
+def _speaker(persona: str) -> _Speaker:
+    """The short role of a persona, and the whole of it where it can stand after 'I am'."""
+    role = role_of(persona)
+    if not role or not role.isascii() or _NOBODY.search(role):
+        return _Speaker()
+    lead, _, bare = role.partition(" ")
+    capitals = {word.lower(): word for word in persona.split() if word.isupper()}
+    bare = " ".join(capitals.get(word, word) for word in bare.split())
+    bare = _UNFINISHED.sub("", bare)
+    role = f"the {bare}" if lead == "the" else a(bare)
+    whole = persona.strip().rstrip(".")
+    fits = whole.isascii() and whole.lower().startswith(("a ", "an ", "the ")) and 4 < len(whole.split()) < 15
+    who = _closed(whole) if fits and not _OTHERS.search(whole) and not re.search(r"[.:;!?()\"{}]", whole) else ""
+    return _Speaker(role, bare, who)
+
+
+# --- letters -------------------------------------------------------------------------------------------------------
+
+
+def _opened(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _closed(text: str) -> str:
+    """With a small first letter, except for the word I."""
+    return text if text.startswith(("I ", "I'")) else text[0].lower() + text[1:]
+
+
+def _ended(text: str) -> str:
+    """Without the frame's own full stop where the last word brings one: `6 p.m.`."""
+    return text[:-1] if text.endswith("..") else text
