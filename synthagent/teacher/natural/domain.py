@@ -54,8 +54,8 @@ class Field(Record):
     def _fits(self) -> Field:
         if self.kind in ("option", "list", "text") and len(set(self.of)) < 2:
             raise ValueError(f"field {self.name!r}: {self.kind} needs `of` with at least two different values")
-        numeric = self.kind in ("whole", "number", "share", "money", "duration")
-        if numeric and (self.low is None or self.high is None or not self.low < self.high):
+        measured = self.kind in ("whole", "number", "share", "money", "duration")
+        if measured and (self.low is None or self.high is None or not self.low < self.high):
             raise ValueError(f"field {self.name!r}: {self.kind} needs `low` below `high`")
         slots = 0 if self.kind == "flag" else 1
         for words in self.say:
