@@ -238,7 +238,7 @@ class WorldSpec(Record):
     rules: dict[str, Never] = Field(default={}, description="constraint id -> its check")
     opening: str = _rare("", "natural tasks: where the policy works, and what day it is; stands before the constraints")
     canonical: dict[str, Json] = _rare({}, "natural tasks: slot of a fact -> the value that tools want in place of it")
-    asked_by: dict[str, tuple[str, ...]] = _rare({}, "natural tasks: slot -> words any of which, in a question, ask for it")
+    asked_by: dict[str, tuple[str, ...]] = _rare({}, "natural tasks: slot -> words, any of which asks for it")
 
 
 # --- the reference solution -----------------------------------------------------------------------------------------

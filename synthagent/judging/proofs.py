@@ -123,17 +123,20 @@ def decisive(task: Task, twin: Task, own: Derived, its: Derived) -> Decisive:
 def leaked(task: Task) -> list[str]:
     """The slots whose value can be read off the instruction or a tool schema."""
     schemas = [{**tool.schema_of_openai, "outputs": tool.outputs} for tool in task.tools]
-    public = " | ".join([task.instruction, *_texts(schemas)])
-    return [fact.slot for fact in task.facts if contains_phrase(public, fact.value)]
+    # What natural schemas offer completely gives nothing away.
+    public = " | ".join([task.instruction, *_texts(schemas, offered=not natural(task))])
+    hidden = [fact for fact in task.facts if not (natural(task) and fact.slot == user.CONFIRM)]  # a word of any text
+    return [fact.slot for fact in hidden if contains_phrase(public, fact.value)]
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a JSON value, keys among them."""
+def _texts(value: Any, offered: bool = True) -> Iterator[str]:
+    """All texts in a JSON value, keys among them. `offered`: with what an enum offers."""
     match value:
         case dict():
-            yield from (text for item in value.items() for text in _texts(item))
+            items = value.items() if offered else [(k, v) for k, v in value.items() if k != "enum"]
+            yield from (text for item in items for text in _texts(item, offered))
         case list() | tuple():
-            yield from (text for item in value for text in _texts(item))
+            yield from (text for item in value for text in _texts(item, offered))
         case _:
             yield str(value)
 

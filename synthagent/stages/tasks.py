@@ -81,6 +81,7 @@ def propose(
         provenance={"backend": "embedded", "version": VERSION, "seed": seed, "tokens": 0},
     )
     task = task.model_copy(update={"split": split_of(task, domain.split, params.heldout_share)})
+    assert draft.change is not None
     first, second = sorted(pair(task, draft.change, names[1]), key=lambda twin: twin.id)
     return (first, second) if params.information_gap else (without_gap(first), without_gap(second))
 
@@ -113,8 +114,10 @@ def judge(tasks: Sequence[Task], required: Sequence[str] = PROOFS) -> PairProved
     if len(tasks) == 2 and not any(faults):
         whole = decisive(tasks[0], tasks[1], proved[0].extracted, proved[1].extracted)
         faults = [None if whole.holds else ("decisive", whole.detail)] * 2
-    pair_holds = {"decisive": True} if len(tasks) == 2 else {}
-    updates = [{**found.columns, "unique": True, "workflow": found.extracted.workflow} | pair_holds for found in proved]
+    pair_holds: dict[str, Any] = {"decisive": True} if len(tasks) == 2 else {}
+    updates = [
+        {**found.columns, "unique": True, "workflow": found.extracted.workflow, **pair_holds} for found in proved
+    ]
     return PairProved(tuple(tasks), tuple(faults), tuple(updates))
 
 

@@ -26,7 +26,7 @@ IDS = tuple(f"{letter}{number}" for letter in "BCDFGHJKLMNPQRSTVWXZ" for number 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A composed task, before it has an id, a split and proofs."""
+    """A composed task, before it has an id, a split and proofs. `change`: what makes its twin; None: it has none."""
 
     instruction: str
     facts: tuple[Fact, ...]
@@ -35,7 +35,7 @@ class Draft:
     constraints: tuple[Constraint, ...]
     world: WorldSpec
     reference: tuple[Step, ...]
-    change: Change
+    change: Change | None
 
 
 def compose(domain: Domain, persona: str, difficulty: int, names: tuple[str, ...], rng: random.Random) -> Draft:

@@ -21,6 +21,7 @@ from typing import Literal
 from synthagent.episodes.user import CONFIRM
 from synthagent.frozen import Json
 from synthagent.teacher.compose import Draft
+from synthagent.teacher.natural.clauses import Kind
 from synthagent.teacher.natural.domain import Action, Domain, Field, Lookup, Thing
 from synthagent.teacher.natural.language import Detail, Voice, Wish, question_of, reply_of, request, voice_of
 from synthagent.teacher.natural.policy import opening, prose
@@ -29,13 +30,12 @@ from synthagent.teacher.natural.toolset import STATUS, Spec, ToolsetWriter, code
 from synthagent.teacher.natural.values import Context, Value, draw, others
 from synthagent.teacher.rules import Rule, RuleKind
 from synthagent.teacher.twins import Change, FactChange, RowChange
-from synthagent.worlds import Answer, Ask, Call, Condition, Constraint, Fact, Guard, Step, Table, WorldSpec
+from synthagent.worlds import Answer, Ask, Call, Condition, Constraint, Effect, Fact, Guard, Step, Table, WorldSpec
 
 Pattern = Literal["one", "several", "parallel", "chain", "rule", "cannot"]
 PATTERNS: tuple[Pattern, ...] = ("one", "several", "parallel", "chain", "rule", "cannot")
 _FIRST_DAY = date(2026, 1, 1)
 _OPTIONAL, _BUSY = 0.4, 0.06  # how often an optional value is said; how often a tool fails in passing
-_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 
 @dataclass
@@ -76,7 +76,7 @@ class _Composer:
         self.context = Context(
             today=_FIRST_DAY + timedelta(days=rng.randrange(365)), currency=rng.choice(("EUR", "USD", "GBP"))
         )
-        self.writer = ToolsetWriter(domain, draw_style(rng), rng)
+        self.writer = ToolsetWriter(domain, draw_style(rng), self.context.currency, rng)
         self.parts = _Parts()
 
     def draft(self, pattern: Pattern) -> Draft:
@@ -108,7 +108,7 @@ class _Composer:
             world=WorldSpec(
                 tables=self._tables(everything),
                 effects={spec.name: self._effects(spec) for spec in everything},
-                new_ids=tuple(self._codes(4)),
+                new_ids=tuple(self._codes(self._made(), 4)),
                 rules={rule.id: rule.check for rule, _ in parts.rules},
                 opening=opening(self.domain.about, self.context.today, rng),
                 canonical=parts.canonical,
@@ -150,7 +150,9 @@ class _Composer:
         self._finish()
 
     def _chain(self, ruled: bool) -> None:
-        actions = [action for action in self.domain.actions if not action.needs and self.writer.thing(action.thing).owner]
+        actions = [
+            action for action in self.domain.actions if not action.needs and self.writer.thing(action.thing).owner
+        ]
         action = self.rng.choice(actions)
         thing = self.writer.thing(action.thing)
         owner = next(each for each in thing.fields if each.name == thing.owner)
@@ -161,15 +163,15 @@ class _Composer:
         mine, code = self._things(thing, owner)
         changed = [Said(written, self._other_than(written, mine)) for written in act.takes[1:]]
         hidden = self._hide([Said(find.takes[0], mine[owner.name]), *changed]) if self.gap else None
-        self._call(find, [Said(find.takes[0], mine[owner.name])], {hidden} if hidden else set(), needed=True)
+        self._call(find, [Said(find.takes[0], mine[owner.name])], _one(hidden), needed=True)
         key = column(code_of(thing))
         if look:
             self.parts.steps.append(self._known(look, {look.takes[0].key: key}, precaution=True))
         if rule:
             self._rule(rule, thing, act, look, code)
-        self._call(act, changed, {hidden} if hidden else set(), known={act.takes[0].key: key})
+        self._call(act, changed, _one(hidden), known={act.takes[0].key: key})
         details = [Said(find.takes[0], mine[owner.name]), *changed]
-        self.parts.wishes.append(self._wish(action.verb, thing.name, details, {hidden} if hidden else set(), None, action))
+        self.parts.wishes.append(self._wish(action.verb, thing.name, details, _one(hidden), None, action))
         self._finish()
 
     # --- lookups and things ----------------------------------------------------------------------------------------
@@ -179,15 +181,15 @@ class _Composer:
         said = self._said(spec)
         hidden = self._hide([each for each in said if each.written.required]) if gap else None
         self._row(lookup, spec, said)
-        self._call(spec, said, {hidden} if hidden else set(), together=together and not hidden)
-        self.parts.wishes.append(self._wish(lookup.verb, lookup.name, said, {hidden} if hidden else set(), lookup))
+        self._call(spec, said, _one(hidden), together=together and not hidden)
+        self.parts.wishes.append(self._wish(lookup.verb, lookup.name, said, _one(hidden), lookup))
 
     def _make(self, action: Action) -> None:
         spec = self._use(self.writer.act(action))
         said = self._said(spec)
         hidden = self._hide([each for each in said if each.written.required]) if self.gap else None
-        self._call(spec, said, {hidden} if hidden else set())
-        self.parts.wishes.append(self._wish(action.verb, action.thing, said, {hidden} if hidden else set(), None, action))
+        self._call(spec, said, _one(hidden))
+        self.parts.wishes.append(self._wish(action.verb, action.thing, said, _one(hidden), None, action))
 
     def _said(self, spec: Spec) -> list[Said]:
         """Values for all required parameters, and for some of the others."""
@@ -213,7 +215,7 @@ class _Composer:
     def _things(self, thing: Thing, owner: Field) -> tuple[dict[str, Value], str]:
         """Rows of a thing, the first of which is the user's; its values and its code."""
         count = self.rng.randint(2, 4)
-        codes = self._codes(count)
+        codes = self._codes(thing, count)
         drawn = [
             {each.name: draw(each, self.writer.form(thing, each), self.context, self.rng) for each in thing.fields}
             for _ in range(count)
@@ -241,11 +243,15 @@ class _Composer:
         same = look.takes[0].key if look else act.takes[0].key
         rule = Rule("live", kind, act.name, look.name if look else None, same, ok, bad, 0)
         why = next((action.why for action in self.domain.actions if action.thing == thing.name and action.why), "")
-        self.parts.rules.append((rule, prose(kind, act.name, ok if kind == "check" else bad, why, self.rng)))
+        self.parts.rules.append(
+            (rule, prose(kind, act.name, ok if kind == "check" else bad, why, self.rng, noun=thing.name))
+        )
         if kind == "confirm":
             self.parts.facts.append(Fact(slot=CONFIRM, value="yes", phrase="yes, go ahead"))
             question = self.rng.choice(("Do you confirm?", "Shall I go ahead? Please confirm."))
-            self.parts.steps.append(Ask(slot=CONFIRM, guess="yes", milestone="Ask the user to confirm", question=question))
+            self.parts.steps.append(
+                Ask(slot=CONFIRM, guess="yes", milestone="Ask the user to confirm", question=question)
+            )
             kept = Answer(outcome="kept", milestone="Leave it, as the user says")
             self.parts.steps.append(Guard(conditions=(Condition(field=CONFIRM, value="yes"),), otherwise=kept))
             self.parts.change = FactChange(CONFIRM, "no", "no, leave it")
@@ -264,11 +270,11 @@ class _Composer:
 
     def _hide(self, among: Sequence[Said]) -> str:
         """Leave one of these out of the request: only the user knows it. Returns its parameter."""
-        hidden = self.rng.choice([each for each in among if each.written.field.kind != "flag"] or among)
+        hidden = self.rng.choice([each for each in among if _can_be_hidden(each.written)] or among)
         named = hidden.written.field
+        ask = named.ask if _content_words(named.ask) else f"what the {named.name} is"
         slot = column(named)
-        detail = Detail(self.rng.choice(named.say), hidden.value.surface)
-        phrase = reply_of(detail, self.voice, self.rng)
+        phrase = reply_of(_detail(hidden, False, self.rng), self.voice, self.rng)
         self.parts.facts.append(Fact(slot=slot, value=hidden.value.surface, phrase=phrase))
         self.parts.canonical[slot] = hidden.value.canonical
         self.parts.asked_by[slot] = _content_words(f"{named.name} {named.ask} {named.about}")
@@ -278,7 +284,7 @@ class _Composer:
                 slot=slot,
                 guess=guess,
                 milestone=f"Learn the {named.name} from the user",
-                question=question_of(named.ask or f"what the {named.name} is", self.rng),
+                question=question_of(ask, self.rng),
             )
         )
         return hidden.written.key
@@ -320,12 +326,13 @@ class _Composer:
         action: Action | None = None,
     ) -> Wish:
         details = tuple(
-            Detail(self.rng.choice(each.written.field.say), each.value.surface)
+            _detail(each, bool(action and action.changes and each is not said[0]), self.rng)
             for each in said
-            if each.written.key not in hidden and not _is_off(each)
+            if each.written.key not in hidden
         )
         past = lookup.past if lookup else action.past if action else ""
-        return Wish(verb=verb, past=past, noun=noun, owner=bool(action and not action.needs), details=details, report=None)
+        kind: Kind = "look" if lookup else "make" if action and action.needs else "change"
+        return Wish(verb, noun, kind == "change", details, past=past, kind=kind)
 
     def _finish(self) -> None:
         reported = [column(each.field) for spec in self.parts.used for each in spec.gives if len(self.parts.used) == 1]
@@ -335,7 +342,11 @@ class _Composer:
 
     def _distractors(self, removed: Spec | None) -> list[Spec]:
         """Other tools of the same domain, none of which does the same."""
-        used = {(e.op, e.table, tuple(e.write)) for spec in (*self.parts.used, *([removed] if removed else [])) for e in spec.effects}
+        used = {
+            (e.op, e.table, tuple(e.write))
+            for spec in (*self.parts.used, *([removed] if removed else []))
+            for e in spec.effects
+        }
         candidates: list[Spec] = [self.writer.look_up(lookup) for lookup in self.domain.lookups]
         candidates += [self.writer.act(action) for action in self.domain.actions]
         others_left = [
@@ -352,21 +363,74 @@ class _Composer:
             for name in sorted(names)
         }
 
-    def _effects(self, spec: Spec) -> tuple[object, ...]:
-        if spec in self.parts.used and self.rng.random() < _BUSY:
+    def _effects(self, spec: Spec) -> tuple[Effect, ...]:
+        if spec in self.parts.used and not self.parts.rules and self.rng.random() < _BUSY:
             return tuple(effect.model_copy(update={"busy": 1}) for effect in spec.effects)
         return spec.effects
 
-    def _codes(self, count: int) -> list[str]:
-        return [f"{self.rng.choice(_LETTERS)}{self.rng.choice(_LETTERS)}{self.rng.randint(100, 999)}" for _ in range(count)]
+    def _made(self) -> Thing:
+        """What is made in the task, if anything is."""
+        makers = [
+            a for a in self.domain.actions if a.needs and a.thing in {t for s in self.parts.used for t in _tables_of(s)}
+        ]
+        return self.writer.thing(makers[0].thing) if makers else self.domain.things[0]
+
+    def _codes(self, thing: Thing, count: int) -> list[str]:
+        code = code_of(thing)
+        found: dict[str, None] = {}
+        while len(found) < count:
+            found[draw(code, self.writer.form(thing, code), self.context, self.rng).canonical] = None
+        return list(found)
 
 
-def _is_off(said: Said) -> bool:
-    """A flag that is not wanted is not mentioned."""
-    return said.value.canonical is False
+def _tables_of(spec: Spec) -> list[str]:
+    return [effect.table for effect in spec.effects]
 
 
-_SMALL = frozenset("a an the of is it what which who whose when how to be for in on at as with and or by are does do".split())
+def _detail(said: Said, new: bool, rng: random.Random) -> Detail:
+    named = said.written.field
+    return Detail(rng.choice(named.say), said.value.surface, named.name, new)
+
+
+_SMALL = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "is",
+        "it",
+        "what",
+        "which",
+        "who",
+        "whose",
+        "when",
+        "how",
+        "to",
+        "be",
+        "for",
+        "in",
+        "on",
+        "at",
+        "as",
+        "with",
+        "and",
+        "or",
+        "by",
+        "are",
+        "does",
+        "do",
+    ]
+)
+
+
+def _can_be_hidden(written: Written) -> bool:
+    """Not a flag, which is not said where it is off; nor an option whose description lists it."""
+    return written.field.kind != "flag" and written.form != "listed"
+
+
+def _one(hidden: str | None) -> set[str]:
+    return {hidden} if hidden else set()
 
 
 def _content_words(text: str) -> tuple[str, ...]:

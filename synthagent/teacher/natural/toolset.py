@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synthagent.frozen import Json
+from synthagent.teacher.natural.describing import describe_tool
 from synthagent.teacher.natural.domain import Action, Domain, Field, Lookup, Thing
-from synthagent.teacher.natural.schemas import Style, Written, describe_tool, tool_name, write_field
+from synthagent.teacher.natural.schemas import Style, Written, as_optional, tool_name, write_field
 from synthagent.worlds import Effect, Tool
 
 STATUS, ROW = "status", "row"
@@ -60,8 +61,8 @@ def column(field: Field) -> str:
 class ToolsetWriter:
     """Writes tools of one domain in one style. A field of a thing has the same form in all of its tools."""
 
-    def __init__(self, domain: Domain, style: Style, rng: random.Random) -> None:
-        self.domain, self.style, self.rng = domain, style, rng
+    def __init__(self, domain: Domain, style: Style, currency: str, rng: random.Random) -> None:
+        self.domain, self.style, self.currency, self.rng = domain, style, currency, rng
         self._names: set[str] = set()
         self._forms: dict[tuple[str, str], Written] = {}
 
@@ -74,11 +75,10 @@ class ToolsetWriter:
         taken = self._parameter(thing, by, required=True)
         shown = [self._column(thing, field) for field in (code_of(thing), *extra)]
         returns = {self._result(written): _stored(thing, written.field) for written in shown}
-        effect = Effect(
-            op="find", table=thing.name, where={column(by): taken.key}, returns=returns, by_meaning=True
-        )
+        effect = Effect(op="find", table=thing.name, where={column(by): taken.key}, returns=returns, by_meaning=True)
         verb = self.rng.choice(("find", "search", "look up", "list"))
-        return self._spec(verb, thing.name, f"by {by.about}", (taken,), shown, effect)
+        told = describe_tool(verb, thing.name, self.rng, "read", [each.field.name for each in shown], by.name)
+        return self._spec(verb, thing.name, told, (taken,), shown, effect)
 
     def get(self, thing: Thing, shown: Sequence[Field]) -> Spec:
         """Shows fields of the thing with a code, its status among them."""
@@ -87,7 +87,8 @@ class ToolsetWriter:
         returns = {self._result(each): _stored(thing, each.field) for each in written}
         effect = Effect(op="get", table=thing.name, key=key.key, returns=returns)
         verb = self.rng.choice(("get", "view", "check", "show", "read"))
-        return self._spec(verb, thing.name, "", (key,), written, effect)
+        told = describe_tool(verb, thing.name, self.rng, "read", [each.field.name for each in written], "code")
+        return self._spec(verb, thing.name, told, (key,), written, effect)
 
     def act(self, action: Action) -> Spec:
         """What an action does."""
@@ -105,21 +106,24 @@ class ToolsetWriter:
                 returns={self._result(made): "id"},
                 defaults=_defaults(takes),
             )
-            return self._spec(action.verb, thing.name, "", takes, (made,), effect)
+            told = describe_tool(action.verb, thing.name, self.rng, "make")
+            return self._spec(action.verb, thing.name, told, takes, (made,), effect)
         key = self._parameter(thing, code_of(thing), required=True)
         takes = [key, *(self._parameter(thing, fields[name], required=True) for name in action.changes)]
         write = {column(each.field): {"arg": each.key} for each in takes[1:]}
         write |= {STATUS: {"value": action.sets}} if action.sets else {}
         effect = Effect(op="update", table=thing.name, key=key.key, write=write)
-        return self._spec(action.verb, thing.name, "", takes, (), effect)
+        what = [action.sets] if action.sets else list(action.changes)
+        told = describe_tool(action.verb, thing.name, self.rng, "status" if action.sets else "change", what, "code")
+        return self._spec(action.verb, thing.name, told, takes, (), effect)
 
     def look_up(self, lookup: Lookup) -> Spec:
         """What a lookup finds."""
         taken: list[Written] = []
         for field, required in (*((f, True) for f in lookup.needs), *((f, False) for f in lookup.may)):
             keys = [written.key for written in taken]
-            taken.append(write_field(field, self.style, required, self.rng, keys))
-        given = [write_field(field, self.style, True, self.rng) for field in lookup.gives]
+            taken.append(write_field(field, self.style, required, self.rng, keys, currency=self.currency))
+        given = [write_field(field, self.style, True, self.rng, currency=self.currency) for field in lookup.gives]
         effect = Effect(
             op="find",
             table=lookup.name,
@@ -128,7 +132,8 @@ class ToolsetWriter:
             by_meaning=True,
             defaults=_defaults(taken),
         )
-        return self._spec(lookup.verb, lookup.name, "", taken, given, effect)
+        told = describe_tool(lookup.verb, lookup.name, self.rng, "read", [each.field.name for each in given])
+        return self._spec(lookup.verb, lookup.name, told, taken, given, effect)
 
     def thing(self, name: str) -> Thing:
         """The thing of this name."""
@@ -137,7 +142,8 @@ class ToolsetWriter:
     def _column(self, thing: Thing, field: Field) -> Written:
         known = (thing.name, field.name)
         if known not in self._forms:
-            self._forms[known] = write_field(field, self.style, True, self.rng, self._keys(thing))
+            keys = self._keys(thing)
+            self._forms[known] = write_field(field, self.style, True, self.rng, keys, currency=self.currency)
         return self._forms[known]
 
     def _keys(self, thing: Thing) -> list[str]:
@@ -145,10 +151,7 @@ class ToolsetWriter:
 
     def _parameter(self, thing: Thing, field: Field, required: bool) -> Written:
         kept = self._column(thing, field)
-        schema = dict(kept.schema)
-        if not required and field.default is not None:
-            schema["default"] = field.default
-        return Written(field=field, key=kept.key, schema=schema, form=kept.form, required=required)
+        return kept if required else as_optional(kept, self.rng, self.currency)
 
     def _result(self, written: Written) -> str:
         return column(written.field)
@@ -157,15 +160,13 @@ class ToolsetWriter:
         self,
         verb: str,
         noun: str,
-        how: str,
+        description: str,
         takes: Sequence[Written],
         gives: Sequence[Written],
         effect: Effect,
     ) -> Spec:
         name = tool_name(verb, noun, self.style, self.rng, self._names)
         self._names.add(name)
-        description = describe_tool(verb, noun, self.rng)
-        description = f"{description.rstrip('.')} {how}." if how else description
         parameters = {
             "type": "object",
             "properties": {written.key: written.schema for written in takes},
