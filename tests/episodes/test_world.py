@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.episodes.world import NOT_FOUND, ToolEvent, World, compile_validators, meets
+from synthagent.episodes.world import BUSY, NOT_FOUND, ToolEvent, World, compile_validators, meets
 from synthagent.worlds import Condition, Effect, Requirement, Table, Tool, WorldSpec
 
 TABLES = ("things", "others")
@@ -379,3 +379,26 @@ def test_a_condition_compares_or_is_false(op: Any, value: Any, expected: bool) -
 def test_a_condition_on_an_absent_field_is_false_even_when_negated() -> None:
     assert not meets({}, Condition(field="size", op="ne", value=2))
     assert not meets({}, Condition(field="size", op="not_in", value=[2]))
+
+
+# --- of natural tasks -----------------------------------------------------------------------------------------------
+
+
+def test_a_tool_that_is_busy_fails_in_passing_and_changes_nothing() -> None:
+    world = a_world(Effect(op="update", table="things", key="id", write={"colour": {"arg": "colour"}}, busy=2))
+    arguments = {"id": "a", "colour": "blue"}
+    for _ in range(2):
+        event = world.call("do", arguments)
+        assert (event.ok, event.valid, event.result) == (False, True, {"error": BUSY})
+        assert world.state()["things"]["a"]["colour"] == "red"
+    assert world.call("do", {"id": "a"}).ok
+
+
+def test_a_search_by_meaning_finds_what_is_written_otherwise_and_knows_defaults() -> None:
+    schema = {"type": "object", "properties": {"colour": {"type": "string"}, "size": {"type": "number"}}}
+    where = {"colour": "colour", "size": "size"}
+    effect = Effect(op="find", table="things", where=where, returns={"id": "id"}, by_meaning=True, defaults={"size": 1})
+    world = a_world(effect, schema=schema)
+    assert world.call("do", {"colour": " RED "}).result == {"id": "a"}
+    assert world.call("do", {"colour": "blue", "size": 2.0}).result == {"id": "b"}
+    assert world.call("do", {"colour": "blue"}).result == {"error": NOT_FOUND}
