@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from datetime import date, timedelta
 
 import pytest
@@ -207,8 +210,25 @@ def test_a_field_without_any_multiple_of_its_step_is_told() -> None:
         )
 
 
+def test_names_and_places_are_the_same_in_every_process() -> None:
+    def pools_of(hash_seed: str) -> str:
+        code = "from synthagent.teacher.natural import identities; print(ascii(identities.pools()))"
+        env = os.environ | {"PYTHONHASHSEED": hash_seed}
+        return subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout
+
+    assert pools_of("1") == pools_of("2") == f"{identities.pools()!a}\n"
+
+
 def test_a_week_of_days_is_said_in_many_ways() -> None:
     today, rng = date(2026, 3, 4), random.Random(5)
     said = {moments.say_day(today + timedelta(days=ahead), today, rng) for ahead in range(1, 15) for _ in range(300)}
     assert len(said) > 150
     assert {"tomorrow", "next Friday", "this Friday", "the 14th", "in two weeks", "a week from Friday"} <= said
+
+
+def test_there_are_many_different_people_towns_and_addresses() -> None:
+    rng = random.Random(1)
+    assert len({identities.draw_person(rng) for _ in range(5000)}) > 4800
+    assert len({identities.draw_place(rng) for _ in range(5000)}) > 700
+    assert len({identities.draw_address(rng) for _ in range(9000)}) > 1500
+    assert any(not identities.draw_person(rng).isascii() for _ in range(100))
