@@ -97,8 +97,13 @@ def _pool(locale: str, seed: int) -> Tongue:
     streets = [fake.street_address() for _ in range(240)] if locale in _STREETS else []
     streets = [street for street in streets if re.fullmatch(r"(?:[1-9]\d* )?[^\d/,\n]{4,}?(?: [1-9]\d*)?", street)]
     streets = [street for street in streets if re.search(r"\d", street)]
-    addresses = [Address(street, fake.random_element(cities), fake.postcode()) for street in streets]
+    addresses = [Address(street, fake.random_element(cities), _code(fake.postcode())) for street in streets]
     return Tongue(first, last, cities, tuple(addresses))
+
+
+def _code(postcode: str) -> str:
+    """Return a postal code in which every word has a digit, so that its end shows before the town: `5967ZK`."""
+    return postcode if all(re.search(r"\d", word) for word in postcode.split(" ")) else postcode.replace(" ", "")
 
 
 def _different(names: Iterator[str]) -> tuple[str, ...]:

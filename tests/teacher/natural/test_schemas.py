@@ -25,7 +25,7 @@ PLAIN = Style("snake", False)
 
 
 @given(st.sampled_from(fields()), TODAYS, st.sampled_from(sorted(CURRENCIES)), st.booleans(), SEEDS)
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1200, deadline=None)
 def test_all_values_fit_the_schema_that_was_written(
     one: Field, today: date, currency: str, required: bool, seed: int
 ) -> None:
@@ -41,7 +41,7 @@ def test_all_values_fit_the_schema_that_was_written(
 
 
 @given(st.sampled_from(fields()), TODAYS, SEEDS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 def test_a_schema_shows_no_value_but_in_a_complete_list(one: Field, today: date, seed: int) -> None:
     rng, context = random.Random(seed), Context(today, "EUR")
     written = write_field(one, draw_style(rng), True, rng, currency="EUR")
