@@ -59,6 +59,7 @@ _HINTS = {
     ("list", "plain"): ("as a list of texts", "as an array of strings", "as a list, one entry each"),
     ("list", "offered"): ("as a list", "as an array of the allowed entries", "as a list, one entry each"),
 }
+# Frames: {a} what it is, {t} with an article, {n} the name, {h} the hint; a capital letter begins with one.
 _WITH = (
     "{A} ({h}).",
     "{A}, {h}.",
@@ -69,33 +70,24 @@ _WITH = (
     "{A} - {h}",
     "{A}, must be given {h}.",
     "{n}: {a}, {h}.",
-    "Specifies {t}, {h}.",
-    "States {t} ({h}).",
     "{H}: {a}.",
     "{a}, {h}",
     "{a} ({h})",
 )
-_BARE = (
-    "{A}.",
-    "{A}",
-    "{a}",
-    "{n}: {a}.",
-    "Specifies {t}.",
-    "States {t}.",
-    "Here goes {t}.",
-    "{T}.",
-    "Set this to say {t}.",
-)
+_BARE = ("{A}.", "{A}", "{a}", "{n}: {a}.", "{n} - {a}", "{n} ({a}).", "Value: {a}.", "{A} goes here.")
 _FLAG = (
     "{A}.",
     "{a}",
     "True or false: {a}.",
-    "Says {t}.",
     "{A}; true if so.",
-    "Controls {t}.",
     "{A} (true means yes).",
-    "Tells {t}.",
+    "{n}: {a}.",
+    "{A}: yes or no.",
 )
+_NOUN = ("Specifies {t}.", "States {t}.", "{T}.", "Here goes {t}.", "Use this for {t}.")
+_NOUN_WITH = ("Specifies {t}, {h}.", "States {t} ({h}).", "{T}, {h}.", "Use this for {t}, {h}.")
+_CLAUSE = ("Specifies {a}.", "States {a}.", "Tells {a}.", "Set this to say {a}.")
+_CLAUSE_WITH = ("Specifies {a}, {h}.", "States {a} ({h}).", "Tells {a}, {h}.", "Set this to say {a}, {h}.")
 _LISTED = (
     "One of: {of}.",
     "Allowed values: {of}.",
@@ -112,18 +104,25 @@ _DEFAULT = (
     "Optional, {d} by default.",
     "If omitted, {d} holds.",
 )
-_CLAUSES = ("whether", "how", "what", "when", "which", "who", "whose", "where", "why", "if")
-_ARTICLES = ("the", "a", "an", "all", "any", "each", "every", "one", "this", "its", "their", "your")
+_CLAUSES = {"whether", "how", "what", "when", "which", "who", "whom", "whose", "where", "why", "if"}
+_ARTICLES = {"the", "a", "an", "all", "any", "each", "every", "one", "this", "its", "their", "your"}
+_PREPOSITIONS = {"after", "at", "before", "by", "for", "from", "in", "on", "per", "to", "under", "with", "without"}
 
 
 def describe_field(field: Field, form: str, required: bool, default: Json, currency: str, rng: random.Random) -> str:
     """Describe a parameter: what it is, in which unit and form it is wanted, what holds without it."""
     about = field.about.rstrip(".")
     first = about.split(" ", 1)[0].lower()
-    noun = about if first in _CLAUSES or first in _ARTICLES else f"the {about}"
+    noun = about if first in _ARTICLES else f"the {about}"
     hint = _hint(field, form, currency, rng)
-    frame = rng.choice(_FLAG if field.kind == "flag" else _WITH if hint else _BARE)
-    text = frame.format(a=about, A=_upper(about), t=noun, T=_upper(noun), n=_upper(field.name), h=hint, H=_upper(hint))
+    frames: tuple[str, ...] = _FLAG if field.kind == "flag" else _WITH if hint else _BARE
+    if first in _CLAUSES:
+        frames += _CLAUSE_WITH if hint else _CLAUSE
+    elif first not in _PREPOSITIONS:
+        frames += _NOUN_WITH if hint else _NOUN
+    text = rng.choice(frames).format(
+        a=about, A=_upper(about), t=noun, T=_upper(noun), n=_upper(field.name), h=hint, H=_upper(hint)
+    )
     more = []
     if field.kind == "option" and form == "listed":
         more.append(rng.choice(_LISTED).format(of=", ".join(field.of)))
@@ -141,7 +140,7 @@ def describe_field(field: Field, form: str, required: bool, default: Json, curre
 def _hint(field: Field, form: str, currency: str, rng: random.Random) -> str:
     """Return how the value is to be written; empty where the schema says all."""
     if field.kind in ("whole", "number") or (field.kind == "duration" and form == "unit"):
-        if not field.unit:
+        if field.unit in field.about:
             return "as a whole number" if field.kind == "whole" and rng.random() < 0.3 else ""
         return rng.choice((f"in {field.unit}", f"as a number of {field.unit}"))
     ways = _HINTS.get((field.kind, form), ())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from datetime import date, timedelta
 
 import pytest
@@ -26,7 +29,7 @@ def forms_of(one: Field, data: st.DataObject) -> str:
 
 
 @given(TODAYS, st.integers(0, 200), SEEDS)
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 def test_the_words_of_a_day_mean_that_day(today: date, ahead: int, seed: int) -> None:
     day = today + timedelta(days=ahead)
     said = moments.say_day(day, today, random.Random(seed))
@@ -34,14 +37,14 @@ def test_the_words_of_a_day_mean_that_day(today: date, ahead: int, seed: int) ->
 
 
 @given(st.integers(0, 287), SEEDS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 def test_the_words_of_a_time_mean_that_time(step: int, seed: int) -> None:
     said = moments.say_time(5 * step, random.Random(seed))
     assert surfaces.time(said) == 5 * step, said
 
 
 @given(st.integers(0, 2_000_000), st.booleans(), SEEDS)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_a_whole_number_in_words_is_that_number(number: int, dozens: bool, seed: int) -> None:
     rng = random.Random(seed)
     assert surfaces.number(counting.spoken(number, rng)) == number
@@ -50,14 +53,14 @@ def test_a_whole_number_in_words_is_that_number(number: int, dozens: bool, seed:
 
 
 @given(st.integers(1, 500_000), SEEDS)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_a_decimal_number_in_words_is_that_number(hundredths: int, seed: int) -> None:
     said = counting.decimal(amounts.tidy(hundredths / 100), True, random.Random(seed))
     assert surfaces.number(said) * 100 == hundredths, said
 
 
 @given(st.integers(1, 500_000), CURRENCIES, SEEDS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 def test_an_amount_of_money_in_words_is_that_amount(cents: int, currency: str, seed: int) -> None:
     said = amounts.say_money(cents, currency, random.Random(seed))
     assert surfaces.money(said) * 100 == cents, said
@@ -83,14 +86,14 @@ def test_a_duration_can_be_read_from_each_of_its_forms(minutes: int, data: st.Da
 
 
 @given(st.sampled_from(FIELDS), TODAYS, CURRENCIES, SEEDS, st.data())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 def test_what_is_written_in_a_form_can_be_read_from_it(
     one: Field, today: date, currency: str, seed: int, data: st.DataObject
 ) -> None:
     form = forms_of(one, data)
     plain = kinds.pick(one, form, random.Random(seed), today)
     written = kinds.canonical(one, form, plain, currency)
-    assert kinds.canonical(one, form, kinds.read(one, form, written), currency) == written
+    assert kinds.read(one, form, written) == plain
     if one.kind not in ("code", "list"):
         base = next(iter(kinds.forms(one)))
         if one.kind == "share":
@@ -99,7 +102,7 @@ def test_what_is_written_in_a_form_can_be_read_from_it(
 
 
 @given(st.sampled_from(FIELDS), TODAYS, CURRENCIES, SEEDS, st.data())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 def test_other_values_all_differ_by_meaning(
     one: Field, today: date, currency: str, seed: int, data: st.DataObject
 ) -> None:
@@ -133,6 +136,60 @@ def test_numbers_stay_in_their_bounds_and_on_their_step(one: Field, today: date,
         assert one.low - 1e-9 <= number <= one.high + 1e-9
         steps = number / amounts.step_of(one)
         assert abs(steps - round(steps)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("one", "plain", "written"),
+    [
+        (
+            field("date"),
+            date(2026, 3, 7),
+            {
+                "iso": "2026-03-07",
+                "dmy": "07/03/2026",
+                "mdy": "03/07/2026",
+                "dots": "07.03.2026",
+                "long": "March 7, 2026",
+            },
+        ),
+        (field("time"), 750, {"h24": "12:30", "h12": "12:30 PM", "seconds": "12:30:00"}),
+        (field("time"), 555, {"h24": "09:15", "h12": "9:15 AM", "seconds": "09:15:00"}),
+        (
+            field("money", low=1, high=9999),
+            120050,
+            {"amount": 1200.5, "cents": 120050, "code_first": "EUR 1200.50", "code_last": "1200.50 EUR"},
+        ),
+        (field("share", low=0.1, high=0.9), 0.15, {"fraction": 0.15, "percent": 15}),
+        (
+            field("duration", low=15, high=300, step=15, unit="minutes"),
+            90,
+            {"unit": 90, "hours": 1.5, "iso": "PT90M", "clock": "01:30"},
+        ),
+        (field("duration", low=1, high=9, unit="weeks"), 2, {"unit": 2, "days": 14}),
+        (
+            field("person"),
+            "Ana Sá",
+            {"full": "Ana Sá", "last_first": "Sá, Ana", "parts": {"first_name": "Ana", "last_name": "Sá"}},
+        ),
+        (
+            field("address"),
+            identities.Address("Ringvej 4", "Broby", "46 61"),
+            {
+                "line": "Ringvej 4, 46 61 Broby",
+                "parts": {"street": "Ringvej 4", "city": "Broby", "postal_code": "46 61"},
+            },
+        ),
+        (field("phone"), "12025550142", {"international": "+12025550142", "digits": "12025550142"}),
+        (
+            field("option", of=("sea green", "ivory")),
+            "sea green",
+            {"plain": "sea green", "listed": "sea green", "snake": "sea_green", "upper": "SEA_GREEN"},
+        ),
+    ],
+    ids=lambda given: given.kind if isinstance(given, Field) else "",
+)
+def test_each_form_is_written_as_its_schema_says(one: Field, plain: object, written: dict[str, object]) -> None:
+    assert {form: kinds.canonical(one, form, plain, "EUR") for form in kinds.forms(one)} == written
 
 
 @given(SEEDS, TODAYS)
@@ -207,8 +264,25 @@ def test_a_field_without_any_multiple_of_its_step_is_told() -> None:
         )
 
 
+def test_names_and_places_are_the_same_in_every_process() -> None:
+    def pools_of(hash_seed: str) -> str:
+        code = "from synthagent.teacher.natural import identities; print(ascii(identities.pools()))"
+        env = os.environ | {"PYTHONHASHSEED": hash_seed}
+        return subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout
+
+    assert pools_of("1") == pools_of("2") == f"{identities.pools()!a}\n"
+
+
 def test_a_week_of_days_is_said_in_many_ways() -> None:
     today, rng = date(2026, 3, 4), random.Random(5)
     said = {moments.say_day(today + timedelta(days=ahead), today, rng) for ahead in range(1, 15) for _ in range(300)}
     assert len(said) > 150
     assert {"tomorrow", "next Friday", "this Friday", "the 14th", "in two weeks", "a week from Friday"} <= said
+
+
+def test_there_are_many_different_people_towns_and_addresses() -> None:
+    rng = random.Random(1)
+    assert len({identities.draw_person(rng) for _ in range(5000)}) > 4800
+    assert len({identities.draw_place(rng) for _ in range(5000)}) > 700
+    assert len({identities.draw_address(rng) for _ in range(9000)}) > 1500
+    assert any(not identities.draw_person(rng).isascii() for _ in range(100))
