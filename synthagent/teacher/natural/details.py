@@ -16,6 +16,7 @@ _DETERMINED = re.compile(r"(the|a|an|this|that|these|those|some|any|my|our|your)
 _BE = frozenset(
     (
         "on", "at", "in", "for", "with", "without", "under", "by", "near", "due", "worth", "valid", "ready",
+        "next", "this", "today", "tomorrow", "tonight",
     )
 )
 _FRONT = frozenset(
@@ -96,7 +97,8 @@ def beside(phrases: Sequence[str]) -> str:
     written = ""
     previous = ""
     for each in phrases:
-        lost = previous and ("," in previous or each.partition(" ")[0] == previous.partition(" ")[0])
+        first, last = previous.partition(" ")[0], previous.rpartition(" ")[2]
+        lost = "," in previous or each.partition(" ")[0] == first or last in PREPOSITIONS
         written += f", {each}" if lost else f" {each}"
         previous = each
     return written

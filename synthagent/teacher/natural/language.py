@@ -39,7 +39,7 @@ _CLAUSE = re.compile(r"\b(is|are|it|you|should|shall|has|have|do|does|was|will|m
 _OTHERS = re.compile(r"\b(he|she|they|his|her|their|him|them|hers|theirs|I|my|me)\b", re.I)
 _NOBODY = re.compile(r"\b(someone|somebody|individual|person|people)\b")
 _UNFINISHED = re.compile(r" (afraid|able|aware|curious|eager|famous|fond|full|keen|known|proud|responsible)$")
-_LONE = re.compile(r"(^|, |! ){said}")
+_LONE = re.compile(r"(^|, |! |: ){said}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,18 @@ def request(wishes: Sequence[Wish], voice: Voice, persona: str, rng: random.Rand
         text = _message(wishes, voice, speaker, rng)
         if _says_each_once(text, wishes):
             return text
-    return " ".join(_sentence("please {verb} {object}{tail}.", plain_clause(wish)) for wish in wishes)
+    return " ".join(filled("please {verb} {object}{tail}.", plain_clause(wish)) for wish in wishes)
 
 
 def question_of(ask: str | Sequence[str], rng: random.Random) -> str:
     """What an agent asks. `ask`: one or several of what a domain calls it: `which day`, `whose name it is under`."""
     asked = [ask] if isinstance(ask, str) else list(ask)
     said = asked[0] if len(asked) == 1 else f"{', '.join(asked[:-1])} and {asked[-1]}"
-    group = "question_whole" if _CLAUSE.search(said) or rng.random() < 0.4 else "question_short"
-    return _opened(pick(frames().groups[group]["plain"], rng).format(ask=said))
+    whole = _CLAUSE.search(said) or rng.random() < 0.4
+    kept = frames().groups["question_whole" if whole else "question_short"]["plain"]
+    if not whole and not said.startswith(("which ", "what ")):
+        kept = tuple(frame for frame in kept if frame.startswith(("{ask}?", "{ask}, ")))
+    return _opened(pick(kept, rng).format(ask=said))
 
 
 def reply_of(detail: Detail, voice: Voice, rng: random.Random) -> str:
@@ -89,7 +92,7 @@ def reply_of(detail: Detail, voice: Voice, rng: random.Random) -> str:
         frame = pick(frames().groups["reply_named"][voice], rng)
         return _opened(_ended(frame.format(name=detail.name, are=are(detail.name), value=value)))
     kept = list(frames().groups["reply"][voice])
-    if not can_be(said):
+    if not can_be(said) and not said.startswith(detail.surface):
         kept = [frame for frame in kept if _LONE.search(frame)]
     if "{}" in detail.say and said.startswith(detail.surface) and said[0].islower():
         kept = [frame for frame in kept if not frame.startswith("{said}")]
@@ -137,7 +140,7 @@ def _wanted(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[st
             wish = replace(wish, report=None)  # 'what is the ticket price?' asks for it
         if wish.report and not clause.after and "{verb}" in frame and rng.random() < 0.5:
             told = _told("told", wish.report, voice, rng)
-        sentences.append(_sentence(frame, clause, told, first=number == 0))
+        sentences.append(filled(frame, clause, told, first=number == 0))
         if clause.after:
             sentences.append(clause.after)
         if wish.report and not told:
@@ -158,7 +161,7 @@ def _joined(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[st
         if clause.wish.report:
             tail += _told("told", clause.wish.report, voice, rng)
     frame = pick([frame for frame in groups["active"][voice] if "{verb}" in frame], rng)
-    return [_sentence(frame, clauses[0], tail)]
+    return [filled(frame, clauses[0], tail)]
 
 
 def _frame(clause: Clause, voice: Voice, rng: random.Random) -> str:
@@ -181,7 +184,8 @@ def _next_frame(clause: Clause, before: Wish, voice: Voice, rng: random.Random) 
     return pick(frames().groups["again" if same and rng.random() < 0.5 else "then"][voice], rng)
 
 
-def _sentence(frame: str, clause: Clause, more: str = "", first: bool = True) -> str:
+def filled(frame: str, clause: Clause, more: str = "", first: bool = True) -> str:
+    """A frame with the words of a wish. `more` stands after the details; only a `first` sentence has some before it."""
     wish, object_, tail, front = clause.wish, clause.object, clause.tail, clause.front
     if front and (not first or frame.startswith(("so ", "and ", "oh", "request", "to do", "wanted"))):
         tail, front = f"{tail} {front}", ""
