@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synthagent.cli_groups import cache, exporting, importing
+from synthagent.cli_groups import cache, domain, exporting, importing
 from synthagent.errors import SynthAgentError
 from synthagent.ops.profile import PROFILES
 
@@ -229,6 +229,7 @@ def judge_report(
 app.add_typer(importing, name="import", rich_help_panel="Import and export")
 app.add_typer(exporting, name="export", rich_help_panel="Import and export")
 app.add_typer(cache, name="cache", rich_help_panel="Language models")
+app.add_typer(domain, name="domain", rich_help_panel="Looking at tasks")
 
 _ENVIRONMENT = {  # of the libraries that stages import, unless the user has set it: no hub, no telemetry, one thread
     "HF_HUB_OFFLINE": "1",

@@ -1,4 +1,4 @@
-"""The groups of commands that bring data in and out: `synthagent import ..`, `export ..` and `cache ..`.
+"""The groups of commands: `synthagent import ..`, `export ..`, `cache ..` bring data in and out, `domain ..` checks it.
 
 Launch: `synthagent export --help`. Heavy imports happen inside the commands.
 """
@@ -12,12 +12,14 @@ import typer
 
 importing = typer.Typer(help="Bring in tasks that others wrote.", no_args_is_help=True)
 exporting = typer.Typer(help="Hand data/ on, in a format of others.", no_args_is_help=True)
+domain = typer.Typer(help="Files of which the natural teacher makes tasks.", no_args_is_help=True)
 
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of the datasets to export.")]
 
 
 @importing.callback()
 @exporting.callback()
+@domain.callback()
 def _group() -> None:
     """Keeps `agenticqwen` a command of its own: typer would drop the name of a group's only command."""
 
@@ -94,6 +96,17 @@ def problems(
 
     for line in export_problems(folder, suites):
         print(line)
+
+
+@domain.command("check")
+def domain_check(file: Annotated[Path, typer.Argument(help="A YAML file with one domain.")]) -> None:
+    """Say what is wrong with a domain file, a line a fault, or what is in it; exit 1 if anything is wrong."""
+    from synthagent.teacher.natural.check import check_file, show_domain, tell
+
+    checked = check_file(file)
+    for line in show_domain(checked.domain) if checked.domain else tell(file, checked.faults):
+        print(line)
+    raise typer.Exit(0 if checked.domain else 1)
 
 
 cache = typer.Typer(
