@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from synthagent.frozen import Json
 
 
@@ -19,12 +21,16 @@ def same(one: Json, other: Json) -> bool:
         case ((int() | float()), (int() | float())):
             return abs(one - other) <= 1e-9 * max(1.0, abs(one), abs(other))
         case str(), str():
-            return one.casefold().split() == other.casefold().split()
+            return one == other or _folded(one) == _folded(other)
         case list(), list():
             return len(one) == len(other) and _paired(one, list(other))
         case dict(), dict():
             return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     return one is None and other is None
+
+
+def _folded(text: str) -> list[str]:
+    return unicodedata.normalize("NFC", text).casefold().split()
 
 
 def _paired(one: list[Json], left: list[Json]) -> bool:

@@ -176,7 +176,8 @@ class _Reference:
             world = self.episode.world
             event = world.events[-1]
             args, ok = (dict(event.args), event.ok) if isinstance(event, ToolEvent) else ({}, True)
-            values = {name: self.known[name] for name in step.values} if isinstance(step, Answer) else {}
+            names = [name for name in step.values if name in self.known] if isinstance(step, Answer) else []
+            values = {name: self.known[name] for name in names}
             self.path.append(Executed(step, args, ok, world.state(), values))
 
 

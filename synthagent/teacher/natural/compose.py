@@ -20,6 +20,7 @@ from typing import Literal
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.frozen import Json
+from synthagent.meaning import same
 from synthagent.teacher.compose import Draft
 from synthagent.teacher.natural.clauses import Kind
 from synthagent.teacher.natural.domain import Action, Domain, Field, Lookup, Thing
@@ -202,6 +203,8 @@ class _Composer:
         whole = {column(each.field): each.schema.get("default") for each in spec.takes} | asked
         rows = self.parts.rows.setdefault(lookup.name, [])
         for question in (whole, *self._near(said, whole)):
+            if any(all(same(row[name], value) for name, value in question.items()) for row in rows):
+                continue  # what an earlier call of the same lookup has brought
             given = {
                 column(each.field): draw(each.field, each.form, self.context, self.rng).canonical for each in spec.gives
             }

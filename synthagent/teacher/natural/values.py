@@ -6,13 +6,12 @@ of a day mean stands in `moments`, what each kind can do in `kinds`.
 
 from __future__ import annotations
 
-import math
 import random
-import unicodedata
 from dataclasses import dataclass
 from datetime import date
 
 from synthagent.frozen import Json
+from synthagent.meaning import same
 from synthagent.teacher.natural import amounts, kinds
 from synthagent.teacher.natural.domain import Field
 
@@ -71,35 +70,6 @@ def others(field: Field, form: str, context: Context, value: Value, rng: random.
             known.append(written)
             found.append(Value(written, kinds.say(field, other, context.today, context.currency, rng)))
     return found
-
-
-def same(one: Json, other: Json) -> bool:
-    """Return whether two JSON values mean the same.
-
-    10 and 10.0; texts without regard to case and outer or doubled spaces; lists in any order; objects by their entries.
-    True is not 1, a number is not its text.
-    """
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
-    if isinstance(one, str) and isinstance(other, str):
-        return one == other or _folded(one) == _folded(other)
-    if isinstance(one, list) and isinstance(other, list):
-        left = list(other)
-        for entry in one:
-            found = next((place for place, rival in enumerate(left) if same(entry, rival)), None)
-            if found is None:
-                return False
-            del left[found]
-        return not left
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(entry, other[key]) for key, entry in one.items())
-    return one is None and other is None
-
-
-def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def of_domain(field: Field, value: Json, form: str, currency: str) -> Json:

@@ -12,12 +12,13 @@ from helpers.fields import field, fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synthagent.meaning import same
 from synthagent.teacher.natural.amounts import CURRENCIES
 from synthagent.teacher.natural.describing import article
 from synthagent.teacher.natural.domain import Field
 from synthagent.teacher.natural.kinds import forms
 from synthagent.teacher.natural.schemas import Style, as_optional, describe_tool, draw_style, tool_name, write_field
-from synthagent.teacher.natural.values import Context, draw, others, same
+from synthagent.teacher.natural.values import Context, draw, others
 
 SEEDS = st.integers(0, 2**32)
 TODAYS = st.dates(date(2024, 1, 1), date(2031, 12, 31))

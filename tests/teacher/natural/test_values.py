@@ -14,9 +14,10 @@ from helpers.fields import field, fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synthagent.meaning import same
 from synthagent.teacher.natural import amounts, counting, identities, kinds, moments
 from synthagent.teacher.natural.domain import Field
-from synthagent.teacher.natural.values import Context, draw, of_domain, others, same
+from synthagent.teacher.natural.values import Context, draw, of_domain, others
 
 SEEDS = st.integers(0, 2**32)
 TODAYS = st.dates(date(2024, 1, 1), date(2031, 12, 31))
