@@ -96,6 +96,8 @@ def one_of(unit: str) -> str:
 
 def say_number(field: Field, number: float, rng: random.Random) -> str:
     """Return a number as the user says it, with its unit unless the field's own words say it."""
+    if not field.unit and field.low is not None and field.low >= 1000 and field.high is not None and field.high <= 2100:
+        return str(number)  # a year
     counted = not field.say[0].endswith("{}")
     if not field.unit or any(field.unit in words for words in field.say):
         return decimal(number, counted, rng)
@@ -149,7 +151,7 @@ def say_money(cents: int, currency: str, rng: random.Random) -> str:
         said = f"{spoken(whole, rng)} {name}"
         return f"{said} and {in_words(part)} {words.cents}" if part else said
     if part:
-        ways = (f"{shown}.{part:02d} {name}", f"{words.sign}{shown}.{part:02d}", f"{shown} {name} {part:02d}")
+        ways = (f"{shown}.{part:02d} {words.many}", f"{words.sign}{shown}.{part:02d}", f"{shown} {name} {part:02d}")
         return rng.choice((*ways, f"{currency} {shown}.{part:02d}"))
     return rng.choice((f"{shown} {name}", f"{shown} {name}", f"{words.sign}{shown}", f"{shown} {currency}"))
 

@@ -92,7 +92,9 @@ def _pool(locale: str, seed: int) -> Tongue:
     first = _different(fake.first_name() for _ in range(160))
     last = _different(fake.last_name() for _ in range(200))
     cities = tuple(
-        dict.fromkeys(city for _ in range(90) if re.fullmatch(r"[^\W\d_]{3,}(?:[ -][^\W\d_]+)*", city := fake.city()))
+        dict.fromkeys(
+            city for _ in range(90) if re.fullmatch(r"[^\W\d_]{3,}(?:[ -][^\W\d_]+)*(?<!Ville)", city := fake.city())
+        )
     )
     streets = [fake.street_address() for _ in range(240)] if locale in _STREETS else []
     streets = [street for street in streets if re.fullmatch(r"(?:[1-9]\d* )?[^\d/,\n]{4,}?(?: [1-9]\d*)?", street)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 from datetime import date, timedelta
@@ -263,6 +264,17 @@ def test_a_field_without_any_multiple_of_its_step_is_told() -> None:
             Context(date(2026, 3, 4), "EUR"),
             random.Random(1),
         )
+
+
+def test_a_year_is_said_in_plain_digits() -> None:
+    rng, year = random.Random(1), field("whole", low=1450, high=2020)
+    assert all(re.fullmatch("[12][0-9]{3}", amounts.say_number(year, 1450 + ahead, rng)) for ahead in range(200))
+
+
+def test_one_and_a_part_of_a_currency_is_plural() -> None:
+    said = {amounts.say_money(145, "EUR", random.Random(seed)) for seed in range(200)}
+    assert {"1.45 euros", "1 euro 45", "one euro and forty-five cents"} <= said
+    assert "1.45 euro" not in said
 
 
 def test_names_and_places_are_the_same_in_every_process() -> None:
