@@ -46,7 +46,7 @@ def faults(text: str, masked: tuple[str, ...] = ()) -> list[str]:
         if article.lower() in ("a", "an") and (article.lower() == "an") != an:
             found.append(f"article {article} {word}: {text!r}")
     for sentence in re.split(r"(?<=[.!?]) ", text):
-        if not re.match(r"[A-Z0-9\"]", sentence):
+        if not re.match(r"[A-Z0-9\"_]", sentence):
             found.append(f"small letter {sentence!r}: {text!r}")
         start = GREETING.sub("", sentence)
         if ASKS.match(start) and not sentence.endswith("?"):

@@ -80,7 +80,8 @@ def phrasing_of(wish: Wish, voice: Voice, rng: random.Random, room: bool) -> Phr
         return _in_two(wish, noun, voice, rng)
     phrases = ordered(details, rng)
     if way > 0.9 and phrases:
-        front = [words for words in phrases if can_open(words)][:2]
+        flags = {each.say for each in details if "{}" not in each.say}
+        front = [words for words in phrases if can_open(words) and words not in flags][:2]
         if front:
             return Phrasing(wish, noun, beside([words for words in phrases if words not in front]), beside(front)[1:])
     return Phrasing(wish, noun, beside(phrases))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from dataclasses import replace
 from string import Formatter
 
 import pytest
@@ -88,11 +89,11 @@ def test_a_frame_says_nothing_that_could_be_a_value() -> None:
 
 @pytest.mark.parametrize("group", OF_A_WISH)
 def test_a_reader_finds_no_fault_in_any_frame_with_any_verb_and_noun(group: str) -> None:
-    wishes = [wish for wish in WISHES if fits(group, wish)]
+    wishes = {(wish.verb, wish.noun): replace(wish, details=wish.details[:1]) for wish in WISHES if fits(group, wish)}
     assert wishes
     for frame in set().union(*frames().groups[group].values()):
         assert {slot for _, slot, _, _ in Formatter().parse(frame) if slot} <= SLOTS
-        for wish in wishes:
+        for wish in wishes.values():
             text = filled(frame, plain_phrasing(wish))
             assert faults(text[0].upper() + text[1:], said([wish])) == []
 
@@ -126,7 +127,7 @@ def test_a_request_says_every_detail_once_and_is_written_as_sentences_are(voice:
 def test_several_wishes_are_all_said_in_their_order() -> None:
     rng = random.Random(4)
     for count in (2, 2, 3, 3, 4, 6):
-        for _ in range(150):
+        for _ in range(60):
             wishes = rng.sample(WISHES, count)
             if len(set(said(wishes))) < len(said(wishes)):
                 wishes = [
