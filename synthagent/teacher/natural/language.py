@@ -72,7 +72,7 @@ def request(wishes: Sequence[Wish], voice: Voice, persona: str, rng: random.Rand
         text = _message(wishes, voice, speaker, rng)
         if _says_each_once(text, wishes):
             return text
-    return " ".join(filled("please {verb} {object}{tail}.", plain_phrasing(wish)) for wish in wishes)
+    return " ".join(filled("Please {verb} {object}{tail}.", plain_phrasing(wish)) for wish in wishes)
 
 
 def question_of(ask: str | Sequence[str], rng: random.Random) -> str:
@@ -139,7 +139,7 @@ def _wanted(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[st
         room -= bool(phrasing.after)
         frame = _frame(phrasing, voice, rng) if number == 0 else _next_frame(phrasing, wishes[number - 1], voice, rng)
         if phrasing.front and "{verb}" not in frame:  # 'on Friday, I am looking for ..' tells when one looks
-            phrasing = replace(phrasing, tail=f"{phrasing.tail} {phrasing.front}", front="")
+            phrasing = replace(phrasing, tail=phrasing.behind, front="")
         told = ""
         if wish.report and wish.report in wish.noun and "{verb}" not in frame and "{doing}" not in frame:
             wish = replace(wish, report=None)  # 'what is the ticket price?' asks for it
@@ -161,8 +161,7 @@ def _joined(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[st
     for number, phrasing in enumerate(phrasings):
         if number:
             lead = pick(groups["joint"][voice], rng) if number == len(phrasings) - 1 else ", "
-            front = f" {phrasing.front}" if phrasing.front else ""
-            tail += f"{lead}{phrasing.wish.verb} {phrasing.object}{phrasing.tail}{front}"
+            tail += f"{lead}{phrasing.wish.verb} {phrasing.object}{phrasing.behind}"
         if phrasing.wish.report:
             tail += _told("told", phrasing.wish.report, voice, rng)
     frame = pick([frame for frame in groups["active"][voice] if "{verb}" in frame], rng)
@@ -193,7 +192,7 @@ def filled(frame: str, phrasing: Phrasing, more: str = "", first: bool = True) -
     """A frame with the words of a wish. `more` stands after the details; only a `first` sentence has some before it."""
     wish, object_, tail, front = phrasing.wish, phrasing.object, phrasing.tail, phrasing.front
     if front and (not first or frame.startswith(("so ", "and ", "oh", "request", "to do", "wanted"))):
-        tail, front = f"{tail} {front}", ""
+        tail, front = phrasing.behind, ""
     if "{past}" in frame and wish.does == "make":
         object_, tail = object_ + tail, ""  # 'a visit on Friday has to be booked', rather than to be booked on Friday
     text = frame.format(
@@ -225,7 +224,17 @@ def _says_each_once(text: str, wishes: Sequence[Wish]) -> bool:
     """Whether each surface stands there, and no oftener than in the details themselves."""
     said = [(each.surface, phrase(each)) for wish in wishes for each in wish.details if "{}" in each.say]
     together = "\n".join(words for _, words in said)
-    return all(text.count(surface) == together.count(surface) for surface, _ in said)
+    return all(_count(surface, text) == _count(surface, together) for surface, _ in said)
+
+
+def _count(surface: str, text: str) -> int:
+    """How often it stands there as whole words: 'ten', but not in 'shorten'."""
+    found, at = 0, text.find(surface) if surface else -1
+    while at >= 0:
+        end = at + len(surface)
+        found += not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum())
+        at = text.find(surface, end)
+    return found
 
 
 # --- who speaks ----------------------------------------------------------------------------------------------------

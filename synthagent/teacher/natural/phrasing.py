@@ -20,7 +20,7 @@ from synthagent.teacher.natural.details import (
     value_of,
 )
 from synthagent.teacher.natural.frames import Voice, frames
-from synthagent.teacher.natural.morphology import a, is_plural
+from synthagent.teacher.natural.morphology import PREPOSITIONS, a, is_plural
 
 WishKind = Literal["change", "make", "look"]
 T = TypeVar("T")
@@ -62,6 +62,14 @@ class Phrasing:
     """`on Friday at noon`: what stands before the sentence."""
     after: str = ""
     """A sentence that says the rest."""
+
+    @property
+    def behind(self) -> str:
+        """The details, with those behind the noun that would stand before the sentence."""
+        if not self.front:
+            return self.tail
+        lost = self.tail.rpartition(" ")[2] in PREPOSITIONS  # 'from nine on, on Friday'
+        return f"{self.tail}{', ' if lost else ' '}{self.front}"
 
 
 def pick(among: Sequence[T], rng: random.Random) -> T:
@@ -178,7 +186,8 @@ def _to(wish: Wish, new: Sequence[Detail], rng: random.Random) -> str:
     if all(value_of(each) is not None for each in new):
         said = " and ".join(f"{value_of(each)} as the new {each.name}" for each in new)
         become = " and ".join(f"the new {each.name} {are(each.name)} {value_of(each)}" for each in new)
-        ways += [f" with {said}", f" ({listed(new, rng)})", f" so that {become}", f" so that {become}"]
+        ways += [f" ({listed(new, rng)})", f" so that {become}", f" so that {become}"]
+        ways += [] if any(each.surface.startswith("in ") for each in new) else [f" with {said}"]
     if phrases[0].startswith(("to ", "into ", "until ")):
         ways.append(beside(phrases))
     return pick(ways, rng) if ways else f", making it one{beside(phrases)}"

@@ -210,7 +210,16 @@ def test_a_surface_that_a_frame_or_persona_would_say_too_is_said_once() -> None:
     for surface in ("one", "I mean", "tea merchant", "please", "details", "help"):
         wish = Wish("order", "box", False, (Detail("labelled {}", surface, "label"),), None, "ordered", "make")
         for _ in range(100):
-            assert request([wish], voice_of("", rng), "a tea merchant", rng).count(surface) == 1
+            text = request([wish], voice_of("", rng), "a tea merchant", rng)
+            assert len(re.findall(rf"\b{surface}\b", text)) == 1, text
+
+
+def test_a_value_that_is_part_of_another_word_is_no_reason_to_write_again() -> None:
+    length = (Detail("for {} days", "ten", "length", new=True),)
+    wish = Wish("shorten", "tenancy", True, length, None, "shortened", "change")
+    written = texts([wish], 200)
+    assert len(set(written)) > 100
+    assert all(faults(text) == [] and re.search(r"\bten\b", text) for text in written)
 
 
 def test_what_a_day_or_value_needs_before_it_is_right() -> None:
