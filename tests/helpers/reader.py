@@ -46,7 +46,7 @@ def faults(text: str, masked: tuple[str, ...] = ()) -> list[str]:
         if article.lower() in ("a", "an") and (article.lower() == "an") != an:
             found.append(f"article {article} {word}: {text!r}")
     for sentence in re.split(r"(?<=[.!?]) ", text):
-        if not re.match(r"[A-Z0-9\"]", sentence):
+        if not re.match(r"[A-Z0-9\"_]", sentence):
             found.append(f"small letter {sentence!r}: {text!r}")
         start = GREETING.sub("", sentence)
         if ASKS.match(start) and not sentence.endswith("?"):
@@ -62,7 +62,7 @@ PATTERNS = {
     "two marks": r"[.,;:!?][.,;:!?]",
     "doubled word": r"(?i)\b(\w+) \1\b",
     "two articles": r"(?i)\b(a|an|the|my) (a|an|the|my)\b",
-    "two prepositions": r"\b(on|at|for|of|with|to) (at|for|of|with|to|in)\b",
+    "two prepositions": r"\b(on|at|for|of|with|to) (at|for|of|with|to|in)\b(?! (least|most)\b)",
     "agreement": r"(?i)\bit are\b|\bthey is\b|\bI is\b|\bI are\b|\bone are\b",
 }
 
@@ -77,7 +77,7 @@ def domains() -> list[Domain]:
 def wishes_of(domain: Domain) -> Iterator[Wish]:
     """Every action and lookup of a domain, each way of its fields to be said once at least."""
     things = {thing.name: thing for thing in domain.things}
-    for turn in range(3):
+    for turn in range(2):
         for action in domain.actions:
             thing = things[action.thing]
             fields = {field.name: field for field in thing.fields}

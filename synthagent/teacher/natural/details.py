@@ -7,10 +7,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from synthagent.teacher.natural.frames import frames
 from synthagent.teacher.natural.morphology import PREPOSITIONS, article, is_plural, singular
 
 # A day that brings its own preposition, or needs none.
 _OWN = re.compile(r"(today|tonight|tomorrow|the day after|next|this|in)\b|.* from (now|today|tomorrow)$")
+_COMPARED = re.compile(r"\b(above|after|before|below|beyond|least|less|more|most|since|than|until|within)\b")
 _DETERMINED = re.compile(r"(the|a|an|this|that|these|those|some|any|my|our|your)\s", re.I)
 # fmt: off
 _BE = frozenset(
@@ -64,20 +66,19 @@ def phrase(detail: Detail) -> str:
     return f"{before}{surface}{after}"
 
 
+def is_noun(name: str) -> bool:
+    """Whether a field's name can be a subject: `start time`, but not `held on`, `from` or `expires`."""
+    words = name.split()
+    return bool(words) and PREPOSITIONS.union(frames().words["no_nouns"]).isdisjoint((words[0], words[-1]))
+
+
 def value_of(detail: Detail) -> str | None:
-    """The value as the name's equal, with its unit: `45 minutes`; None where the name cannot be a subject."""
+    """The value as the name's equal, with its unit: `45 minutes`; None where `the NAME is ..` cannot be said."""
     before, slot, after = detail.say.partition("{}")
-    words = detail.name.split()
-    if (
-        not slot
-        or not words
-        or words[0] in PREPOSITIONS
-        or words[-1] in PREPOSITIONS
-        or before.endswith(("most ", "least "))
-    ):
+    if not slot or not is_noun(detail.name) or _COMPARED.search(before):
         return None
     after = after.strip()
-    if not after or any(word in words for word in after.split()):
+    if not after or set(after.split()) <= set(detail.name.split()):
         return detail.surface
     return None if after.split()[0] in PREPOSITIONS or not after[0].isalpha() else f"{detail.surface} {after}"
 

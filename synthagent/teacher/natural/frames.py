@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -12,7 +12,7 @@ import yaml
 
 Voice = Literal["plain", "terse", "formal", "chatty", "learner"]
 VOICES: tuple[Voice, ...] = get_args(Voice)
-_WORDS = ("measures", "seekers", "to_verbs")
+_WORDS = ("measures", "seekers", "to_verbs", "no_nouns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def frames() -> Frames:
     groups = {name: group for name, group in read.items() if name not in _WORDS and name != "personas"}
     return Frames(
         groups={name: {voice: _of(by, name, voice) for voice in VOICES} for name, by in groups.items()},
-        words={name: frozenset(read[name]) for name in _WORDS},
+        words={name: _flat(read[name]) for name in _WORDS},
         personas={voice: tuple(stems) for voice, stems in read["personas"].items()},
     )
 
@@ -39,3 +39,8 @@ def frames() -> Frames:
 def _of(group: Mapping[Voice, list[str]], name: str, voice: Voice) -> tuple[str, ...]:
     """What a voice has in a group; what agents say is the same for all, and a terse user greets nobody."""
     return tuple(group.get(voice, [] if name == "greeting" else group["plain"]))
+
+
+def _flat(lines: Iterable[str | list[str]]) -> frozenset[str]:
+    """The words of a list, or of a list of lists."""
+    return frozenset(word for line in lines for word in ([line] if isinstance(line, str) else line))

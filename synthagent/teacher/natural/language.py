@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from synthagent.teacher.natural.clauses import Clause, Wish, clause_of, is_measure, is_sought, pick, plain_clause
-from synthagent.teacher.natural.details import Detail, are, can_be, phrase, value_of
+from synthagent.teacher.natural.details import Detail, are, can_be, is_noun, phrase, value_of
 from synthagent.teacher.natural.frames import VOICES, Voice, frames
 from synthagent.teacher.natural.morphology import a, gerund, plural
+from synthagent.teacher.natural.phrasing import Phrasing, Wish, is_measure, is_sought, phrasing_of, pick, plain_phrasing
 from synthagent.teacher.wording import role_of
 
 __all__ = [
@@ -35,10 +35,11 @@ _SENTENCES = 4
 _TRIES = 6  # until a request is written that says each surface once; then the plainest is taken
 _SHARES: dict[Voice, float] = {"plain": 0.3, "terse": 0.2, "formal": 0.15, "chatty": 0.2, "learner": 0.15}
 _LEAD = 0.6  # how often a persona speaks in the voice that its words lead to
-_CLAUSE = re.compile(r"\b(is|are|it|you|should|shall|has|have|do|does|was|will|may|can|and)\b")
+_SHORT = re.compile(r"([a-z]+ )?((what|which|whose)( e-mail| kind of)? \S+|how (many|much)( \S+)?|how [a-z]+)")
 _OTHERS = re.compile(r"\b(he|she|they|his|her|their|him|them|hers|theirs|I|my|me)\b", re.I)
 _NOBODY = re.compile(r"\b(someone|somebody|individual|person|people)\b")
 _UNFINISHED = re.compile(r" (afraid|able|aware|curious|eager|famous|fond|full|keen|known|proud|responsible)$")
+_FREE_STANDING = re.compile(r"(?!of |[a-z]+ing )")
 _LONE = re.compile(r"(^|, |! |: ){said}")
 
 
@@ -71,14 +72,14 @@ def request(wishes: Sequence[Wish], voice: Voice, persona: str, rng: random.Rand
         text = _message(wishes, voice, speaker, rng)
         if _says_each_once(text, wishes):
             return text
-    return " ".join(filled("please {verb} {object}{tail}.", plain_clause(wish)) for wish in wishes)
+    return " ".join(filled("Please {verb} {object}{tail}.", plain_phrasing(wish)) for wish in wishes)
 
 
 def question_of(ask: str | Sequence[str], rng: random.Random) -> str:
     """What an agent asks. `ask`: one or several of what a domain calls it: `which day`, `whose name it is under`."""
     asked = [ask] if isinstance(ask, str) else list(ask)
     said = asked[0] if len(asked) == 1 else f"{', '.join(asked[:-1])} and {asked[-1]}"
-    whole = _CLAUSE.search(said) or rng.random() < 0.4
+    whole = not _SHORT.fullmatch(said) or rng.random() < 0.4
     kept = frames().groups["question_whole" if whole else "question_short"]["plain"]
     if not whole and not said.startswith(("which ", "what ")):
         kept = tuple(frame for frame in kept if frame.startswith(("{ask}?", "{ask}, ")))
@@ -88,6 +89,8 @@ def question_of(ask: str | Sequence[str], rng: random.Random) -> str:
 def reply_of(detail: Detail, voice: Voice, rng: random.Random) -> str:
     """What a user answers who is asked for this detail; it says the surface verbatim."""
     value, said = value_of(detail), phrase(detail)
+    if value is not None and not _FREE_STANDING.match(said):
+        said = value  # 'eggs and milk' rather than 'of eggs and milk'
     if value is not None and rng.random() < 0.35:
         frame = pick(frames().groups["reply_named"][voice], rng)
         return _opened(_ended(frame.format(name=detail.name, are=are(detail.name), value=value)))
@@ -132,17 +135,19 @@ def _wanted(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[st
         return _joined(wishes, voice, rng)
     sentences: list[str] = []
     for number, wish in enumerate(wishes):
-        clause = clause_of(wish, voice, rng, room > 0)
-        room -= bool(clause.after)
-        frame = _frame(clause, voice, rng) if number == 0 else _next_frame(clause, wishes[number - 1], voice, rng)
+        phrasing = phrasing_of(wish, voice, rng, room > 0)
+        room -= bool(phrasing.after)
+        frame = _frame(phrasing, voice, rng) if number == 0 else _next_frame(phrasing, wishes[number - 1], voice, rng)
+        if phrasing.front and "{verb}" not in frame:  # 'on Friday, I am looking for ..' tells when one looks
+            phrasing = replace(phrasing, tail=phrasing.behind, front="")
         told = ""
         if wish.report and wish.report in wish.noun and "{verb}" not in frame and "{doing}" not in frame:
             wish = replace(wish, report=None)  # 'what is the ticket price?' asks for it
-        if wish.report and not clause.after and "{verb}" in frame and rng.random() < 0.5:
+        if wish.report and not phrasing.after and "{verb}" in frame and rng.random() < 0.5:
             told = _told("told", wish.report, voice, rng)
-        sentences.append(filled(frame, clause, told, first=number == 0))
-        if clause.after:
-            sentences.append(clause.after)
+        sentences.append(filled(frame, phrasing, told, first=number == 0))
+        if phrasing.after:
+            sentences.append(phrasing.after)
         if wish.report and not told:
             sentences.append(_told("report", wish.report, voice, rng))
     return sentences
@@ -151,22 +156,21 @@ def _wanted(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[st
 def _joined(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[str]:
     """All wishes in one sentence."""
     groups = frames().groups
-    clauses = [clause_of(wish, voice, rng, room=False) for wish in wishes]
+    phrasings = [phrasing_of(wish, voice, rng, room=False) for wish in wishes]
     tail = ""
-    for number, clause in enumerate(clauses):
+    for number, phrasing in enumerate(phrasings):
         if number:
-            lead = pick(groups["joint"][voice], rng) if number == len(clauses) - 1 else ", "
-            front = f" {clause.front}" if clause.front else ""
-            tail += f"{lead}{clause.wish.verb} {clause.object}{clause.tail}{front}"
-        if clause.wish.report:
-            tail += _told("told", clause.wish.report, voice, rng)
+            lead = pick(groups["joint"][voice], rng) if number == len(phrasings) - 1 else ", "
+            tail += f"{lead}{phrasing.wish.verb} {phrasing.object}{phrasing.behind}"
+        if phrasing.wish.report:
+            tail += _told("told", phrasing.wish.report, voice, rng)
     frame = pick([frame for frame in groups["active"][voice] if "{verb}" in frame], rng)
-    return [filled(frame, clauses[0], tail)]
+    return [filled(frame, phrasings[0], tail)]
 
 
-def _frame(clause: Clause, voice: Voice, rng: random.Random) -> str:
+def _frame(phrasing: Phrasing, voice: Voice, rng: random.Random) -> str:
     """A frame for the first wish."""
-    groups, wish = frames().groups, clause.wish
+    groups, wish = frames().groups, phrasing.wish
     way = rng.random()
     if wish.does == "look":
         group = "active"
@@ -177,18 +181,18 @@ def _frame(clause: Clause, voice: Voice, rng: random.Random) -> str:
     return pick(groups[group][voice], rng)
 
 
-def _next_frame(clause: Clause, before: Wish, voice: Voice, rng: random.Random) -> str:
+def _next_frame(phrasing: Phrasing, before: Wish, voice: Voice, rng: random.Random) -> str:
     """A frame for a further wish, which may be the same for another thing."""
-    wish = clause.wish
+    wish = phrasing.wish
     same = wish.verb == before.verb and wish.noun == before.noun and not any(each.new for each in wish.details)
     return pick(frames().groups["again" if same and rng.random() < 0.5 else "then"][voice], rng)
 
 
-def filled(frame: str, clause: Clause, more: str = "", first: bool = True) -> str:
+def filled(frame: str, phrasing: Phrasing, more: str = "", first: bool = True) -> str:
     """A frame with the words of a wish. `more` stands after the details; only a `first` sentence has some before it."""
-    wish, object_, tail, front = clause.wish, clause.object, clause.tail, clause.front
+    wish, object_, tail, front = phrasing.wish, phrasing.object, phrasing.tail, phrasing.front
     if front and (not first or frame.startswith(("so ", "and ", "oh", "request", "to do", "wanted"))):
-        tail, front = f"{tail} {front}", ""
+        tail, front = phrasing.behind, ""
     if "{past}" in frame and wish.does == "make":
         object_, tail = object_ + tail, ""  # 'a visit on Friday has to be booked', rather than to be booked on Friday
     text = frame.format(
@@ -203,7 +207,8 @@ def filled(frame: str, clause: Clause, more: str = "", first: bool = True) -> st
 
 
 def _told(group: str, report: str, voice: Voice, rng: random.Random) -> str:
-    return pick(frames().groups[group][voice], rng).format(report=report, are=are(report))
+    said = report if is_noun(report) else "result"  # 'tell me the held on'
+    return pick(frames().groups[group][voice], rng).format(report=said, are=are(said))
 
 
 def _reason(voice: Voice, speaker: _Speaker, rng: random.Random) -> str:
@@ -219,7 +224,17 @@ def _says_each_once(text: str, wishes: Sequence[Wish]) -> bool:
     """Whether each surface stands there, and no oftener than in the details themselves."""
     said = [(each.surface, phrase(each)) for wish in wishes for each in wish.details if "{}" in each.say]
     together = "\n".join(words for _, words in said)
-    return all(text.count(surface) == together.count(surface) for surface, _ in said)
+    return all(_count(surface, text) == _count(surface, together) for surface, _ in said)
+
+
+def _count(surface: str, text: str) -> int:
+    """How often it stands there as whole words: 'ten', but not in 'shorten'."""
+    found, at = 0, text.find(surface) if surface else -1
+    while at >= 0:
+        end = at + len(surface)
+        found += not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum())
+        at = text.find(surface, end)
+    return found
 
 
 # --- who speaks ----------------------------------------------------------------------------------------------------

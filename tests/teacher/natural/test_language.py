@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 import re
 import time
+from dataclasses import replace
 from string import Formatter
 
 import pytest
 from helpers.reader import domains, faults, wishes_of
 
-from synthagent.teacher.natural.clauses import is_measure, is_sought, plain_clause
+from synthagent.teacher.natural.details import is_noun
 from synthagent.teacher.natural.frames import VOICES, Voice, frames
 from synthagent.teacher.natural.language import Detail, Wish, filled, question_of, reply_of, request, voice_of
+from synthagent.teacher.natural.phrasing import is_measure, is_sought, plain_phrasing
 
 PERSONAS = (
     "a retired bank teller who sings in bars",
@@ -87,12 +89,12 @@ def test_a_frame_says_nothing_that_could_be_a_value() -> None:
 
 @pytest.mark.parametrize("group", OF_A_WISH)
 def test_a_reader_finds_no_fault_in_any_frame_with_any_verb_and_noun(group: str) -> None:
-    wishes = [wish for wish in WISHES if fits(group, wish)]
+    wishes = {(wish.verb, wish.noun): replace(wish, details=wish.details[:1]) for wish in WISHES if fits(group, wish)}
     assert wishes
     for frame in set().union(*frames().groups[group].values()):
         assert {slot for _, slot, _, _ in Formatter().parse(frame) if slot} <= SLOTS
-        for wish in wishes:
-            text = filled(frame, plain_clause(wish))
+        for wish in wishes.values():
+            text = filled(frame, plain_phrasing(wish))
             assert faults(text[0].upper() + text[1:], said([wish])) == []
 
 
@@ -118,14 +120,14 @@ def test_a_request_says_every_detail_once_and_is_written_as_sentences_are(voice:
             for each in wish.details:
                 assert "{}" in each.say or each.say in text
             assert faults(text, said([wish])) == []
-            assert wish.report is None or wish.report in text.lower()
+            assert wish.report is None or (wish.report if is_noun(wish.report) else "result") in text.lower()
             assert len(re.findall(r"[.!?](?: |$)", text)) <= 4, text
 
 
 def test_several_wishes_are_all_said_in_their_order() -> None:
     rng = random.Random(4)
     for count in (2, 2, 3, 3, 4, 6):
-        for _ in range(150):
+        for _ in range(60):
             wishes = rng.sample(WISHES, count)
             if len(set(said(wishes))) < len(said(wishes)):
                 wishes = [
@@ -208,7 +210,16 @@ def test_a_surface_that_a_frame_or_persona_would_say_too_is_said_once() -> None:
     for surface in ("one", "I mean", "tea merchant", "please", "details", "help"):
         wish = Wish("order", "box", False, (Detail("labelled {}", surface, "label"),), None, "ordered", "make")
         for _ in range(100):
-            assert request([wish], voice_of("", rng), "a tea merchant", rng).count(surface) == 1
+            text = request([wish], voice_of("", rng), "a tea merchant", rng)
+            assert len(re.findall(rf"\b{surface}\b", text)) == 1, text
+
+
+def test_a_value_that_is_part_of_another_word_is_no_reason_to_write_again() -> None:
+    length = (Detail("for {} days", "ten", "length", new=True),)
+    wish = Wish("shorten", "tenancy", True, length, None, "shortened", "change")
+    written = texts([wish], 200)
+    assert len(set(written)) > 100
+    assert all(faults(text) == [] and re.search(r"\bten\b", text) for text in written)
 
 
 def test_what_a_day_or_value_needs_before_it_is_right() -> None:

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from synthagent.teacher.natural.details import (
     Detail,
+    are,
     beside,
     can_be,
     can_open,
@@ -19,10 +20,11 @@ from synthagent.teacher.natural.details import (
     value_of,
 )
 from synthagent.teacher.natural.frames import Voice, frames
-from synthagent.teacher.natural.morphology import a, is_plural
+from synthagent.teacher.natural.morphology import PREPOSITIONS, a, is_plural
 
-Kind = Literal["change", "make", "look"]
+WishKind = Literal["change", "make", "look"]
 T = TypeVar("T")
+_FREE = ("free ", "available ", "vacant ", "open ")
 _REPLACED = ("on", "at", "for", "in", "until", "by", "to", "lasting", "of", "from")  # `to` says where a change leads
 
 
@@ -39,16 +41,16 @@ class Wish:
     """What the user wants to be told at the end: `price`."""
     past: str = ""
     """`cancelled`; without it nothing is said in the passive."""
-    kind: Kind | None = None
+    kind: WishKind | None = None
     """None: `change` of what is the user's own, otherwise `make`. A lookup is to be called `look`."""
 
     @property
-    def does(self) -> Kind:
+    def does(self) -> WishKind:
         return self.kind or ("change" if self.owner else "make")
 
 
 @dataclass(frozen=True, slots=True)
-class Clause:
+class Phrasing:
     """A wish, ready for a frame."""
 
     wish: Wish
@@ -61,13 +63,21 @@ class Clause:
     after: str = ""
     """A sentence that says the rest."""
 
+    @property
+    def behind(self) -> str:
+        """The details, with those behind the noun that would stand before the sentence."""
+        if not self.front:
+            return self.tail
+        lost = self.tail.rpartition(" ")[2] in PREPOSITIONS  # 'from nine on, on Friday'
+        return f"{self.tail}{', ' if lost else ' '}{self.front}"
+
 
 def pick(among: Sequence[T], rng: random.Random) -> T:
     """One of them; faster than `rng.choice`."""
     return among[int(rng.random() * len(among))]
 
 
-def clause_of(wish: Wish, voice: Voice, rng: random.Random, room: bool) -> Clause:
+def phrasing_of(wish: Wish, voice: Voice, rng: random.Random, room: bool) -> Phrasing:
     """Decide where the details go. `room`: a further sentence may say some of them."""
     noun = _noun(wish, voice, rng)
     if wish.does == "change":
@@ -77,19 +87,20 @@ def clause_of(wish: Wish, voice: Voice, rng: random.Random, room: bool) -> Claus
     if room and details and (way < 0.33 or len(details) > 4):
         return _in_two(wish, noun, voice, rng)
     phrases = ordered(details, rng)
-    if way > 0.84 and phrases:
-        front = [words for words in phrases if can_open(words)][:2]
+    if way > 0.9 and phrases:
+        flags = {each.say for each in details if "{}" not in each.say}
+        front = [words for words in phrases if can_open(words) and words not in flags][:2]
         if front:
-            return Clause(wish, noun, beside([words for words in phrases if words not in front]), beside(front)[1:])
-    return Clause(wish, noun, beside(phrases))
+            return Phrasing(wish, noun, beside([words for words in phrases if words not in front]), beside(front)[1:])
+    return Phrasing(wish, noun, beside(phrases))
 
 
-def plain_clause(wish: Wish) -> Clause:
+def plain_phrasing(wish: Wish) -> Phrasing:
     """The wish with all details behind it, in the order that they came in."""
     known = [phrase(each) for each in wish.details if not each.new]
     new = [phrase(each) for each in wish.details if each.new]
     tail = beside(known) + (f", making it one{beside(new)}" if new else "")
-    return Clause(wish, _article(wish, wish.noun), tail)
+    return Phrasing(wish, _article(wish, wish.noun), tail)
 
 
 def _noun(wish: Wish, voice: Voice, rng: random.Random) -> str:
@@ -108,7 +119,7 @@ def _article(wish: Wish, noun: str) -> str:
 
 def is_sought(wish: Wish) -> bool:
     """Whether a lookup looks for something, `a free table`, rather than asks what something is."""
-    return wish.verb in frames().words["seekers"]
+    return wish.verb in frames().words["seekers"] and (not is_measure(wish) or wish.noun.startswith(_FREE))
 
 
 def is_measure(wish: Wish) -> bool:
@@ -116,7 +127,7 @@ def is_measure(wish: Wish) -> bool:
     return not frames().words["measures"].isdisjoint(wish.noun.split())
 
 
-def _in_two(wish: Wish, noun: str, voice: Voice, rng: random.Random) -> Clause:
+def _in_two(wish: Wish, noun: str, voice: Voice, rng: random.Random) -> Phrasing:
     """Some details, or none, stay behind the noun; a sentence of its own says the others."""
     named = [each for each in wish.details if value_of(each) is not None]
     if named and rng.random() < 0.5:
@@ -124,10 +135,10 @@ def _in_two(wish: Wish, noun: str, voice: Voice, rng: random.Random) -> Clause:
     else:
         moved = _some(wish.details, rng)
         group = "which" if wish.does == "look" and not is_sought(wish) else "mean"
-        if all(can_be(phrase(each)) for each in moved) and rng.random() < 0.6:
+        if group == "mean" and all(can_be(phrase(each)) for each in moved) and rng.random() < 0.6:
             group = "be"
     stay = [each for each in wish.details if each not in moved]
-    return Clause(wish, noun, beside(ordered(stay, rng)), after=_sentence(group, moved, voice, rng))
+    return Phrasing(wish, noun, beside(ordered(stay, rng)), after=_sentence(group, moved, voice, rng))
 
 
 def _some(details: Sequence[Detail], rng: random.Random) -> list[Detail]:
@@ -142,19 +153,21 @@ def _sentence(group: str, details: Sequence[Detail], voice: Voice, rng: random.R
     return frame.format(list=listed(details, rng)) if "{list}" in frame else frame.format(pairs=pairs(details, rng))
 
 
-def _change(wish: Wish, noun: str, voice: Voice, rng: random.Random, room: bool) -> Clause:
+def _change(wish: Wish, noun: str, voice: Voice, rng: random.Random, room: bool) -> Phrasing:
     """What the thing is known by stays with it; what it shall have stands behind, or in a sentence of its own."""
     new = [each for each in wish.details if each.new]
     known = [each for each in wish.details if not each.new]
     if known and not new and room and rng.random() < 0.25:
-        return Clause(wish, noun, "", after=_sentence("which", known, voice, rng))
+        return Phrasing(wish, noun, "", after=_sentence("which", known, voice, rng))
+    if known and noun.startswith("my ") and rng.random() < 0.6:
+        noun = f"the {wish.noun}"  # what is somebody's by name is not called 'my' as well
     noun += beside(ordered(known, rng))
     if room and new and rng.random() < 0.35:
         if all(value_of(each) is not None for each in new):
-            return Clause(wish, noun, "", after=_sentence("name", new, voice, rng))
+            return Phrasing(wish, noun, "", after=_sentence("name", new, voice, rng))
         if all(can_be(phrase(each)) for each in new):
-            return Clause(wish, noun, "", after=_sentence("be", new, voice, rng))
-    return Clause(wish, noun, _to(wish, new, rng) if new else "")
+            return Phrasing(wish, noun, "", after=_sentence("be", new, voice, rng))
+    return Phrasing(wish, noun, _to(wish, new, rng) if new else "")
 
 
 def _to(wish: Wish, new: Sequence[Detail], rng: random.Random) -> str:
@@ -166,11 +179,15 @@ def _to(wish: Wish, new: Sequence[Detail], rng: random.Random) -> str:
     changed = wish.verb in frames().words["to_verbs"]
     if changed and slot and word in _REPLACED and not new[0].surface.startswith("in "):
         ways += [" to" + beside([f"{new[0].surface}{after}", *phrases[1:]])] * 4
-    elif changed:
+    elif changed and not phrases[0].startswith(("to ", "into ", "until ")):
         ways.append(f" to one{beside(phrases)}")
     if all(map(can_be, phrases)):
         ways.append(f" so that it is{beside(phrases)}")
     if all(value_of(each) is not None for each in new):
         said = " and ".join(f"{value_of(each)} as the new {each.name}" for each in new)
-        ways += [f" with {said}", f" ({listed(new, rng)})"]
+        become = " and ".join(f"the new {each.name} {are(each.name)} {value_of(each)}" for each in new)
+        ways += [f" ({listed(new, rng)})", f" so that {become}", f" so that {become}"]
+        ways += [] if any(each.surface.startswith("in ") for each in new) else [f" with {said}"]
+    if phrases[0].startswith(("to ", "into ", "until ")):
+        ways.append(beside(phrases))
     return pick(ways, rng) if ways else f", making it one{beside(phrases)}"
