@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from synthagent.errors import InputError
 from synthagent.teacher.natural.domain import Action, Domain, Field, Kind, Lookup, Thing
-from synthagent.teacher.natural.lint import Remark, KeyPath, lint, shown
+from synthagent.teacher.natural.lint import KeyPath, Remark, lint, shown
 
 MOST_LINES = 80
 _MOST_CHARACTERS = 150_000  # by YAML's reader in Python, as brackets without end kill the process of the faster one
