@@ -17,10 +17,10 @@ from pydantic_core import ErrorDetails
 
 from synthagent.errors import InputError
 from synthagent.teacher.natural.domain import Action, Domain, Field, Kind, Lookup, Thing
-from synthagent.teacher.natural.lint import Found, Place, lint, shown
+from synthagent.teacher.natural.lint import KeyPath, Remark, lint, shown
 
 MOST_LINES = 80
-_MOST_CHARACTERS = 300_000  # more would take minutes to read
+_MOST_CHARACTERS = 150_000  # by YAML's reader in Python, as brackets without end kill the process of the faster one
 _TOLD = 40
 _SHAPES: dict[str, type[BaseModel]] = {
     "things": Thing,
@@ -31,7 +31,7 @@ _SHAPES: dict[str, type[BaseModel]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Flaw:
     """What is wrong at one place of a file; `line` 0: of the file as a whole."""
 
     line: int
@@ -44,7 +44,7 @@ class Checked:
     """A domain, or what keeps a file from being one."""
 
     domain: Domain | None
-    faults: tuple[Fault, ...]
+    faults: tuple[Flaw, ...]
 
 
 def check_file(file: Path) -> Checked:
@@ -59,9 +59,9 @@ def check_file(file: Path) -> Checked:
     except OSError as error:
         raise InputError(f"{shown(file)}: {error.strerror}; name a domain file, such as clinic.yaml") from error
     except UnicodeDecodeError:
-        return _refused(Fault(0, "", "not UTF-8; save it in that encoding"))
+        return _refused(Flaw(0, "", "not UTF-8; save it in that encoding"))
     if len(text) > _MOST_CHARACTERS:
-        return _refused(Fault(0, "", f"more than {_MOST_CHARACTERS:,} characters; drop values, some dozens are enough"))
+        return _refused(Flaw(0, "", f"more than {_MOST_CHARACTERS:,} characters; drop values, some dozens are enough"))
     return check_text(text)
 
 
@@ -70,7 +70,7 @@ def check_text(text: str) -> Checked:
     lines, faults = len(text.splitlines()), []
     if lines > MOST_LINES:
         rule = f"{lines:,} lines, and {MOST_LINES} are allowed; drop a lookup, or write each field on one line"
-        faults.append(Fault(MOST_LINES + 1, "", rule))
+        faults.append(Flaw(MOST_LINES + 1, "", rule))
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -82,21 +82,19 @@ def check_text(text: str) -> Checked:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         return _refused(*faults, _not_yaml(error))
     if not isinstance(raw, dict):
-        return _refused(*faults, Fault(1, "", "not a mapping; begin with `name:`, as the domains that ship do"))
+        return _refused(*faults, Flaw(1, "", "not a mapping; begin with `name:`, as the domains that ship do"))
     domain: Domain | None = None
-    found: list[Found] = list(lint(raw))
+    found: list[Remark] = list(lint(raw))
     try:
         domain = Domain.model_validate(raw)
     except ValidationError as error:
-        # What a whole domain says is one fault without a place; the same is said by place in `lint`.
-        told = [fault for fault in error.errors() if fault["loc"] or not found]
-        found += [(fault["loc"], _explain(fault)) for fault in told]
-    placed = (Fault(where.of(place), _named(place, raw), text) for place, text in dict.fromkeys(found))
+        found += [(fault["loc"], _explain(fault)) for fault in error.errors() if not _follows(fault, found)]
+    placed = (Flaw(where.of(place), _named(place, raw), text) for place, text in dict.fromkeys(found))
     faults += sorted(placed, key=lambda fault: (fault.line, fault.place))
     return Checked(None if faults else domain, tuple(faults))
 
 
-def tell(file: Path, faults: tuple[Fault, ...]) -> Iterator[str]:
+def tell(file: Path, faults: tuple[Flaw, ...]) -> Iterator[str]:
     """Each fault as one line; of very many, the first."""
     for fault in faults[:_TOLD]:
         line = f":{fault.line}" if fault.line else ""
@@ -131,7 +129,7 @@ def _parameters(needs: Any, may: Any) -> str:
     return ", ".join([*needs, *(f"[{name}]" for name in may)])
 
 
-def _refused(*faults: Fault) -> Checked:
+def _refused(*faults: Flaw) -> Checked:
     return Checked(None, faults)
 
 
@@ -139,17 +137,17 @@ def _refused(*faults: Fault) -> Checked:
 class _Lines:
     """Where in a file what stands; and what YAML allows and a domain does not."""
 
-    at: dict[Place, int] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    at: dict[KeyPath, int] = field(default_factory=dict)
+    faults: list[Flaw] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
 
-    def add(self, place: Place, node: yaml.Node | None) -> None:
+    def add(self, place: KeyPath, node: yaml.Node | None) -> None:
         if node is None:
             return
         line = node.start_mark.line + 1
         self.at.setdefault(place, line)
         if id(node) in self.seen:
-            self.faults.append(Fault(line, "", "an anchor with an alias (& and *); write the words out"))
+            self.faults.append(Flaw(line, "", "an anchor with an alias (& and *); write the words out"))
             return
         self.seen.add(id(node))
         match node:
@@ -157,30 +155,30 @@ class _Lines:
                 for key, value in node.value:
                     inner = (*place, str(key.value))
                     if inner in self.at:
-                        self.faults.append(Fault(key.start_mark.line + 1, shown(key.value), "key twice; remove one"))
+                        self.faults.append(Flaw(key.start_mark.line + 1, shown(key.value), "key twice; remove one"))
                     self.at[inner] = key.start_mark.line + 1
                     self.add(inner, value)
             case yaml.SequenceNode():
                 for number, item in enumerate(node.value):
                     self.add((*place, number), item)
 
-    def of(self, place: Place) -> int:
+    def of(self, place: KeyPath) -> int:
         """The line of a place, or of what it should stand in."""
         while place and place not in self.at:
             place = place[:-1]
         return self.at.get(place, 0)
 
 
-def _not_yaml(error: Exception) -> Fault:
+def _not_yaml(error: Exception) -> Flaw:
     remedy = "put words with {}, commas, colons or # into quotes"
     if isinstance(error, RecursionError):
-        return Fault(0, "", "nested too deeply; a domain has lists of mappings, no more")
+        return Flaw(0, "", "nested too deeply; a domain has lists of mappings, no more")
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
-    return Fault(mark.line + 1 if mark else 0, "", f"not YAML: {shown(problem)}; {remedy}")
+    return Flaw(mark.line + 1 if mark else 0, "", f"not YAML: {shown(problem)}; {remedy}")
 
 
-def _named(place: Place, raw: Any) -> str:
+def _named(place: KeyPath, raw: Any) -> str:
     """A place in words: `things.appointment.fields.day.kind`; what has no name has its number, from 1."""
     words = []
     for step in place:
@@ -194,6 +192,13 @@ def _named(place: Place, raw: Any) -> str:
             name = (raw.get("name") or raw.get("verb")) if isinstance(raw, dict) else None
             words.append(shown(name) if isinstance(name, str) else str(step + 1))
     return ".".join(words)
+
+
+def _follows(fault: ErrorDetails, found: list[Remark]) -> bool:
+    """Whether others say the same: pydantic counts entries without the faulty ones, and `lint` knows more places."""
+    if fault["type"] == "too_short":
+        return bool(len(fault["input"]) >= fault["ctx"]["min_length"])
+    return not fault["loc"] and bool(found)
 
 
 def _explain(fault: ErrorDetails) -> str:
@@ -227,12 +232,12 @@ def _explain(fault: ErrorDetails) -> str:
             return f"{rule}, but it is {shown(given)}; write it as the domains that ship do"
 
 
-def _shape(place: Place) -> type[BaseModel]:
+def _shape(place: KeyPath) -> type[BaseModel]:
     """The record in which the last key of a place stands."""
     above = [step for step in place[:-1] if isinstance(step, str)]
     return _SHAPES.get(above[-1], Domain) if above else Domain
 
 
-def _meaning(place: Place) -> str:
+def _meaning(place: KeyPath) -> str:
     known = _shape(place).model_fields.get(str(place[-1]))
     return f": {known.description}" if known and known.description else ""

@@ -13,8 +13,8 @@ from typing import Any, TypeGuard
 
 from synthagent.text import visible
 
-Place = tuple[int | str, ...]
-Found = tuple[Place, str]
+KeyPath = tuple[int | str, ...]
+Remark = tuple[KeyPath, str]
 
 MOST_VALUES = 200
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[ -][A-Za-z0-9]+)*")
@@ -23,7 +23,7 @@ _MEASURED = ("whole", "number", "share", "money", "duration")
 _BROUGHT = {"share": ("percent", "%"), "money": ("euro", "dollar", "pound")}  # words that the value says itself
 
 
-def lint(raw: dict[str, Any]) -> Iterator[Found]:
+def lint(raw: dict[str, Any]) -> Iterator[Remark]:
     """All faults of a domain's words and values."""
     name = raw.get("name")
     if isinstance(name, str) and not _NAME.fullmatch(name.replace("_", " ")):
@@ -33,6 +33,7 @@ def lint(raw: dict[str, Any]) -> Iterator[Found]:
         yield from _named(place, thing)
         yield from _twice((*place, "statuses"), _words(thing, "statuses"), "statuses are equal; rename or remove one")
         yield from _fields(place, thing, "fields")
+        yield from _twice((*place, "fields"), _names(thing), "fields have the same name; rename one")
         owner = _text(thing, "owner")
         if owner and owner not in _names(thing):
             yield (*place, "owner"), f"{shown(owner)} is none of its fields; {_one_of(_names(thing))}"
@@ -48,14 +49,15 @@ def lint(raw: dict[str, Any]) -> Iterator[Found]:
         for inner, field in _entries(lookup, place, "may"):
             if field.get("default") is None:
                 yield inner, "it may be left out, so it needs a default; add `default:`, or move it to `needs`"
-        asked = [_text(field, "name") for part in ("needs", "may") for _, field in _entries(lookup, place, part)]
+        asked = [*_names(lookup, "needs"), *_names(lookup, "may")]
         yield from _twice(place, asked, "parameters have the same name; rename one")
+        yield from _twice((*place, "gives"), _names(lookup, "gives"), "results have the same name; rename one")
     for part, noun in (("actions", "thing"), ("lookups", "name")):
         calls = [f"{_text(call, 'verb')} {_text(call, noun)}" for _, call in _entries(raw, (), part)]
         yield from _twice((part,), calls, f"{part} have the same verb for the same noun; use another verb")
 
 
-def _action(place: Place, action: dict[str, Any], things: dict[str, dict[str, Any]]) -> Iterator[Found]:
+def _action(place: KeyPath, action: dict[str, Any], things: dict[str, dict[str, Any]]) -> Iterator[Remark]:
     name, sets = _text(action, "thing"), _text(action, "sets")
     thing = things.get(name)
     if name and thing is None:
@@ -80,7 +82,7 @@ def _action(place: Place, action: dict[str, Any], things: dict[str, dict[str, An
         )
 
 
-def _verb(place: Place, call: dict[str, Any]) -> Iterator[Found]:
+def _verb(place: KeyPath, call: dict[str, Any]) -> Iterator[Remark]:
     verb, past = call.get("verb"), call.get("past")
     for key, word in (("verb", verb), ("past", past)):
         if isinstance(word, str) and word.strip() and not _NAME.fullmatch(word):
@@ -91,24 +93,21 @@ def _verb(place: Place, call: dict[str, Any]) -> Iterator[Found]:
         yield (*place, "past"), f"the verb {shown(verb)} has no past form; write it as it stands after `was`"
 
 
-def _named(place: Place, entry: dict[str, Any]) -> Iterator[Found]:
+def _named(place: KeyPath, entry: dict[str, Any]) -> Iterator[Remark]:
     name = entry.get("name")
     if isinstance(name, str) and not _NAME.fullmatch(name):
         yield (*place, "name"), f"{shown(name)} is no name; use ASCII letters, digits, spaces and hyphens"
 
 
-def _fields(above: Place, entry: dict[str, Any], part: str) -> Iterator[Found]:
-    fields = list(_entries(entry, above, part))
-    for place, field in fields:
+def _fields(above: KeyPath, entry: dict[str, Any], part: str) -> Iterator[Remark]:
+    for place, field in _entries(entry, above, part):
         yield from _named(place, field)
         yield from _values(place, field)
         yield from _said(place, field)
         yield from _default(place, field)
-    names = [_text(field, "name") for _, field in fields]
-    yield from _twice((*above, part), names, "fields have the same name; rename one")
 
 
-def _values(place: Place, field: dict[str, Any]) -> Iterator[Found]:
+def _values(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:
     values = _words(field, "of")
     if len(values) > MOST_VALUES:
         yield (*place, "of"), f"{len(values):,} values, and {MOST_VALUES} are allowed; keep those that differ most"
@@ -125,7 +124,7 @@ def _values(place: Place, field: dict[str, Any]) -> Iterator[Found]:
         yield (*place, "step"), f"less than two multiples of {step:g} lie from {low:g} to {high:g}; make it smaller"
 
 
-def _said(place: Place, field: dict[str, Any]) -> Iterator[Found]:
+def _said(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:
     kind, unit = _text(field, "kind"), _text(field, "unit")
     brought = (unit,) if kind == "duration" and unit else _BROUGHT.get(kind, ())
     for number, words in enumerate(_words(field, "say")):
@@ -141,7 +140,7 @@ def _said(place: Place, field: dict[str, Any]) -> Iterator[Found]:
                 )
 
 
-def _default(place: Place, field: dict[str, Any]) -> Iterator[Found]:
+def _default(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:
     default, kind = field.get("default"), field.get("kind")
     if default is None:
         return
@@ -170,21 +169,21 @@ def _default(place: Place, field: dict[str, Any]) -> Iterator[Found]:
         )
 
 
-def _twice(place: Place, words: Sequence[str], rule: str) -> Iterator[Found]:
+def _twice(place: KeyPath, words: Sequence[str], rule: str) -> Iterator[Remark]:
     for word, times in Counter(words).items():
         if times > 1 and word.strip():
             yield place, f"{shown(word)}: two {rule}"
 
 
-def _entries(raw: Any, above: Place, key: str) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _entries(raw: Any, above: KeyPath, key: str) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     entries = raw.get(key)
     for number, entry in enumerate(entries if isinstance(entries, list) else ()):
         if isinstance(entry, dict):
             yield (*above, key, number), entry
 
 
-def _names(thing: dict[str, Any]) -> list[str]:
-    return [_text(field, "name") for _, field in _entries(thing, (), "fields")]
+def _names(entry: dict[str, Any], part: str = "fields") -> list[str]:
+    return [_text(field, "name") for _, field in _entries(entry, (), part)]
 
 
 def _words(entry: dict[str, Any], key: str) -> list[str]:
