@@ -36,7 +36,7 @@ from synthagent.teacher.decontaminate import Decontamination, in_batches
 from synthagent.teacher.domains import BLEND, Vocabulary, blend, domain_of, load_vocabulary
 from synthagent.teacher.funnel import COPIED, Funnel
 from synthagent.teacher.llm.write import Proposal, id_of, share_of, write_two
-from synthagent.teacher.natural.domain import Domain
+from synthagent.teacher.natural.domain import NaturalDomain
 from synthagent.teacher.natural.library import load_domains
 from synthagent.teacher.natural.propose import propose_natural
 from synthagent.teacher.twins import pair
@@ -256,7 +256,7 @@ def _propose_and_judge(
 
 
 def _propose_and_judge_natural(
-    personas: Sequence[Persona], domains: Sequence[Domain], params: Params, numbers: range
+    personas: Sequence[Persona], domains: Sequence[NaturalDomain], params: Params, numbers: range
 ) -> list[PairProved]:
     """Two twins of these numbers, or two tasks that have nothing to do with each other."""
     groups = propose_natural(numbers, personas, domains, params.tasks, params.seed)

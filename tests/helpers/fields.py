@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from synthagent.teacher.natural.domain import Field, Kind
+from synthagent.teacher.natural.domain import Field, FieldKind
 
 COLOURS = ("dark red", "sea green", "ivory", "navy")
 PARTS = ("a saddle", "two pedals", "mudguards", "a bell", "a rack", "lights")
 
 
-def field(kind: Kind, name: str = "", **more: Any) -> Field:
+def field(kind: FieldKind, name: str = "", **more: Any) -> Field:
     """Make a field of this kind."""
     say = ("with a bell",) if kind == "flag" else ("with {} there",)
     return Field(name=name or f"{kind} wanted", kind=kind, about=f"the {kind} of the hire", **{"say": say} | more)

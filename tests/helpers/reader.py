@@ -8,8 +8,8 @@ from importlib import resources
 
 import yaml
 
-from synthagent.teacher.natural.domain import Domain, Field
-from synthagent.teacher.natural.language import Detail, Wish
+from synthagent.teacher.natural.domain import Field, NaturalDomain
+from synthagent.teacher.natural.language import Detail, SpokenWish
 
 YOU_OR_WON = r"uni(?!m|n[cdfhijk])|use|usu|uti|eu|one\b|one-|once"  # vowels that sound as in 'you' and 'won'
 AN = re.compile(rf"(hour|honest|honou?r|heir|(?!{YOU_OR_WON})[aeiou]|8|11\b|18\b)", re.I)
@@ -67,14 +67,14 @@ PATTERNS = {
 }
 
 
-def domains() -> list[Domain]:
+def domains() -> list[NaturalDomain]:
     """All domain files that ship with the package."""
     folder = resources.files("synthagent.teacher.natural") / "domains"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
-    return [Domain.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))) for file in files]
+    return [NaturalDomain.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))) for file in files]
 
 
-def wishes_of(domain: Domain) -> Iterator[Wish]:
+def wishes_of(domain: NaturalDomain) -> Iterator[SpokenWish]:
     """Every action and lookup of a domain, each way of its fields to be said once at least."""
     things = {thing.name: thing for thing in domain.things}
     for turn in range(2):
@@ -86,11 +86,11 @@ def wishes_of(domain: Domain) -> Iterator[Wish]:
             details = [detail(fields[name], turn) for name in known]
             details += [detail(fields[name], turn, new=True) for name in action.changes if name not in known]
             kind = "change" if mine else "make"
-            yield Wish(action.verb, thing.name, mine, tuple(details), None, action.past, kind)
+            yield SpokenWish(action.verb, thing.name, mine, tuple(details), None, action.past, kind)
         for lookup in domain.lookups:
             details = [detail(field, turn) for field in (*lookup.needs, *lookup.may)]
             report = lookup.gives[turn % len(lookup.gives)].name
-            yield Wish(lookup.verb, lookup.name, False, tuple(details), report, lookup.past, "look")
+            yield SpokenWish(lookup.verb, lookup.name, False, tuple(details), report, lookup.past, "look")
 
 
 def detail(field: Field, turn: int, new: bool = False) -> Detail:

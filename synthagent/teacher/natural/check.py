@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from synthagent.errors import InputError
-from synthagent.teacher.natural.domain import Action, Domain, Field, Kind, Lookup, Thing
+from synthagent.teacher.natural.domain import Field, FieldKind, Lookup, NaturalAction, NaturalDomain, Thing
 from synthagent.teacher.natural.lint import KeyPath, Remark, lint, shown
 
 MOST_LINES = 80
@@ -24,7 +24,7 @@ _MOST_CHARACTERS = 150_000  # by YAML's reader in Python, as brackets without en
 _TOLD = 40
 _SHAPES: dict[str, type[BaseModel]] = {
     "things": Thing,
-    "actions": Action,
+    "actions": NaturalAction,
     "lookups": Lookup,
     **dict.fromkeys(("fields", "needs", "may", "gives"), Field),
 }
@@ -43,7 +43,7 @@ class Flaw:
 class Checked:
     """A domain, or what keeps a file from being one."""
 
-    domain: Domain | None
+    domain: NaturalDomain | None
     faults: tuple[Flaw, ...]
 
 
@@ -83,10 +83,10 @@ def check_text(text: str) -> Checked:
         return _refused(*faults, _not_yaml(error))
     if not isinstance(raw, dict):
         return _refused(*faults, Flaw(1, "", "not a mapping; begin with `name:`, as the domains that ship do"))
-    domain: Domain | None = None
+    domain: NaturalDomain | None = None
     found: list[Remark] = list(lint(raw))
     try:
-        domain = Domain.model_validate(raw)
+        domain = NaturalDomain.model_validate(raw)
     except ValidationError as error:
         found += [(fault["loc"], _explain(fault)) for fault in error.errors() if not _follows(fault, found)]
     placed = (Flaw(where.of(place), _named(place, raw), text) for place, text in dict.fromkeys(found))
@@ -104,7 +104,7 @@ def tell(file: Path, faults: tuple[Flaw, ...]) -> Iterator[str]:
         yield f"{shown(file)}: {len(faults) - _TOLD:,} more faults; mend these first"
 
 
-def show_domain(domain: Domain) -> Iterator[str]:
+def show_domain(domain: NaturalDomain) -> Iterator[str]:
     """What somebody who wrote a domain wants to see of it: what is in it, and which kinds of values it uses."""
     yield f"{domain.name} ({domain.split}): {domain.about}"
     for thing in domain.things:
@@ -121,8 +121,8 @@ def show_domain(domain: Domain) -> Iterator[str]:
     of_things = [one for thing in domain.things for one in thing.fields]
     of_lookups = [one for lookup in domain.lookups for one in (*lookup.needs, *lookup.may, *lookup.gives)]
     used = {one.kind for one in (*of_things, *of_lookups)}
-    unused = [kind for kind in get_args(Kind) if kind not in used]
-    yield f"  kinds   {len(used)} of {len(get_args(Kind))}; not used: {', '.join(unused) or 'none'}"
+    unused = [kind for kind in get_args(FieldKind) if kind not in used]
+    yield f"  kinds   {len(used)} of {len(get_args(FieldKind))}; not used: {', '.join(unused) or 'none'}"
 
 
 def _parameters(needs: Any, may: Any) -> str:
@@ -219,7 +219,7 @@ def _explain(fault: ErrorDetails) -> str:
                 else f"unknown key; remove it, or use {', '.join(known)}"
             )
         case "literal_error" if key == "kind":
-            return f"unknown kind {shown(given)}; use {', '.join(get_args(Kind))}"
+            return f"unknown kind {shown(given)}; use {', '.join(get_args(FieldKind))}"
         case "too_short":
             least = fault.get("ctx", {}).get("min_length")
             return f"at least {least} are wanted; add {'one' if least == 1 else 'more'}"
@@ -235,7 +235,7 @@ def _explain(fault: ErrorDetails) -> str:
 def _shape(place: KeyPath) -> type[BaseModel]:
     """The record in which the last key of a place stands."""
     above = [step for step in place[:-1] if isinstance(step, str)]
-    return _SHAPES.get(above[-1], Domain) if above else Domain
+    return _SHAPES.get(above[-1], NaturalDomain) if above else NaturalDomain
 
 
 def _meaning(place: KeyPath) -> str:

@@ -22,13 +22,14 @@ from synthagent.episodes.user import CONFIRM
 from synthagent.frozen import Json
 from synthagent.meaning import same
 from synthagent.teacher.compose import Draft
-from synthagent.teacher.natural.clauses import Kind
-from synthagent.teacher.natural.domain import Action, Domain, Field, Lookup, Thing
-from synthagent.teacher.natural.language import Detail, Voice, Wish, question_of, reply_of, request, voice_of
+from synthagent.teacher.natural.domain import Field, Lookup, NaturalAction, NaturalDomain, Thing
+from synthagent.teacher.natural.language import Detail, SpokenWish, Voice, question_of, reply_of, request, voice_of
+from synthagent.teacher.natural.moments import WEEKS
+from synthagent.teacher.natural.phrasing import WishKind
 from synthagent.teacher.natural.policy import opening, prose
-from synthagent.teacher.natural.schemas import Written, draw_style
+from synthagent.teacher.natural.schemas import TypedParameter, draw_style
 from synthagent.teacher.natural.toolset import STATUS, Spec, ToolsetWriter, code_of, column
-from synthagent.teacher.natural.values import Context, Value, draw, others
+from synthagent.teacher.natural.values import Context, Spoken, draw, others
 from synthagent.teacher.rules import Rule, RuleKind
 from synthagent.teacher.twins import Change, FactChange, RowChange
 from synthagent.worlds import Answer, Ask, Call, Condition, Constraint, Effect, Fact, Guard, Step, Table, WorldSpec
@@ -46,7 +47,7 @@ class _Parts:
     used: list[Spec] = field(default_factory=list)
     rows: dict[str, list[dict[str, Json]]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
-    wishes: list[Wish] = field(default_factory=list)
+    wishes: list[SpokenWish] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     canonical: dict[str, Json] = field(default_factory=dict)
     asked_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -56,22 +57,22 @@ class _Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SaidValue:
     """A parameter with the value that the task wants for it."""
 
-    written: Written
-    value: Value
+    written: TypedParameter
+    value: Spoken
 
 
-def compose(domain: Domain, persona: str, pattern: Pattern, gap: bool, rng: random.Random) -> Draft:
+def compose(domain: NaturalDomain, persona: str, pattern: Pattern, gap: bool, rng: random.Random) -> Draft:
     """Write one task down. `gap`: something that is needed is left out of the request."""
-    return _Composer(domain, persona, gap, rng).draft(pattern)
+    return _NaturalComposer(domain, persona, gap, rng).draft(pattern)
 
 
-class _Composer:
+class _NaturalComposer:
     """What was drawn for one task, while its parts are written."""
 
-    def __init__(self, domain: Domain, persona: str, gap: bool, rng: random.Random) -> None:
+    def __init__(self, domain: NaturalDomain, persona: str, gap: bool, rng: random.Random) -> None:
         self.domain, self.persona, self.rng, self.gap = domain, persona, rng, gap
         self.voice: Voice = voice_of(persona, rng)
         self.context = Context(
@@ -111,7 +112,7 @@ class _Composer:
                 effects={spec.name: self._effects(spec) for spec in everything},
                 new_ids=tuple(self._codes(self._made(), 4)),
                 rules={rule.id: rule.check for rule, _ in parts.rules},
-                opening=opening(self.domain.about, self.context.today, rng),
+                opening=f"{opening(self.domain.about, self.context.today, rng)} {WEEKS}",
                 canonical=parts.canonical,
                 asked_by=parts.asked_by,
             ),
@@ -162,16 +163,16 @@ class _Composer:
         look = self._use(self.writer.get(thing, ())) if rule in ("check", "status") else None
         act = self._use(self.writer.act(action))
         mine, code = self._things(thing, owner)
-        changed = [Said(written, self._other_than(written, mine)) for written in act.takes[1:]]
-        hidden = self._hide([Said(find.takes[0], mine[owner.name]), *changed]) if self.gap else None
-        self._call(find, [Said(find.takes[0], mine[owner.name])], _one(hidden), needed=True)
+        changed = [SaidValue(written, self._other_than(written, mine)) for written in act.takes[1:]]
+        hidden = self._hide([SaidValue(find.takes[0], mine[owner.name]), *changed]) if self.gap else None
+        self._call(find, [SaidValue(find.takes[0], mine[owner.name])], _one(hidden), needed=True)
         key = column(code_of(thing))
         if look:
             self.parts.steps.append(self._known(look, {look.takes[0].key: key}, precaution=True))
         if rule:
             self._rule(rule, thing, act, look, code)
         self._call(act, changed, _one(hidden), known={act.takes[0].key: key})
-        details = [Said(find.takes[0], mine[owner.name]), *changed]
+        details = [SaidValue(find.takes[0], mine[owner.name]), *changed]
         self.parts.wishes.append(self._wish(action.verb, thing.name, details, _one(hidden), None, action))
         self._finish()
 
@@ -185,19 +186,19 @@ class _Composer:
         self._call(spec, said, _one(hidden), together=together and not hidden)
         self.parts.wishes.append(self._wish(lookup.verb, lookup.name, said, _one(hidden), lookup))
 
-    def _make(self, action: Action) -> None:
+    def _make(self, action: NaturalAction) -> None:
         spec = self._use(self.writer.act(action))
         said = self._said(spec)
         hidden = self._hide([each for each in said if each.written.required]) if self.gap else None
         self._call(spec, said, _one(hidden))
         self.parts.wishes.append(self._wish(action.verb, action.thing, said, _one(hidden), None, action))
 
-    def _said(self, spec: Spec) -> list[Said]:
+    def _said(self, spec: Spec) -> list[SaidValue]:
         """Values for all required parameters, and for some of the others."""
         chosen = [each for each in spec.takes if each.required or self.rng.random() < _OPTIONAL]
-        return [Said(each, draw(each.field, each.form, self.context, self.rng)) for each in chosen]
+        return [SaidValue(each, draw(each.field, each.form, self.context, self.rng)) for each in chosen]
 
-    def _row(self, lookup: Lookup, spec: Spec, said: Sequence[Said]) -> None:
+    def _row(self, lookup: Lookup, spec: Spec, said: Sequence[SaidValue]) -> None:
         """The row that answers, and some that answer nearly the same question."""
         asked = {column(each.written.field): each.value.canonical for each in said}
         whole = {column(each.field): each.schema.get("default") for each in spec.takes} | asked
@@ -205,23 +206,20 @@ class _Composer:
         for question in (whole, *self._near(said, whole)):
             if any(all(same(row[name], value) for name, value in question.items()) for row in rows):
                 continue  # what an earlier call of the same lookup has brought
-            given = {
-                column(each.field): draw(each.field, each.form, self.context, self.rng).canonical for each in spec.gives
-            }
+            given = {column(each.field): self._any(each.field, each.form).canonical for each in spec.gives}
             rows.append({"row": len(rows) + 1, **question, **given})
 
-    def _near(self, said: Sequence[Said], whole: dict[str, Json]) -> list[dict[str, Json]]:
+    def _near(self, said: Sequence[SaidValue], whole: dict[str, Json]) -> list[dict[str, Json]]:
         varied = self.rng.choice([each for each in said if each.written.required])
         near = others(varied.written.field, varied.written.form, self.context, varied.value, self.rng, 2)
         return [whole | {column(varied.written.field): value.canonical} for value in near]
 
-    def _things(self, thing: Thing, owner: Field) -> tuple[dict[str, Value], str]:
+    def _things(self, thing: Thing, owner: Field) -> tuple[dict[str, Spoken], str]:
         """Rows of a thing, the first of which is the user's; its values and its code."""
         count = self.rng.randint(2, 4)
         codes = self._codes(thing, count)
         drawn = [
-            {each.name: draw(each, self.writer.form(thing, each), self.context, self.rng) for each in thing.fields}
-            for _ in range(count)
+            {each.name: self._any(each, self.writer.form(thing, each)) for each in thing.fields} for _ in range(count)
         ]
         mine = drawn[0][owner.name]
         rivals = others(owner, self.writer.form(thing, owner), self.context, mine, self.rng, count - 1)
@@ -235,7 +233,14 @@ class _Composer:
         self.parts.rows[thing.name] = rows
         return drawn[0], codes[0]
 
-    def _other_than(self, written: Written, mine: dict[str, Value]) -> Value:
+    def _any(self, named: Field, form: str) -> Spoken:
+        """A value that a row may have: of a flag either, since `draw` gives the one that its words say."""
+        value = draw(named, form, self.context, self.rng)
+        if named.kind == "flag" and self.rng.random() < 0.5:
+            return others(named, form, self.context, value, self.rng, 1)[0]
+        return value
+
+    def _other_than(self, written: TypedParameter, mine: dict[str, Spoken]) -> Spoken:
         value = mine[written.field.name]
         return others(written.field, written.form, self.context, value, self.rng, 1)[0]
 
@@ -271,7 +276,7 @@ class _Composer:
         self.parts.used.append(spec)
         return spec
 
-    def _hide(self, among: Sequence[Said]) -> str:
+    def _hide(self, among: Sequence[SaidValue]) -> str:
         """Leave one of these out of the request: only the user knows it. Returns its parameter."""
         hidden = self.rng.choice([each for each in among if _can_be_hidden(each.written)] or among)
         named = hidden.written.field
@@ -295,7 +300,7 @@ class _Composer:
     def _call(
         self,
         spec: Spec,
-        said: Sequence[Said],
+        said: Sequence[SaidValue],
         hidden: set[str],
         together: bool = False,
         needed: bool = False,
@@ -323,19 +328,19 @@ class _Composer:
         self,
         verb: str,
         noun: str,
-        said: Sequence[Said],
+        said: Sequence[SaidValue],
         hidden: set[str],
         lookup: Lookup | None,
-        action: Action | None = None,
-    ) -> Wish:
+        action: NaturalAction | None = None,
+    ) -> SpokenWish:
         details = tuple(
             _detail(each, bool(action and action.changes and each is not said[0]), self.rng)
             for each in said
             if each.written.key not in hidden
         )
         past = lookup.past if lookup else action.past if action else ""
-        kind: Kind = "look" if lookup else "make" if action and action.needs else "change"
-        return Wish(verb, noun, kind == "change", details, past=past, kind=kind)
+        kind: WishKind = "look" if lookup else "make" if action and action.needs else "change"
+        return SpokenWish(verb, noun, kind == "change", details, past=past, kind=kind)
 
     def _finish(self) -> None:
         reported = [column(each.field) for spec in self.parts.used for each in spec.gives if len(self.parts.used) == 1]
@@ -390,7 +395,7 @@ def _tables_of(spec: Spec) -> list[str]:
     return [effect.table for effect in spec.effects]
 
 
-def _detail(said: Said, new: bool, rng: random.Random) -> Detail:
+def _detail(said: SaidValue, new: bool, rng: random.Random) -> Detail:
     named = said.written.field
     return Detail(rng.choice(named.say), said.value.surface, named.name, new)
 
@@ -427,7 +432,7 @@ _SMALL = frozenset(
 )
 
 
-def _can_be_hidden(written: Written) -> bool:
+def _can_be_hidden(written: TypedParameter) -> bool:
     """Not a flag, which is not said where it is off; nor an option whose description lists it."""
     return written.field.kind != "flag" and written.form != "listed"
 

@@ -11,7 +11,7 @@ from synthagent.teacher.natural.frames import frames
 from synthagent.teacher.natural.morphology import PREPOSITIONS, article, is_plural, singular
 
 # A day that brings its own preposition, or needs none.
-_OWN = re.compile(r"(today|tonight|tomorrow|the day after|next|this|in)\b|.* from (now|today|tomorrow)$")
+_OWN = re.compile(r"(today|tonight|tomorrow|the day after|next|this|in)\b|.* from (now|today|tomorrow|\w+day)$")
 _COMPARED = re.compile(r"\b(above|after|before|below|beyond|least|less|more|most|since|than|until|within)\b")
 _DETERMINED = re.compile(r"(the|a|an|this|that|these|those|some|any|my|our|your)\s", re.I)
 # fmt: off

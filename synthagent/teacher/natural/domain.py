@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from synthagent.frozen import Json, Record
 
-Kind = Literal[
+FieldKind = Literal[
     "whole",
     "number",
     "share",
@@ -37,7 +37,7 @@ class Field(Record):
     """A typed value that a thing has, or that a lookup is asked with."""
 
     name: str = Described(description="in words, such as `start time`")
-    kind: Kind
+    kind: FieldKind
     about: str = Described(description="what it is, as a schema describes it: `day of the visit`")
     say: tuple[str, ...] = Described(
         min_length=1, description="how a request says it, with one `{}`: `on {}`; of a flag the words: `with breakfast`"
@@ -73,7 +73,7 @@ class Thing(Record):
     statuses: tuple[str, ...] = Described(min_length=3, description="that it may have at the start; all different")
 
 
-class Action(Record):
+class NaturalAction(Record):
     """Something that changes a thing: gives it a status, changes fields of it, or makes a new one."""
 
     verb: str = Described(description="`cancel`; two words are fine: `call off`")
@@ -97,7 +97,7 @@ class Lookup(Record):
     gives: tuple[Field, ...] = Described(min_length=1, description="`say` is how an answer says it")
 
 
-class Domain(Record):
+class NaturalDomain(Record):
     """All words and types of one domain."""
 
     name: str
@@ -105,11 +105,11 @@ class Domain(Record):
     about: str = Described(description="where the agent works: `the front desk of a dental clinic`")
     keywords: tuple[str, ...] = Described(description="prefixes of words in a persona that lead here")
     things: tuple[Thing, ...] = Described(min_length=1)
-    actions: tuple[Action, ...] = Described(min_length=3)
+    actions: tuple[NaturalAction, ...] = Described(min_length=3)
     lookups: tuple[Lookup, ...] = Described(min_length=2)
 
     @model_validator(mode="after")
-    def _fits(self) -> Domain:
+    def _fits(self) -> NaturalDomain:
         things = {thing.name: thing for thing in self.things}
         for thing in self.things:
             names = [field.name for field in thing.fields]

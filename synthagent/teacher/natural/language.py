@@ -15,14 +15,22 @@ from functools import lru_cache
 from synthagent.teacher.natural.details import Detail, are, can_be, is_noun, phrase, value_of
 from synthagent.teacher.natural.frames import VOICES, Voice, frames
 from synthagent.teacher.natural.morphology import a, gerund, plural
-from synthagent.teacher.natural.phrasing import Phrasing, Wish, is_measure, is_sought, phrasing_of, pick, plain_phrasing
+from synthagent.teacher.natural.phrasing import (
+    Phrasing,
+    SpokenWish,
+    is_measure,
+    is_sought,
+    phrasing_of,
+    pick,
+    plain_phrasing,
+)
 from synthagent.teacher.wording import role_of
 
 __all__ = [
     "VOICES",
     "Detail",
+    "SpokenWish",
     "Voice",
-    "Wish",
     "a",
     "gerund",
     "plural",
@@ -65,7 +73,7 @@ def voice_of(persona: str, rng: random.Random) -> Voice:
     return "plain"
 
 
-def request(wishes: Sequence[Wish], voice: Voice, persona: str, rng: random.Random) -> str:
+def request(wishes: Sequence[SpokenWish], voice: Voice, persona: str, rng: random.Random) -> str:
     """One message, mostly of one to four sentences, that says all wishes with all their details."""
     speaker = _speaker(persona)
     for _ in range(_TRIES):
@@ -105,7 +113,7 @@ def reply_of(detail: Detail, voice: Voice, rng: random.Random) -> str:
 # --- a request -----------------------------------------------------------------------------------------------------
 
 
-def _message(wishes: Sequence[Wish], voice: Voice, speaker: _Speaker, rng: random.Random) -> str:
+def _message(wishes: Sequence[SpokenWish], voice: Voice, speaker: _Speaker, rng: random.Random) -> str:
     groups = frames().groups
     sentences = _wanted(wishes, voice, rng)
     first = [_opened(sentences[0])]
@@ -127,7 +135,7 @@ def _message(wishes: Sequence[Wish], voice: Voice, speaker: _Speaker, rng: rando
     return " ".join((*first, *rest))
 
 
-def _wanted(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[str]:
+def _wanted(wishes: Sequence[SpokenWish], voice: Voice, rng: random.Random) -> list[str]:
     """The sentences of the wishes, with small first letters."""
     reports = sum(1 for wish in wishes if wish.report)
     room = _SENTENCES - len(wishes) - reports
@@ -153,7 +161,7 @@ def _wanted(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[st
     return sentences
 
 
-def _joined(wishes: Sequence[Wish], voice: Voice, rng: random.Random) -> list[str]:
+def _joined(wishes: Sequence[SpokenWish], voice: Voice, rng: random.Random) -> list[str]:
     """All wishes in one sentence."""
     groups = frames().groups
     phrasings = [phrasing_of(wish, voice, rng, room=False) for wish in wishes]
@@ -181,7 +189,7 @@ def _frame(phrasing: Phrasing, voice: Voice, rng: random.Random) -> str:
     return pick(groups[group][voice], rng)
 
 
-def _next_frame(phrasing: Phrasing, before: Wish, voice: Voice, rng: random.Random) -> str:
+def _next_frame(phrasing: Phrasing, before: SpokenWish, voice: Voice, rng: random.Random) -> str:
     """A frame for a further wish, which may be the same for another thing."""
     wish = phrasing.wish
     same = wish.verb == before.verb and wish.noun == before.noun and not any(each.new for each in wish.details)
@@ -220,7 +228,7 @@ def _reason(voice: Voice, speaker: _Speaker, rng: random.Random) -> str:
     return _opened(_ended(text))
 
 
-def _says_each_once(text: str, wishes: Sequence[Wish]) -> bool:
+def _says_each_once(text: str, wishes: Sequence[SpokenWish]) -> bool:
     """Whether each surface stands there, and no oftener than in the details themselves."""
     said = [(each.surface, phrase(each)) for wish in wishes for each in wish.details if "{}" in each.say]
     together = "\n".join(words for _, words in said)

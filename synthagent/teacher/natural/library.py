@@ -7,7 +7,7 @@ from importlib import resources
 
 import yaml
 
-from synthagent.teacher.natural.domain import Domain
+from synthagent.teacher.natural.domain import NaturalDomain
 
 _FILES = resources.files("synthagent.teacher") / "natural" / "domains"
 # It reads all files in a twentieth of a second, the reader in Python in a third; not every build has it.
@@ -15,7 +15,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @cache
-def load_domains() -> tuple[Domain, ...]:
+def load_domains() -> tuple[NaturalDomain, ...]:
     """All domains that ship with the package, in the order of their files' names."""
     files = sorted((file for file in _FILES.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
-    return tuple(Domain.model_validate(yaml.load(file.read_text(encoding="utf-8"), _LOADER)) for file in files)
+    return tuple(NaturalDomain.model_validate(yaml.load(file.read_text(encoding="utf-8"), _LOADER)) for file in files)

@@ -29,7 +29,7 @@ _REPLACED = ("on", "at", "for", "in", "until", "by", "to", "lasting", "of", "fro
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SpokenWish:
     """Something that the user wants done or told."""
 
     verb: str
@@ -53,7 +53,7 @@ class Wish:
 class Phrasing:
     """A wish, ready for a frame."""
 
-    wish: Wish
+    wish: SpokenWish
     object: str
     """`my appointment for Ana`."""
     tail: str
@@ -77,7 +77,7 @@ def pick(among: Sequence[T], rng: random.Random) -> T:
     return among[int(rng.random() * len(among))]
 
 
-def phrasing_of(wish: Wish, voice: Voice, rng: random.Random, room: bool) -> Phrasing:
+def phrasing_of(wish: SpokenWish, voice: Voice, rng: random.Random, room: bool) -> Phrasing:
     """Decide where the details go. `room`: a further sentence may say some of them."""
     noun = _noun(wish, voice, rng)
     if wish.does == "change":
@@ -95,7 +95,7 @@ def phrasing_of(wish: Wish, voice: Voice, rng: random.Random, room: bool) -> Phr
     return Phrasing(wish, noun, beside(phrases))
 
 
-def plain_phrasing(wish: Wish) -> Phrasing:
+def plain_phrasing(wish: SpokenWish) -> Phrasing:
     """The wish with all details behind it, in the order that they came in."""
     known = [phrase(each) for each in wish.details if not each.new]
     new = [phrase(each) for each in wish.details if each.new]
@@ -103,13 +103,13 @@ def plain_phrasing(wish: Wish) -> Phrasing:
     return Phrasing(wish, _article(wish, wish.noun), tail)
 
 
-def _noun(wish: Wish, voice: Voice, rng: random.Random) -> str:
+def _noun(wish: SpokenWish, voice: Voice, rng: random.Random) -> str:
     """The thing with its article; terse voices often, learners sometimes leave it out."""
     bare = 0.6 if voice == "terse" else 0.25 if voice == "learner" else 0.0
     return wish.noun if bare and rng.random() < bare else _article(wish, wish.noun)
 
 
-def _article(wish: Wish, noun: str) -> str:
+def _article(wish: SpokenWish, noun: str) -> str:
     if wish.owner:
         return f"my {noun}"
     if wish.does == "change" or (wish.does == "look" and not is_sought(wish)):
@@ -117,17 +117,17 @@ def _article(wish: Wish, noun: str) -> str:
     return noun if is_plural(noun) else a(noun)
 
 
-def is_sought(wish: Wish) -> bool:
+def is_sought(wish: SpokenWish) -> bool:
     """Whether a lookup looks for something, `a free table`, rather than asks what something is."""
     return wish.verb in frames().words["seekers"] and (not is_measure(wish) or wish.noun.startswith(_FREE))
 
 
-def is_measure(wish: Wish) -> bool:
+def is_measure(wish: SpokenWish) -> bool:
     """Whether `what is the ..?` asks for it: a fee, a time."""
     return not frames().words["measures"].isdisjoint(wish.noun.split())
 
 
-def _in_two(wish: Wish, noun: str, voice: Voice, rng: random.Random) -> Phrasing:
+def _in_two(wish: SpokenWish, noun: str, voice: Voice, rng: random.Random) -> Phrasing:
     """Some details, or none, stay behind the noun; a sentence of its own says the others."""
     named = [each for each in wish.details if value_of(each) is not None]
     if named and rng.random() < 0.5:
@@ -153,7 +153,7 @@ def _sentence(group: str, details: Sequence[Detail], voice: Voice, rng: random.R
     return frame.format(list=listed(details, rng)) if "{list}" in frame else frame.format(pairs=pairs(details, rng))
 
 
-def _change(wish: Wish, noun: str, voice: Voice, rng: random.Random, room: bool) -> Phrasing:
+def _change(wish: SpokenWish, noun: str, voice: Voice, rng: random.Random, room: bool) -> Phrasing:
     """What the thing is known by stays with it; what it shall have stands behind, or in a sentence of its own."""
     new = [each for each in wish.details if each.new]
     known = [each for each in wish.details if not each.new]
@@ -170,7 +170,7 @@ def _change(wish: Wish, noun: str, voice: Voice, rng: random.Random, room: bool)
     return Phrasing(wish, noun, _to(wish, new, rng) if new else "")
 
 
-def _to(wish: Wish, new: Sequence[Detail], rng: random.Random) -> str:
+def _to(wish: SpokenWish, new: Sequence[Detail], rng: random.Random) -> str:
     """` to Friday at noon`, ` so that it is on Friday`, `, making it one lasting an hour`."""
     ways = []
     phrases = [phrase(each) for each in new]

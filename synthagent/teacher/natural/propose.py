@@ -10,7 +10,7 @@ from synthagent.records import Persona, Task
 from synthagent.teacher.compose import Draft
 from synthagent.teacher.llm.write import id_of
 from synthagent.teacher.natural.compose import PATTERNS, Pattern, compose
-from synthagent.teacher.natural.domain import Domain
+from synthagent.teacher.natural.domain import NaturalDomain
 from synthagent.teacher.twins import pair
 
 VERSION = "natural-1"
@@ -18,7 +18,7 @@ _LEVELS: dict[Pattern, int] = {"one": 1, "cannot": 1, "several": 2, "parallel": 
 
 
 def propose_natural(
-    numbers: range, personas: Sequence[Persona], domains: Sequence[Domain], params: TasksParams, seed: int
+    numbers: range, personas: Sequence[Persona], domains: Sequence[NaturalDomain], params: TasksParams, seed: int
 ) -> list[tuple[Task, ...]]:
     """The tasks of these numbers, one or two: a pair of twins where their pattern has one, else each alone.
 
@@ -53,7 +53,7 @@ def _drafted(
     name: str,
     pattern: Pattern,
     personas: Sequence[Persona],
-    domains: Sequence[Domain],
+    domains: Sequence[NaturalDomain],
     params: TasksParams,
     rng: random.Random,
     seed: int,
@@ -83,7 +83,7 @@ def _drafted(
     return draft, task
 
 
-def _domain_of(persona: str, among: Sequence[Domain], rng: random.Random) -> Domain:
+def _domain_of(persona: str, among: Sequence[NaturalDomain], rng: random.Random) -> NaturalDomain:
     """The domain that a persona's words lead to; where several or none do, one drawn with `rng`."""
     words = persona.lower().split()
     leads = [d for d in among if any(word.startswith(d.keywords) for word in words)]

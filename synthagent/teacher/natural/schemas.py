@@ -20,11 +20,20 @@ from synthagent.teacher.natural.domain import Field
 from synthagent.teacher.natural.kinds import canonical, forms
 from synthagent.teacher.natural.values import of_domain
 
-__all__ = ["Style", "Written", "as_optional", "describe_tool", "draw_style", "offered", "tool_name", "write_field"]
+__all__ = [
+    "Naming",
+    "TypedParameter",
+    "as_optional",
+    "describe_tool",
+    "draw_style",
+    "offered",
+    "tool_name",
+    "write_field",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class Naming:
     """How a toolset is written."""
 
     names: Literal["snake", "camel", "dotted", "terse"]
@@ -34,7 +43,7 @@ class Style:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class TypedParameter:
     """A field as a parameter of a tool."""
 
     field: Field
@@ -69,21 +78,21 @@ _READING = {
 }
 
 
-def draw_style(rng: random.Random) -> Style:
+def draw_style(rng: random.Random) -> Naming:
     """Draw the style of a toolset: masked in a third."""
     names: Sequence[Literal["snake", "camel", "dotted", "terse"]] = ("snake", "camel", "dotted", "terse")
-    return Style(rng.choices(names, (0.42, 0.26, 0.16, 0.16))[0], rng.random() < 1 / 3)
+    return Naming(rng.choices(names, (0.42, 0.26, 0.16, 0.16))[0], rng.random() < 1 / 3)
 
 
 def write_field(
     field: Field,
-    style: Style,
+    style: Naming,
     required: bool,
     rng: random.Random,
     taken: Collection[str] = (),
     form: str | None = None,
     currency: str = "",
-) -> Written:
+) -> TypedParameter:
     """Write a field as a parameter. `form`: what it has elsewhere in the toolset; `currency`: for its name."""
     if form is None:
         weights = forms(field)
@@ -94,17 +103,17 @@ def write_field(
         default = schema["default"] = of_domain(field, field.default, form, currency)
     schema["description"] = describing.describe_field(field, form, required, default, currency, rng)
     key = _masked(taken, "abcdehkmnpqrvwxyz", rng) if style.masked else _key(field, form, style, rng, taken)
-    return Written(field, key, schema, form, required)
+    return TypedParameter(field, key, schema, form, required)
 
 
-def as_optional(written: Written, rng: random.Random, currency: str = "") -> Written:
+def as_optional(written: TypedParameter, rng: random.Random, currency: str = "") -> TypedParameter:
     """Return the same parameter as one that may be left out: with its default, if it has one, in the form it wants."""
     field, form, default = written.field, written.form, None
     schema = {key: value for key, value in written.schema.items() if key != "description"}
     if field.default is not None:
         default = schema["default"] = of_domain(field, field.default, form, currency)
     schema["description"] = describing.describe_field(field, form, False, default, currency, rng)
-    return Written(field, written.key, schema, form, False)
+    return TypedParameter(field, written.key, schema, form, False)
 
 
 def _typed(field: Field, form: str, rng: random.Random) -> dict[str, Json]:  # noqa: PLR0912 - one branch a kind
@@ -187,7 +196,7 @@ def _bounds(field: Field, rng: random.Random) -> dict[str, Json]:
     return bounds
 
 
-def _key(field: Field, form: str, style: Style, rng: random.Random, taken: Collection[str]) -> str:
+def _key(field: Field, form: str, style: Naming, rng: random.Random, taken: Collection[str]) -> str:
     """Return the name of a parameter, sometimes with its unit behind it."""
     ending = describing.unit_word(field, form)
     words = _words(field.name)
@@ -196,7 +205,7 @@ def _key(field: Field, form: str, style: Style, rng: random.Random, taken: Colle
     return _free(_joined(words, "snake" if style.names == "dotted" else style.names), taken)
 
 
-def tool_name(verb: str, noun: str, style: Style, rng: random.Random, taken: Collection[str] = ()) -> str:
+def tool_name(verb: str, noun: str, style: Naming, rng: random.Random, taken: Collection[str] = ()) -> str:
     """Return the name of a tool that does this to that, unlike those that are taken."""
     if style.masked:
         return _masked(taken, "fgjtqx", rng)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from synthagent.frozen import Json
 from synthagent.teacher.natural.describing import describe_tool
-from synthagent.teacher.natural.domain import Action, Domain, Field, Lookup, Thing
-from synthagent.teacher.natural.schemas import Style, Written, as_optional, tool_name, write_field
+from synthagent.teacher.natural.domain import Field, Lookup, NaturalAction, NaturalDomain, Thing
+from synthagent.teacher.natural.schemas import Naming, TypedParameter, as_optional, tool_name, write_field
 from synthagent.worlds import Effect, Tool
 
 STATUS, ROW = "status", "row"
@@ -24,15 +24,15 @@ class Spec:
 
     tool: Tool
     effects: tuple[Effect, ...]
-    takes: tuple[Written, ...]
-    gives: tuple[Written, ...] = ()
+    takes: tuple[TypedParameter, ...]
+    gives: tuple[TypedParameter, ...] = ()
 
     @property
     def name(self) -> str:
         return self.tool.name
 
     @property
-    def required(self) -> tuple[Written, ...]:
+    def required(self) -> tuple[TypedParameter, ...]:
         """The parameters that have to be given."""
         return tuple(written for written in self.takes if written.required)
 
@@ -61,10 +61,10 @@ def column(field: Field) -> str:
 class ToolsetWriter:
     """Writes tools of one domain in one style. A field of a thing has the same form in all of its tools."""
 
-    def __init__(self, domain: Domain, style: Style, currency: str, rng: random.Random) -> None:
+    def __init__(self, domain: NaturalDomain, style: Naming, currency: str, rng: random.Random) -> None:
         self.domain, self.style, self.currency, self.rng = domain, style, currency, rng
         self._names: set[str] = set()
-        self._forms: dict[tuple[str, str], Written] = {}
+        self._forms: dict[tuple[str, str], TypedParameter] = {}
 
     def form(self, thing: Thing, field: Field) -> str:
         """The form in which the values of a thing's field are kept."""
@@ -90,7 +90,7 @@ class ToolsetWriter:
         told = describe_tool(verb, thing.name, self.rng, "read", [each.field.name for each in written], "code")
         return self._spec(verb, thing.name, told, (key,), written, effect)
 
-    def act(self, action: Action) -> Spec:
+    def act(self, action: NaturalAction) -> Spec:
         """What an action does."""
         thing = self.thing(action.thing)
         fields = {field.name: field for field in thing.fields}
@@ -119,7 +119,7 @@ class ToolsetWriter:
 
     def look_up(self, lookup: Lookup) -> Spec:
         """What a lookup finds."""
-        taken: list[Written] = []
+        taken: list[TypedParameter] = []
         for field, required in (*((f, True) for f in lookup.needs), *((f, False) for f in lookup.may)):
             keys = [written.key for written in taken]
             taken.append(write_field(field, self.style, required, self.rng, keys, currency=self.currency))
@@ -139,7 +139,7 @@ class ToolsetWriter:
         """The thing of this name."""
         return next(thing for thing in self.domain.things if thing.name == name)
 
-    def _column(self, thing: Thing, field: Field) -> Written:
+    def _column(self, thing: Thing, field: Field) -> TypedParameter:
         known = (thing.name, field.name)
         if known not in self._forms:
             keys = self._keys(thing)
@@ -149,11 +149,11 @@ class ToolsetWriter:
     def _keys(self, thing: Thing) -> list[str]:
         return [written.key for (name, _), written in self._forms.items() if name == thing.name]
 
-    def _parameter(self, thing: Thing, field: Field, required: bool) -> Written:
+    def _parameter(self, thing: Thing, field: Field, required: bool) -> TypedParameter:
         kept = self._column(thing, field)
         return kept if required else as_optional(kept, self.rng, self.currency)
 
-    def _result(self, written: Written) -> str:
+    def _result(self, written: TypedParameter) -> str:
         return column(written.field)
 
     def _spec(
@@ -161,8 +161,8 @@ class ToolsetWriter:
         verb: str,
         noun: str,
         description: str,
-        takes: Sequence[Written],
-        gives: Sequence[Written],
+        takes: Sequence[TypedParameter],
+        gives: Sequence[TypedParameter],
         effect: Effect,
     ) -> Spec:
         name = tool_name(verb, noun, self.style, self.rng, self._names)
@@ -183,5 +183,5 @@ def _stored(thing: Thing, field: Field) -> str:
     return "id" if field == code_of(thing) else column(field)
 
 
-def _defaults(takes: Sequence[Written]) -> dict[str, Json]:
+def _defaults(takes: Sequence[TypedParameter]) -> dict[str, Json]:
     return {each.key: each.schema["default"] for each in takes if "default" in each.schema}

@@ -26,7 +26,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class Spoken:
     """One value of a field."""
 
     canonical: Json
@@ -35,7 +35,7 @@ class Value:
     """As the user says it, without a preposition."""
 
 
-def draw(field: Field, form: str, context: Context, rng: random.Random) -> Value:
+def draw(field: Field, form: str, context: Context, rng: random.Random) -> Spoken:
     """Draw a value of the field, another than its default. Of a flag it is what the field's words say."""
     plain = kinds.pick(field, form, rng, context.today)
     if field.default is not None and field.kind != "flag":
@@ -44,13 +44,13 @@ def draw(field: Field, form: str, context: Context, rng: random.Random) -> Value
             if not same(kinds.canonical(field, form, plain, context.currency), default):
                 break
             plain = kinds.pick(field, form, rng, context.today)
-    return Value(
+    return Spoken(
         kinds.canonical(field, form, plain, context.currency),
         kinds.say(field, plain, context.today, context.currency, rng),
     )
 
 
-def others(field: Field, form: str, context: Context, value: Value, rng: random.Random, count: int) -> list[Value]:
+def others(field: Field, form: str, context: Context, value: Spoken, rng: random.Random, count: int) -> list[Spoken]:
     """Return values that differ from this one and from each other, easily confused ones first.
 
     There are fewer than `count` where the field has no more: a flag has one other, an option what is left of its words.
@@ -58,7 +58,7 @@ def others(field: Field, form: str, context: Context, value: Value, rng: random.
     plain = kinds.read(field, form, value.canonical)
     near = list(kinds.near(field, plain, context.today, rng))
     rng.shuffle(near)
-    found: list[Value] = []
+    found: list[Spoken] = []
     known = [value.canonical]
     tries = 0 if field.kind in ("flag", "option", "text") else 30 * count
     for number in range(len(near) + tries):
@@ -68,7 +68,7 @@ def others(field: Field, form: str, context: Context, value: Value, rng: random.
         written = kinds.canonical(field, form, other, context.currency)
         if not any(same(written, one) for one in known):
             known.append(written)
-            found.append(Value(written, kinds.say(field, other, context.today, context.currency, rng)))
+            found.append(Spoken(written, kinds.say(field, other, context.today, context.currency, rng)))
     return found
 
 

@@ -13,7 +13,7 @@ from helpers.reader import domains, faults, wishes_of
 
 from synthagent.teacher.natural.details import is_noun
 from synthagent.teacher.natural.frames import VOICES, Voice, frames
-from synthagent.teacher.natural.language import Detail, Wish, filled, question_of, reply_of, request, voice_of
+from synthagent.teacher.natural.language import Detail, SpokenWish, filled, question_of, reply_of, request, voice_of
 from synthagent.teacher.natural.phrasing import is_measure, is_sought, plain_phrasing
 
 PERSONAS = (
@@ -23,7 +23,7 @@ PERSONAS = (
     "",
     "图书管理员",
 )
-BOOK = Wish(
+BOOK = SpokenWish(
     "book",
     "appointment",
     False,
@@ -47,18 +47,18 @@ VALUES = re.compile(
 )
 
 
-def fits(group: str, wish: Wish) -> bool:
+def fits(group: str, wish: SpokenWish) -> bool:
     """Whether a group of frames is used for such a wish."""
     if group in ("seek", "measure"):
         return wish.kind == "look" and is_sought(wish) == (group == "seek") and (group == "seek" or is_measure(wish))
     return wish.kind != "look" or group not in ("self", "passive")
 
 
-def said(wishes: list[Wish]) -> tuple[str, ...]:
+def said(wishes: list[SpokenWish]) -> tuple[str, ...]:
     return tuple(each.surface for wish in wishes for each in wish.details if "{}" in each.say)
 
 
-def texts(wishes: list[Wish], count: int, voice: Voice | None = None, seed: int = 7) -> list[str]:
+def texts(wishes: list[SpokenWish], count: int, voice: Voice | None = None, seed: int = 7) -> list[str]:
     rng = random.Random(seed)
     return [
         request(wishes, voice or voice_of(persona, rng), persona, rng)
@@ -131,7 +131,7 @@ def test_several_wishes_are_all_said_in_their_order() -> None:
             wishes = rng.sample(WISHES, count)
             if len(set(said(wishes))) < len(said(wishes)):
                 wishes = [
-                    Wish(w.verb, w.noun, w.owner, (Detail("number {}", CODES[n]),), w.report, w.past, w.kind)
+                    SpokenWish(w.verb, w.noun, w.owner, (Detail("number {}", CODES[n]),), w.report, w.past, w.kind)
                     for n, w in enumerate(wishes)
                 ]
             for voice in VOICES:
@@ -145,7 +145,8 @@ def test_several_wishes_are_all_said_in_their_order() -> None:
 def test_the_same_wish_for_several_things_is_not_always_said_in_full() -> None:
     rng = random.Random(4)
     wishes = [
-        Wish("track", "parcel", False, (Detail("number {}", code),), None, "tracked", "look") for code in ("A-1", "B-2")
+        SpokenWish("track", "parcel", False, (Detail("number {}", code),), None, "tracked", "look")
+        for code in ("A-1", "B-2")
     ]
     written = [request(wishes, "plain", "", rng) for _ in range(100)]
     assert any("track" not in text.partition("A-1")[2] for text in written)
@@ -160,7 +161,7 @@ def test_nothing_is_said_that_was_not_given() -> None:
 
 
 def test_what_a_thing_gets_is_told_from_what_it_is_known_by() -> None:
-    move = Wish(
+    move = SpokenWish(
         "move",
         "visit",
         True,
@@ -208,7 +209,7 @@ def test_a_persona_leads_to_a_voice_and_shows_now_and_then() -> None:
 def test_a_surface_that_a_frame_or_persona_would_say_too_is_said_once() -> None:
     rng = random.Random(2)
     for surface in ("one", "I mean", "tea merchant", "please", "details", "help"):
-        wish = Wish("order", "box", False, (Detail("labelled {}", surface, "label"),), None, "ordered", "make")
+        wish = SpokenWish("order", "box", False, (Detail("labelled {}", surface, "label"),), None, "ordered", "make")
         for _ in range(100):
             text = request([wish], voice_of("", rng), "a tea merchant", rng)
             assert len(re.findall(rf"\b{surface}\b", text)) == 1, text
@@ -216,7 +217,7 @@ def test_a_surface_that_a_frame_or_persona_would_say_too_is_said_once() -> None:
 
 def test_a_value_that_is_part_of_another_word_is_no_reason_to_write_again() -> None:
     length = (Detail("for {} days", "ten", "length", new=True),)
-    wish = Wish("shorten", "tenancy", True, length, None, "shortened", "change")
+    wish = SpokenWish("shorten", "tenancy", True, length, None, "shortened", "change")
     written = texts([wish], 200)
     assert len(set(written)) > 100
     assert all(faults(text) == [] and re.search(r"\bten\b", text) for text in written)

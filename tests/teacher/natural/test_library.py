@@ -13,7 +13,7 @@ import pytest
 from helpers.projects import ROOT
 
 from synthagent.teacher.natural.check import MOST_LINES, check_file
-from synthagent.teacher.natural.domain import Domain, Field, Kind
+from synthagent.teacher.natural.domain import Field, FieldKind, NaturalDomain
 from synthagent.teacher.natural.library import load_domains
 
 FILES = sorted((ROOT / "synthagent" / "teacher" / "natural" / "domains").glob("*.yaml"))
@@ -35,14 +35,14 @@ SURFACES = {
 }
 
 
-def fields_of(domain: Domain) -> Iterator[Field]:
+def fields_of(domain: NaturalDomain) -> Iterator[Field]:
     for thing in domain.things:
         yield from thing.fields
     for lookup in domain.lookups:
         yield from (*lookup.needs, *lookup.may, *lookup.gives)
 
 
-def nouns_of(domain: Domain) -> set[str]:
+def nouns_of(domain: NaturalDomain) -> set[str]:
     """The words of what a domain has and looks up, in the singular as far as an `s` tells."""
     names = [*(thing.name for thing in domain.things), *(lookup.name for lookup in domain.lookups)]
     return {word.removesuffix("s") for name in names for word in re.findall(r"\w+", name.lower())}
@@ -64,7 +64,7 @@ def test_every_kind_of_value_occurs_in_at_least_eight_domains() -> None:
     for domain in DOMAINS:
         for field in fields_of(domain):
             where[field.kind].add(domain.name)
-    assert {kind: len(where[kind]) for kind in get_args(Kind) if len(where[kind]) < 8} == {}
+    assert {kind: len(where[kind]) for kind in get_args(FieldKind) if len(where[kind]) < 8} == {}
 
 
 def test_no_noun_of_an_unseen_domain_is_in_a_training_one() -> None:
@@ -81,7 +81,7 @@ def test_a_keyword_is_the_beginning_of_one_word() -> None:
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
-def test_what_is_said_after_a_noun_has_no_word_twice_in_a_row_and_holds_in_any_order(domain: Domain) -> None:
+def test_what_is_said_after_a_noun_has_no_word_twice_in_a_row_and_holds_in_any_order(domain: NaturalDomain) -> None:
     for field in fields_of(domain):
         surfaces = field.of or (SURFACES.get(field.kind, ""),)
         for say in field.say:
@@ -92,14 +92,14 @@ def test_what_is_said_after_a_noun_has_no_word_twice_in_a_row_and_holds_in_any_o
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
-def test_what_a_request_says_of_a_value_begins_with_a_word(domain: Domain) -> None:
+def test_what_a_request_says_of_a_value_begins_with_a_word(domain: NaturalDomain) -> None:
     asked = [field for lookup in domain.lookups for field in (*lookup.needs, *lookup.may)]
     for field in (*asked, *(field for thing in domain.things for field in thing.fields)):
         assert not any(say.startswith("{}") for say in field.say), (field.name, field.say)
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
-def test_every_thing_can_be_made_and_changed(domain: Domain) -> None:
+def test_every_thing_can_be_made_and_changed(domain: NaturalDomain) -> None:
     for thing in domain.things:
         actions = [action for action in domain.actions if action.thing == thing.name]
         assert any(action.needs for action in actions), thing.name
@@ -107,7 +107,7 @@ def test_every_thing_can_be_made_and_changed(domain: Domain) -> None:
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
-def test_a_unit_is_said_in_all_wordings_or_in_none(domain: Domain) -> None:
+def test_a_unit_is_said_in_all_wordings_or_in_none(domain: NaturalDomain) -> None:
     for field in fields_of(domain):
         if field.unit and field.kind in ("whole", "number"):
             assert len({field.unit in say for say in field.say}) == 1, (field.name, field.say)

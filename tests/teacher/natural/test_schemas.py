@@ -17,12 +17,12 @@ from synthagent.teacher.natural.amounts import CURRENCIES
 from synthagent.teacher.natural.describing import article
 from synthagent.teacher.natural.domain import Field
 from synthagent.teacher.natural.kinds import forms
-from synthagent.teacher.natural.schemas import Style, as_optional, describe_tool, draw_style, tool_name, write_field
+from synthagent.teacher.natural.schemas import Naming, as_optional, describe_tool, draw_style, tool_name, write_field
 from synthagent.teacher.natural.values import Context, draw, others
 
 SEEDS = st.integers(0, 2**32)
 TODAYS = st.dates(date(2024, 1, 1), date(2031, 12, 31))
-PLAIN = Style("snake", False)
+PLAIN = Naming("snake", False)
 
 
 @given(st.sampled_from(fields()), TODAYS, st.sampled_from(sorted(CURRENCIES)), st.booleans(), SEEDS)
@@ -117,7 +117,7 @@ def test_a_default_stands_in_the_form_that_the_schema_wants() -> None:
     ],
 )
 def test_a_toolset_is_written_in_its_style(names: str, key: str, tool: str) -> None:
-    style = Style(names, False)  # type: ignore[arg-type]
+    style = Naming(names, False)  # type: ignore[arg-type]
     for seed in range(30):
         rng = random.Random(seed)
         assert re.fullmatch(key, write_field(field("time", "start time"), style, True, rng).key)
@@ -127,8 +127,8 @@ def test_a_toolset_is_written_in_its_style(names: str, key: str, tool: str) -> N
 def test_masked_names_say_nothing_and_never_clash() -> None:
     rng, taken = random.Random(2), set[str]()
     for _ in range(60):
-        written = write_field(field("time", "start time"), Style("camel", True), True, rng, taken)
-        tool = tool_name("cancel", "booking", Style("camel", True), rng, taken)
+        written = write_field(field("time", "start time"), Naming("camel", True), True, rng, taken)
+        tool = tool_name("cancel", "booking", Naming("camel", True), rng, taken)
         assert re.fullmatch(r"[a-z][0-9]{1,2}", written.key)
         assert re.fullmatch(r"[a-z][0-9]{1,2}", tool)
         assert not {written.key, tool} & taken
@@ -138,7 +138,7 @@ def test_masked_names_say_nothing_and_never_clash() -> None:
 def test_names_that_are_taken_are_not_given_again() -> None:
     rng = random.Random(2)
     assert write_field(field("place", "town"), PLAIN, True, rng, {"town"}).key == "town2"
-    style = Style("camel", False)
+    style = Naming("camel", False)
     assert tool_name("cancel", "booking", style, rng, {"cancelBooking", "cancelBooking2"}) == "cancelBooking3"
 
 
