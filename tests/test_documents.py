@@ -56,6 +56,7 @@ class Reason(NamedTuple):
 LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
 SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
+NATURAL = "tests/teacher/natural/test_check.py"
 NOT_RUN = {
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
@@ -77,6 +78,7 @@ NOT_RUN = {
     "synthagent evaluate --suite tau2 --policy endpoint --categories mock,retail --trials 4": Reason(
         "it needs a model"
     ),
+    "synthagent domain check FILE": Reason("it needs a file of yours", NATURAL, 'synthagent("domain", "check"'),
     "synthagent decontaminate": Reason("it needs a suite", PROBLEMS, 'synthagent("decontaminate", cwd'),
     "synthagent decontaminate --suites none --files mine.jsonl --files more/": Reason(
         "the files are an example", "tests/stages/test_tasks.py", '"--suites", "none", "--files"'

@@ -222,11 +222,18 @@ def _explain(fault: ErrorDetails) -> str:
             return f"unknown kind {shown(given)}; use {', '.join(get_args(FieldKind))}"
         case "too_short":
             least = fault.get("ctx", {}).get("min_length")
-            return f"at least {least} are wanted; add {'one' if least == 1 else 'more'}"
+            return (
+                "empty, and at least one is wanted; add it" if least == 1 else f"at least {least} are wanted; add more"
+            )
         case "string_type" if not isinstance(given, (list, dict, type(None))):
             return f"words are wanted, and YAML reads {shown(given)} as something else; put it into quotes"
         case "value_error":
-            return f"{fault['msg'].removeprefix('Value error, ')}; mend it here"
+            told = shown(fault["msg"].removeprefix("Value error, "), 240)
+            return f"{told}; mend it here"
+        case "model_type":
+            return f"keys with values are wanted, but it is {shown(given)}; write it as {{name: .., kind: ..}}"
+        case "tuple_type":
+            return f"a list is wanted, but it is {shown(given)}; put it into square brackets"
         case _:
             rule = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
             return f"{rule}, but it is {shown(given)}; write it as the domains that ship do"

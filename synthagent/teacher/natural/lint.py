@@ -9,8 +9,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_args
 
+from synthagent.teacher.natural.domain import Kind
 from synthagent.text import visible
 
 KeyPath = tuple[int | str, ...]
@@ -142,7 +143,7 @@ def _said(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:
 
 def _default(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:
     default, kind = field.get("default"), field.get("kind")
-    if default is None:
+    if default is None or kind not in get_args(Kind):
         return
     match kind:
         case "flag":
@@ -204,7 +205,7 @@ def _one_of(names: Sequence[str]) -> str:
     return f"there {'is' if len(names) == 1 else 'are'} {', '.join(map(shown, names[:12])) or 'none'}"
 
 
-def shown(value: Any) -> str:
-    """A value of a file on one line: short, and nothing in it that a terminal would obey."""
+def shown(value: Any, most: int = 60) -> str:
+    """A value of a file on one line: cut in the middle, and nothing in it that a terminal would obey."""
     text = " ".join(visible(str(value)).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= most else f"{text[: most // 2 - 2]}...{text[1 - most // 2 :]}"
