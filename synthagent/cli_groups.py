@@ -5,6 +5,7 @@ Launch: `synthagent export --help`. Heavy imports happen inside the commands.
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -101,10 +102,11 @@ def problems(
 @domain.command("check")
 def domain_check(file: Annotated[Path, typer.Argument(help="A YAML file with one domain.")]) -> None:
     """Say what is wrong with a domain file, a line a fault, or what is in it; exit 1 if anything is wrong."""
-    from synthagent.teacher.natural.check import check_file, show_domain, tell
+    from synthagent.teacher.natural.check import check_file, show_domain, show_tasks, tell
 
     checked = check_file(file)
-    for line in show_domain(checked.domain) if checked.domain else tell(file, checked.faults):
+    shown = chain(show_domain(checked.domain), show_tasks(checked.domain)) if checked.domain else None
+    for line in shown or tell(file, checked.faults):
         print(line)
     raise typer.Exit(0 if checked.domain else 1)
 

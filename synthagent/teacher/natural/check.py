@@ -6,9 +6,11 @@ Launch: `synthagent domain check FILE`.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, get_args
 
 import yaml
@@ -16,8 +18,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from synthagent.errors import InputError
+from synthagent.teacher.domains import read_lines
+from synthagent.teacher.natural.compose import PATTERNS, changeable, compose
 from synthagent.teacher.natural.domain import Field, FieldKind, Lookup, NaturalAction, NaturalDomain, Thing
 from synthagent.teacher.natural.lint import KeyPath, Remark, lint, shown
+from synthagent.worlds import Call
 
 MOST_LINES = 80
 _MOST_CHARACTERS = 150_000  # by YAML's reader in Python, as brackets without end kill the process of the faster one
@@ -123,6 +128,21 @@ def show_domain(domain: NaturalDomain) -> Iterator[str]:
     used = {one.kind for one in (*of_things, *of_lookups)}
     unused = [kind for kind in get_args(FieldKind) if kind not in used]
     yield f"  kinds   {len(used)} of {len(get_args(FieldKind))}; not used: {', '.join(unused) or 'none'}"
+
+
+def show_tasks(domain: NaturalDomain) -> Iterator[str]:
+    """A task of each pattern but `cannot`, as the domain makes it: the request, and what the expert does."""
+    personas = read_lines("personas.txt")
+    for pattern in PATTERNS:
+        if pattern == "cannot" or (pattern in ("chain", "rule") and not changeable(domain)):
+            continue
+        rng = Random(f"check-{domain.name}-{pattern}")
+        draft = compose(domain, rng.choice(personas), pattern, False, rng)
+        yield f"  {pattern:<8}{draft.instruction}"
+        yield from (f"          {constraint.text}" for constraint in draft.constraints)
+        for step in draft.reference:
+            if isinstance(step, Call):
+                yield f"          {step.tool}({json.dumps(step.given, ensure_ascii=False)[1:-1]})"
 
 
 def _parameters(needs: Any, may: Any) -> str:

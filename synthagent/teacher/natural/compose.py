@@ -20,19 +20,19 @@ from typing import Literal
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.frozen import Json
-from synthagent.meaning import same
 from synthagent.teacher.compose import Draft
-from synthagent.teacher.natural.domain import Field, Lookup, NaturalAction, NaturalDomain, Thing
+from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain, Thing
 from synthagent.teacher.natural.language import Detail, SpokenWish, Voice, question_of, reply_of, request, voice_of
 from synthagent.teacher.natural.moments import WEEKS
 from synthagent.teacher.natural.phrasing import WishKind
 from synthagent.teacher.natural.policy import opening, prose
+from synthagent.teacher.natural.rows import RowWriter, SaidValue
 from synthagent.teacher.natural.schemas import TypedParameter, draw_style
 from synthagent.teacher.natural.toolset import STATUS, Spec, ToolsetWriter, code_of, column
 from synthagent.teacher.natural.values import Context, Spoken, draw, others
 from synthagent.teacher.rules import Rule, RuleKind
 from synthagent.teacher.twins import Change, FactChange, RowChange
-from synthagent.worlds import Answer, Ask, Call, Condition, Constraint, Effect, Fact, Guard, Step, Table, WorldSpec
+from synthagent.worlds import Answer, Ask, Call, Condition, Constraint, Effect, Fact, Guard, Step, WorldSpec
 
 Pattern = Literal["one", "several", "parallel", "chain", "rule", "cannot"]
 PATTERNS: tuple[Pattern, ...] = ("one", "several", "parallel", "chain", "rule", "cannot")
@@ -45,8 +45,6 @@ class _Parts:
     """What is gathered while a task is composed."""
 
     used: list[Spec] = field(default_factory=list)
-    rows: dict[str, list[dict[str, Json]]] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
     wishes: list[SpokenWish] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     canonical: dict[str, Json] = field(default_factory=dict)
@@ -56,17 +54,15 @@ class _Parts:
     change: Change | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SaidValue:
-    """A parameter with the value that the task wants for it."""
-
-    written: TypedParameter
-    value: Spoken
-
-
 def compose(domain: NaturalDomain, persona: str, pattern: Pattern, gap: bool, rng: random.Random) -> Draft:
     """Write one task down. `gap`: something that is needed is left out of the request."""
     return _NaturalComposer(domain, persona, gap, rng).draft(pattern)
+
+
+def changeable(domain: NaturalDomain) -> list[NaturalAction]:
+    """What can be done with a thing that is found by whose it is."""
+    owned = {thing.name for thing in domain.things if thing.owner}
+    return [action for action in domain.actions if not action.needs and action.thing in owned]
 
 
 class _NaturalComposer:
@@ -79,6 +75,7 @@ class _NaturalComposer:
             today=_FIRST_DAY + timedelta(days=rng.randrange(365)), currency=rng.choice(("EUR", "USD", "GBP"))
         )
         self.writer = ToolsetWriter(domain, draw_style(rng), self.context.currency, rng)
+        self.rows = RowWriter(self.writer, self.context, rng)
         self.parts = _Parts()
 
     def draft(self, pattern: Pattern) -> Draft:
@@ -108,9 +105,9 @@ class _NaturalComposer:
             distractors=tuple(sorted(spec.name for spec in distractors)),
             constraints=tuple(constraints),
             world=WorldSpec(
-                tables=self._tables(everything),
+                tables=self.rows.tables(everything, {thing.name for thing in self.domain.things}),
                 effects={spec.name: self._effects(spec) for spec in everything},
-                new_ids=tuple(self._codes(self._made(), 4)),
+                new_ids=tuple(self.rows.codes(self._made(), 4)),
                 rules={rule.id: rule.check for rule, _ in parts.rules},
                 opening=f"{opening(self.domain.about, self.context.today, rng)} {WEEKS}",
                 canonical=parts.canonical,
@@ -140,7 +137,7 @@ class _NaturalComposer:
         )
         for number, value in enumerate((varied.value, *wanted)):
             said = [replace(each, value=value) if each is varied else each for each in first]
-            self._row(lookup, spec, said)
+            self.rows.answer(lookup, spec, said)
             self._call(spec, said, set(), together=number > 0)
             self.parts.wishes.append(self._wish(lookup.verb, lookup.name, said, set(), lookup))
         self._finish()
@@ -152,17 +149,14 @@ class _NaturalComposer:
         self._finish()
 
     def _chain(self, ruled: bool) -> None:
-        actions = [
-            action for action in self.domain.actions if not action.needs and self.writer.thing(action.thing).owner
-        ]
-        action = self.rng.choice(actions)
+        action = self.rng.choice(changeable(self.domain))
         thing = self.writer.thing(action.thing)
         owner = next(each for each in thing.fields if each.name == thing.owner)
         rule: RuleKind | None = self.rng.choice(("check", "status", "confirm")) if ruled else None
         find = self._use(self.writer.find(thing, owner))
         look = self._use(self.writer.get(thing, ())) if rule in ("check", "status") else None
         act = self._use(self.writer.act(action))
-        mine, code = self._things(thing, owner)
+        mine, code = self.rows.things(thing, owner)
         changed = [SaidValue(written, self._other_than(written, mine)) for written in act.takes[1:]]
         hidden = self._hide([SaidValue(find.takes[0], mine[owner.name]), *changed]) if self.gap else None
         self._call(find, [SaidValue(find.takes[0], mine[owner.name])], _one(hidden), needed=True)
@@ -182,7 +176,7 @@ class _NaturalComposer:
         spec = self._use(self.writer.look_up(lookup))
         said = self._said(spec)
         hidden = self._hide([each for each in said if each.written.required]) if gap else None
-        self._row(lookup, spec, said)
+        self.rows.answer(lookup, spec, said)
         self._call(spec, said, _one(hidden), together=together and not hidden)
         self.parts.wishes.append(self._wish(lookup.verb, lookup.name, said, _one(hidden), lookup))
 
@@ -198,48 +192,6 @@ class _NaturalComposer:
         chosen = [each for each in spec.takes if each.required or self.rng.random() < _OPTIONAL]
         return [SaidValue(each, draw(each.field, each.form, self.context, self.rng)) for each in chosen]
 
-    def _row(self, lookup: Lookup, spec: Spec, said: Sequence[SaidValue]) -> None:
-        """The row that answers, and some that answer nearly the same question."""
-        asked = {column(each.written.field): each.value.canonical for each in said}
-        whole = {column(each.field): each.schema.get("default") for each in spec.takes} | asked
-        rows = self.parts.rows.setdefault(lookup.name, [])
-        for question in (whole, *self._near(said, whole)):
-            if any(all(same(row[name], value) for name, value in question.items()) for row in rows):
-                continue  # what an earlier call of the same lookup has brought
-            given = {column(each.field): self._any(each.field, each.form).canonical for each in spec.gives}
-            rows.append({"row": len(rows) + 1, **question, **given})
-
-    def _near(self, said: Sequence[SaidValue], whole: dict[str, Json]) -> list[dict[str, Json]]:
-        varied = self.rng.choice([each for each in said if each.written.required])
-        near = others(varied.written.field, varied.written.form, self.context, varied.value, self.rng, 2)
-        return [whole | {column(varied.written.field): value.canonical} for value in near]
-
-    def _things(self, thing: Thing, owner: Field) -> tuple[dict[str, Spoken], str]:
-        """Rows of a thing, the first of which is the user's; its values and its code."""
-        count = self.rng.randint(2, 4)
-        codes = self._codes(thing, count)
-        drawn = [
-            {each.name: self._any(each, self.writer.form(thing, each)) for each in thing.fields} for _ in range(count)
-        ]
-        mine = drawn[0][owner.name]
-        rivals = others(owner, self.writer.form(thing, owner), self.context, mine, self.rng, count - 1)
-        for row, rival in zip(drawn[1:], rivals, strict=True):
-            row[owner.name] = rival
-        rows = [
-            {"id": code, STATUS: self.rng.choice(thing.statuses)}
-            | {column(each): row[each.name].canonical for each in thing.fields}
-            for code, row in zip(codes, drawn, strict=True)
-        ]
-        self.parts.rows[thing.name] = rows
-        return drawn[0], codes[0]
-
-    def _any(self, named: Field, form: str) -> Spoken:
-        """A value that a row may have: of a flag either, since `draw` gives the one that its words say."""
-        value = draw(named, form, self.context, self.rng)
-        if named.kind == "flag" and self.rng.random() < 0.5:
-            return others(named, form, self.context, value, self.rng, 1)[0]
-        return value
-
     def _other_than(self, written: TypedParameter, mine: dict[str, Spoken]) -> Spoken:
         value = mine[written.field.name]
         return others(written.field, written.form, self.context, value, self.rng, 1)[0]
@@ -247,7 +199,7 @@ class _NaturalComposer:
     def _rule(self, kind: RuleKind, thing: Thing, act: Spec, look: Spec | None, code: str) -> None:
         """The constraint that matters; in the task the act is permitted."""
         ok, bad = self.rng.sample(thing.statuses, 2)
-        mine = self.parts.rows[thing.name][0]
+        mine = self.rows.rows[thing.name][0]
         same = look.takes[0].key if look else act.takes[0].key
         rule = Rule("live", kind, act.name, look.name if look else None, same, ok, bad, 0)
         why = next((action.why for action in self.domain.actions if action.thing == thing.name and action.why), "")
@@ -363,14 +315,6 @@ class _NaturalComposer:
         count = min(len(others_left), self.rng.choice((0, 1, 2, 3, 5, 8)) or int(not self.parts.used))
         return self.rng.sample(others_left, max(count, int(not self.parts.used)))
 
-    def _tables(self, everything: Sequence[Spec]) -> dict[str, Table]:
-        names = {effect.table for spec in everything for effect in spec.effects}
-        things = {thing.name for thing in self.domain.things}
-        return {
-            name: Table(key="id" if name in things else "row", rows=tuple(self.parts.rows.get(name, ())))
-            for name in sorted(names)
-        }
-
     def _effects(self, spec: Spec) -> tuple[Effect, ...]:
         if spec in self.parts.used and not self.parts.rules and self.rng.random() < _BUSY:
             return tuple(effect.model_copy(update={"busy": 1}) for effect in spec.effects)
@@ -383,13 +327,6 @@ class _NaturalComposer:
         ]
         return self.writer.thing(makers[0].thing) if makers else self.domain.things[0]
 
-    def _codes(self, thing: Thing, count: int) -> list[str]:
-        code = code_of(thing)
-        found: dict[str, None] = {}
-        while len(found) < count:
-            found[draw(code, self.writer.form(thing, code), self.context, self.rng).canonical] = None
-        return list(found)
-
 
 def _tables_of(spec: Spec) -> list[str]:
     return [effect.table for effect in spec.effects]
@@ -401,34 +338,7 @@ def _detail(said: SaidValue, new: bool, rng: random.Random) -> Detail:
 
 
 _SMALL = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "is",
-        "it",
-        "what",
-        "which",
-        "who",
-        "whose",
-        "when",
-        "how",
-        "to",
-        "be",
-        "for",
-        "in",
-        "on",
-        "at",
-        "as",
-        "with",
-        "and",
-        "or",
-        "by",
-        "are",
-        "does",
-        "do",
-    ]
+    "a an the of is it what which who whose when how to be for in on at as with and or by are does do".split()  # noqa: SIM905
 )
 
 

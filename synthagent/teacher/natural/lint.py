@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard, get_args
 
-from synthagent.teacher.natural.domain import Kind
+from synthagent.teacher.natural.domain import FieldKind
 from synthagent.text import visible
 
 KeyPath = tuple[int | str, ...]
@@ -143,7 +143,7 @@ def _said(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:
 
 def _default(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:
     default, kind = field.get("default"), field.get("kind")
-    if default is None or kind not in get_args(Kind):
+    if default is None or kind not in get_args(FieldKind):
         return
     match kind:
         case "flag":
