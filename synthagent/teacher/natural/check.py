@@ -138,11 +138,11 @@ def show_tasks(domain: NaturalDomain) -> Iterator[str]:
             continue
         rng = Random(f"check-{domain.name}-{pattern}")
         draft = compose(domain, rng.choice(personas), pattern, False, rng)
-        yield f"  {pattern:<8}{draft.instruction}"
-        yield from (f"          {constraint.text}" for constraint in draft.constraints)
+        yield f"  {pattern:<10}{draft.instruction}"
+        yield from (f"            {constraint.text}" for constraint in draft.constraints)
         for step in draft.reference:
             if isinstance(step, Call):
-                yield f"          {step.tool}({json.dumps(step.given, ensure_ascii=False)[1:-1]})"
+                yield f"            {step.tool}({json.dumps(step.given, ensure_ascii=False)[1:-1]})"
 
 
 def _parameters(needs: Any, may: Any) -> str:
