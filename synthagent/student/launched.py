@@ -15,7 +15,7 @@ import torch
 
 from synthagent.errors import SynthAgentError
 from synthagent.store import write_text
-from synthagent.student.processes import end_with_parent, in_a_group, rank
+from synthagent.student.processes import end_at_once, end_with_parent, in_a_group, rank
 
 _PATIENCE_S = 2.0
 
@@ -35,6 +35,7 @@ def main(job_file: Path, threads: int) -> int:
         if any(job_file.parent.glob("fault-*.txt")):
             return 1
         raise
+    end_at_once()
     return 0
 
 
