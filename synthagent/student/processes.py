@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
+from typing import NoReturn
 
 import torch
 
@@ -72,21 +73,15 @@ def end_with_parent() -> None:
     threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
 
 
-def in_a_group(job: Callable[[], None]) -> None:
-    """Run the part that falls to this process; then leave the group that torch made for it, whose threads end there.
+def run_and_end(job: Callable[[], None]) -> NoReturn:
+    """Run the part that falls to this process; then leave the group that torch made for it, and end the process.
 
-    A process that ends with them under way is aborted now and then ("terminate called without an active exception").
+    It does not return; what the job raises passes. It ends without what a process does at its end: there threads of
+    libraries that are still under way abort it now and then ("terminate called without an active exception").
     """
     job()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def end_at_once() -> None:
-    """End this process, whose work is done, without what a process does at its end.
-
-    There libraries' threads that are still under way abort it now and then, in spite of `in_a_group`.
-    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -124,11 +119,10 @@ def _run_rank(
     become_child()
     torch.set_num_threads(threads)
     try:
-        in_a_group(job)
+        run_and_end(job)
     except SynthAgentError as error:
         told.put(error)
         raise
-    end_at_once()
 
 
 def _end_without(parent: int) -> None:

@@ -15,5 +15,7 @@ def test_every_table_is_printed_and_sides_write_the_same_tokens(capsys: pytest.C
     told = capsys.readouterr().out
     for title in ("a. SFT", "b. GRPO", "c. Episodes", "d. On a GPU"):
         assert title in told
-    assert len(set(re.search(r"(\d+) and (\d+)", told).groups())) == 1  # type: ignore[union-attr]
+    written = re.search(r"(\d+) and (\d+)", told)
+    assert written is not None
+    assert len(set(written.groups())) == 1
     assert "100%" in told
