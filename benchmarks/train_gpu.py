@@ -22,6 +22,7 @@ from benchmarks.train_clock import Spent, median, spent_in, timed_steps
 from benchmarks.train_data import Taught, shipped
 from benchmarks.train_episodes import LIMITS, Talkative, episodes_of
 from benchmarks.train_grpo import never_ending
+from benchmarks.train_sft import parameters_of
 from synthagent.records import Task
 from synthagent.student.grpo import GrpoJob
 from synthagent.student.model import Student, device, save_student
@@ -126,18 +127,14 @@ def episodes(student: Student, tasks: Sequence[Task], most: Ceilings, repeats: i
         total += time.perf_counter() - begun
         tokens += sum(len(row.completion) for row in sampled)
     hook.remove()
-    read = 2 * _parameters(student) * forwards
+    read = 2 * parameters_of(student) * forwards
     return OnGpu(total / forwards, tokens / total, read / total / most.bandwidth, _peak_mb())
 
 
 def _of_training(spent: Sequence[Spent], tokens: int, student: Student, most: Ceilings, peak: float) -> OnGpu:
     total = sum(each.wall for each in spent)
-    work = 6 * _parameters(student) * tokens
+    work = 6 * parameters_of(student) * tokens
     return OnGpu(median(spent).wall, tokens / total, work / total / most.flops, peak)
-
-
-def _parameters(student: Student) -> int:
-    return sum(p.numel() for p in student.model.parameters())
 
 
 def _fresh() -> None:

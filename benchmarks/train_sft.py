@@ -54,7 +54,7 @@ def ours(student: Student, rows: Sequence[dict[str, Any]], steps: int) -> Reache
         job = SftJob(start, Path(folder) / "out", chosen, sft, 0, 1, params.student)
         spent = timed_steps(job, lambda: products.append(product(device())))
     tokens = [sum(len(row["input_ids"]) for row in chosen[i * BATCH :][:BATCH]) for i in range(1, steps + 1)]
-    return _reached(tokens, spent[1:], products[1:], _parameters(student))
+    return _reached(tokens, spent[1:], products[1:], parameters_of(student))
 
 
 def naive(student: Student, rows: Sequence[dict[str, Any]], steps: int) -> Reached:
@@ -78,10 +78,11 @@ def naive(student: Student, rows: Sequence[dict[str, Any]], steps: int) -> Reach
         spent.append(spent_in(work))
         products.append(product(where))
         tokens.append(sum(len(row["input_ids"]) for row in chosen))
-    return _reached(tokens[1:], spent[1:], products[1:], _parameters(student))
+    return _reached(tokens[1:], spent[1:], products[1:], parameters_of(student))
 
 
-def _parameters(student: Student) -> int:
+def parameters_of(student: Student) -> int:
+    """How many parameters a student has."""
     return sum(p.numel() for p in student.model.parameters())
 
 

@@ -161,22 +161,24 @@ def test_what_is_put_back_is_no_link_into_the_cache(here: Path) -> None:
 
 def test_an_interrupt_after_dvc_restored_older_outs_puts_back_those_and_not_the_last_runs(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
-    tasks = Path("data/tasks.parquet")
+    demos = Path("data/demos.parquet")
     contents = {}
-    for count in (40, 30, 40):
-        project.params(tasks__count=count)
-        ran = project.repro("tasks")
+    for count in (2, 3, 2):
+        project.params(tasks__count=40, rubrics__demos_per_task=count)
+        ran = project.repro("rubrics")
         assert ran.returncode == 0, ran.stderr
-        contents.setdefault(count, (project.folder / tasks).read_bytes())
-    assert "Stage 'tasks' is cached" in ran.stdout
+        contents.setdefault(count, (project.folder / demos).read_bytes())
+    assert "Stage 'rubrics' is cached" in ran.stdout
     before = files_under(project.data)
-    project.params(tasks__count=1_000_000)
-    process = project.start(tmp_path / "log", "dvc", "repro", "tasks")
-    wait_for("a task", lambda: bool(list(project.data.glob(".tasks.parquet.*.tmp"))))
+    project.params(tasks__count=40, rubrics__demos_per_task=400)
+    locks = project.folder / ".cache" / "locks"
+    shutil.rmtree(locks)
+    process = project.start(tmp_path / "log", "dvc", "repro", "rubrics")
+    wait_for("the stage", lambda: locks.is_dir() and any("rubrics" in path.name for path in locks.iterdir()))
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait() != 0
-    assert (project.folder / tasks).read_bytes() == contents[40] != contents[30]
-    assert "stage tasks: interrupted; its outs are as they were" in (tmp_path / "log").read_text()
+    assert (project.folder / demos).read_bytes() == contents[2] != contents[3]
+    assert "stage rubrics: interrupted; its outs are as they were" in (tmp_path / "log").read_text()
     assert files_under(project.data).keys() == before.keys()
     assert all(path.read_bytes() == text for path, text in before.items() if "timings" not in path.parts)
 

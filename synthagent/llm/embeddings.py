@@ -6,7 +6,6 @@ Nothing is kept: a second run embeds, and with an endpoint pays, again. `llm.rep
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from synthagent.errors import EndpointError, InputError, ParamsError, ReplayError
+from synthagent.errors import EndpointError, InputError, ReplayError
+from synthagent.llm.endpoint import key_in
 from synthagent.params import EmbeddingsParams, LlmParams
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
@@ -84,9 +84,7 @@ def _served(params: EmbeddingsParams, llm: LlmParams) -> Callable[[Sequence[str]
         raise ReplayError(
             f"{place}: embeddings are not kept, and llm.replay is only; set it to off, or embeddings null"
         )
-    key = "none" if params.api_key_env is None else os.environ.get(params.api_key_env, "").strip()
-    if not key:
-        raise ParamsError(f"{_PLACE}.api_key_env: the variable {params.api_key_env} is not set; export it")
+    key = key_in(params.api_key_env, _PLACE)
     client = openai.OpenAI(base_url=params.base_url, api_key=key, timeout=llm.timeout_s, max_retries=llm.max_retries)
 
     def of(texts: Sequence[str]) -> Vectors:

@@ -195,21 +195,24 @@ def place_of(name: str, base_url: str) -> str:
 
 
 def key_of_role(name: str, role: Role) -> str:
-    """The key that a role's variable holds; a word that is no key where it names none.
+    """As `key_in`, of a role."""
+    return key_in(role.api_key_env, f"roles.{name}")
+
+
+def key_in(variable: str | None, place: str) -> str:
+    """The key that a variable holds; a word that is no key where there is none. `place`: the params that name it.
 
     Raises:
         ParamsError: the variable is not set, or holds no key.
     """
-    if role.api_key_env is None:
+    if variable is None:
         return _NO_KEY
-    key = os.environ.get(role.api_key_env, "").strip()
+    key = os.environ.get(variable, "").strip()
     if not key:
-        raise ParamsError(
-            f"roles.{name}.api_key_env: the variable {role.api_key_env} is not set; export it, then run again"
-        )
+        raise ParamsError(f"{place}.api_key_env: the variable {variable} is not set; export it, then run again")
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise ParamsError(
-            f"roles.{name}.api_key_env: what the variable {role.api_key_env} holds is no key: it has blanks or "
+            f"{place}.api_key_env: what the variable {variable} holds is no key: it has blanks or "
             "characters that are not ASCII; export the key alone"
         )
     return key

@@ -10,7 +10,6 @@ Launch: `synthagent evaluate` or `dvc repro evaluate`.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -34,7 +33,7 @@ from synthagent.records import BENCHMARK, Evaluation, MappingEntry, Outcome, Rew
 from synthagent.showing.scoreboard import details, headline, plot_table, printed_tables
 from synthagent.showing.statistics import PERFECT_WHERE, summarise
 from synthagent.stage import Figures, Paths, progress, say
-from synthagent.store import read_records, write_records, write_text
+from synthagent.store import read_details, read_records, write_records, write_text
 from synthagent.suites.evaluate import evaluate_suite
 from synthagent.suites.known import SUITES
 from synthagent.suites.scores import Figure, figures_in, printed
@@ -120,9 +119,10 @@ def stored_tables(seed: int) -> Iterator[str]:
 
 def _stored_figures(suite: str) -> list[Figure]:
     path = Paths.details("evaluate")
+    content = read_details(path)
     try:
-        return figures_in(json.loads(path.read_text(encoding="utf-8"))["suites"][suite]["categories"])
-    except (OSError, ValueError, LookupError, TypeError):
+        return figures_in(content["suites"][suite]["categories"])
+    except (LookupError, TypeError):
         raise StoreError(f"{path}: has no figures of suite {suite}; run `dvc checkout` or `dvc repro`") from None
 
 

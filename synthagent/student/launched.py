@@ -15,18 +15,21 @@ import torch
 
 from synthagent.errors import SynthAgentError
 from synthagent.store import write_text
-from synthagent.student.processes import end_with_parent, in_a_group, rank
+from synthagent.student.processes import end_with_parent, rank, run_and_end
 
 _PATIENCE_S = 2.0
 
 
 def main(job_file: Path, threads: int) -> int:
-    """Run the job. A mistake of the user is left beside its file, for who started the training to tell in one line."""
+    """Run the job, which ends this process; else the exit code.
+
+    A mistake of the user is left beside its file, for who started the training to tell in one line.
+    """
     end_with_parent()
     torch.set_num_threads(threads)
     job = pickle.loads(job_file.read_bytes())
     try:
-        in_a_group(job)
+        run_and_end(job)
     except SynthAgentError as error:
         write_text(job_file.with_name(f"fault-{rank()}.txt"), str(error))
         return 1
@@ -35,7 +38,6 @@ def main(job_file: Path, threads: int) -> int:
         if any(job_file.parent.glob("fault-*.txt")):
             return 1
         raise
-    return 0
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class StudentPolicy:
         where = device()
         if where.type != "cuda":
             return _SIZE
-        share = torch.cuda.get_device_properties(where).total_memory // 4 // self.params.compute.processes
+        share = torch.cuda.get_device_properties(where).total_memory // 4  # however many processes there are
         width = arithmetic(self.params.student).itemsize
         return episodes_within(share, cache_of_token(self.student.model.config, width), self.params.episode.max_tokens)
 

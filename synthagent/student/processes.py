@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
+from typing import NoReturn
 
 import torch
 
@@ -71,14 +73,18 @@ def end_with_parent() -> None:
     threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
 
 
-def in_a_group(job: Callable[[], None]) -> None:
-    """Run the part that falls to this process; then leave the group that torch made for it, whose threads end there.
+def run_and_end(job: Callable[[], None]) -> NoReturn:
+    """Run the part that falls to this process; then leave the group that torch made for it, and end the process.
 
-    A process that ends with them under way is aborted now and then ("terminate called without an active exception").
+    It does not return; what the job raises passes. It ends without what a process does at its end: there threads of
+    libraries that are still under way abort it now and then ("terminate called without an active exception").
     """
     job()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _killed(remedy: str) -> SynthAgentError:
@@ -113,7 +119,7 @@ def _run_rank(
     become_child()
     torch.set_num_threads(threads)
     try:
-        in_a_group(job)
+        run_and_end(job)
     except SynthAgentError as error:
         told.put(error)
         raise

@@ -11,6 +11,7 @@ from synthagent.episodes.policy import Decoding
 from synthagent.episodes.turn import message_of
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
+from synthagent.llm.store import Reply
 from synthagent.records import Message
 from synthagent.suites.suite import Suite
 from synthagent.suites.worker import FailedError, Worker
@@ -90,8 +91,23 @@ class SuiteUser(Protocol):
         ...
 
 
+class _Alone:
+    """A policy to which it is all the same how many problems are under way, and which holds nothing."""
+
+    __slots__ = ()
+
+    def begin(self) -> None:
+        """As `SuitePolicy`."""
+
+    def end(self) -> None:
+        """As `SuitePolicy`."""
+
+    async def close(self) -> None:
+        """As `SuitePolicy`."""
+
+
 @dataclass(frozen=True, slots=True)
-class Silent:
+class Silent(_Alone):
     """Does nothing (`noop`): says nothing, or what that is where that cannot be. Its user gives up at once."""
 
     suite: Suite
@@ -112,18 +128,9 @@ class Silent:
         """As `SuiteUser`."""
         return {"role": "user", "content": self.suite.farewell}
 
-    def begin(self) -> None:
-        """As `SuitePolicy`."""
-
-    def end(self) -> None:
-        """As `SuitePolicy`."""
-
-    async def close(self) -> None:
-        """As `SuitePolicy`."""
-
 
 @dataclass(frozen=True, slots=True)
-class Gold:
+class Gold(_Alone):
     """Says what the suite's own answers come to, and plays their user. `left`: problem and role -> messages to come."""
 
     worker: Worker
@@ -156,18 +163,9 @@ class Gold:
             raise FailedError("the suite's own answers have ended")
         return left.pop(0)
 
-    def begin(self) -> None:
-        """As `SuitePolicy`."""
-
-    def end(self) -> None:
-        """As `SuitePolicy`."""
-
-    async def close(self) -> None:
-        """As `SuitePolicy`."""
-
 
 @dataclass(frozen=True, slots=True)
-class ServedPolicy:
+class ServedPolicy(_Alone):
     """The model of `roles.policy`. Its answers are kept in `.cache/llm`, and asked for once."""
 
     llm: Llm
@@ -184,9 +182,7 @@ class ServedPolicy:
     @property
     def identity(self) -> Mapping[str, Any]:
         """As `SuitePolicy`; the template is the server's, and not known here."""
-        role = self.llm.roles["policy"]
-        asked = {"model": role.model, "temperature": role.temperature, "top_p": role.top_p}
-        return {**asked, "max_tokens": self.max_tokens, "template": "the server's"}
+        return {**_identity(self.llm, "policy", self.max_tokens), "template": "the server's"}
 
     async def act(self, situation: Situation) -> Message:
         """As `SuitePolicy`.
@@ -198,19 +194,10 @@ class ServedPolicy:
         version = f"{self.suite}-{situation.style}"
         tools, trial = tuple(situation.tools), situation.trial
         request = Request(messages, version, sample=trial, tools=tools, max_tokens=self.max_tokens)
-        try:
-            reply = await self.llm.chat("policy", request)
-        except BadReplyError as fault:
-            raise FailedError(f"policy: {fault}") from None
+        reply = await _reply(self.llm, "policy", request)
         if situation.style == "prompt":
             return {"role": "assistant", "content": reply.text}
         return message_of(turn_of_reply(reply), situation.steps)
-
-    def begin(self) -> None:
-        """As `SuitePolicy`."""
-
-    def end(self) -> None:
-        """As `SuitePolicy`."""
 
     async def close(self) -> None:
         """As `SuitePolicy`."""
@@ -228,9 +215,7 @@ class ServedUser:
     @property
     def identity(self) -> Mapping[str, Any]:
         """As `SuiteUser`."""
-        role = self.llm.roles["user"]
-        asked = {"model": role.model, "temperature": role.temperature, "top_p": role.top_p}
-        return {**asked, "max_tokens": self.max_tokens}
+        return _identity(self.llm, "user", self.max_tokens)
 
     async def answer(self, situation: Situation, ask: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """As `SuiteUser`.
@@ -240,10 +225,7 @@ class ServedUser:
         """
         messages, version = tuple(map(well_formed, ask)), f"{self.suite}-user"
         request = Request(messages, version, sample=situation.trial, tools=tuple(tools), max_tokens=self.max_tokens)
-        try:
-            reply = await self.llm.chat("user", request)
-        except BadReplyError as fault:
-            raise FailedError(f"user: {fault}") from None
+        reply = await _reply(self.llm, "user", request)
         if len(reply.text) > _MOST_OF_USER:
             raise FailedError(f"user: too_long: a message of {len(reply.text):,} characters")
         return {**message_of(turn_of_reply(reply), len(ask)), "role": "user"}
@@ -251,3 +233,15 @@ class ServedUser:
     async def close(self) -> None:
         """As `SuiteUser`."""
         await self.llm.close()
+
+
+def _identity(llm: Llm, name: str, max_tokens: int) -> dict[str, Any]:
+    role = llm.roles[name]
+    return {"model": role.model, "temperature": role.temperature, "top_p": role.top_p, "max_tokens": max_tokens}
+
+
+async def _reply(llm: Llm, name: str, request: Request) -> Reply:
+    try:
+        return await llm.chat(name, request)
+    except BadReplyError as fault:
+        raise FailedError(f"{name}: {fault}") from None

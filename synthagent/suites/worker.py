@@ -48,11 +48,7 @@ class Worker:
         Raises:
             SuiteError: the worker does not tell.
         """
-        try:
-            answered = await self._ask({"do": "problems", "category": category})
-            return [str(id) for id in answered.content["problems"]]
-        except (FailedError, KeyError, TypeError) as fault:
-            raise SuiteError(f"suite {self.suite.name}: {category}: {fault}; {self._see()}") from None
+        return [str(id) for id in await self._listed("problems", category)]
 
     async def texts(self, category: str) -> list[Any]:
         """What tasks may have been copied from, of a category: untrusted, as all that it says.
@@ -60,10 +56,7 @@ class Worker:
         Raises:
             SuiteError: the worker does not tell.
         """
-        try:
-            return list((await self._ask({"do": "texts", "category": category})).content["texts"])
-        except (FailedError, KeyError, TypeError) as fault:
-            raise SuiteError(f"suite {self.suite.name}: {category}: {fault}; {self._see()}") from None
+        return await self._listed("texts", category)
 
     async def gold(self, id: str, style: str) -> list[dict[str, Any]]:
         """The messages that the suite's own answers come to.
@@ -87,6 +80,12 @@ class Worker:
             await _stop(self._process)
         if self._listener is not None:
             await self._listener
+
+    async def _listed(self, what: str, category: str) -> list[Any]:
+        try:
+            return list((await self._ask({"do": what, "category": category})).content[what])
+        except (FailedError, KeyError, TypeError) as fault:
+            raise SuiteError(f"suite {self.suite.name}: {category}: {fault}; {self._see()}") from None
 
     async def _ask(self, request: dict[str, Any], of: _Answered | None = None) -> _Answered:
         """`of`: the start of the problem that this is about."""

@@ -99,3 +99,19 @@ def test_the_cache_of_a_token_is_what_the_model_keeps_of_it() -> None:
         cache = model(torch.zeros(1, 5, dtype=torch.long), use_cache=True).past_key_values
         kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
         assert kept == 5 * cache_of_token(config, 4)
+
+
+def test_batches_on_a_gpu_do_not_depend_on_the_number_of_processes(
+    student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = type("Properties", (), {"total_memory": 2**30})
+    monkeypatch.setattr("synthagent.student.policy.device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: gpu)
+    shown = params_with()
+    sizes = set()
+    for processes in (1, 2, 8):
+        compute = shown.compute.model_copy(update={"processes": processes})
+        params = shown.model_copy(update={"compute": compute})
+        sizes.add(StudentPolicy("me", student, params, Setting())._at_once())
+    assert len(sizes) == 1
+    assert sizes.pop() > 64

@@ -11,11 +11,12 @@ import ast
 import builtins
 import os
 import sys
+import tempfile
 import types
 from contextlib import nullcontext
 from typing import Any
 
-os.environ["BFCL_PROJECT_ROOT"] = "/tmp/bfcl"  # it makes folders there
+os.environ["BFCL_PROJECT_ROOT"] = os.path.join(tempfile.gettempdir(), "bfcl")  # it makes folders there
 
 _NEVER_USED: dict[
     str, dict[str, Any]
