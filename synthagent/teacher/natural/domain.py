@@ -30,6 +30,7 @@ FieldKind = Literal[
     "code",
     "text",
     "list",
+    "numbers",
 ]
 
 
@@ -44,7 +45,7 @@ class Field(Record):
     )
     ask: str = Described(default="", description="how an agent asks for it: `which day`; empty: `what the NAME is`")
     of: tuple[str, ...] = Described(default=(), description="option, list: all values; text: some of many")
-    low: float | None = Described(default=None, description="whole, number, share, money, duration")
+    low: float | None = Described(default=None, description="whole, number, numbers, share, money, duration")
     high: float | None = None
     step: float | None = Described(default=None, description="values are multiples of it")
     unit: str = Described(default="", description="whole, number, duration: such as `minutes`, `kilograms`")
@@ -54,7 +55,7 @@ class Field(Record):
     def _fits(self) -> Field:
         if self.kind in ("option", "list", "text") and len(set(self.of)) < 2:
             raise ValueError(f"field {self.name!r}: {self.kind} needs `of` with at least two different values")
-        measured = self.kind in ("whole", "number", "share", "money", "duration")
+        measured = self.kind in ("whole", "number", "numbers", "share", "money", "duration")
         if measured and (self.low is None or self.high is None or not self.low < self.high):
             raise ValueError(f"field {self.name!r}: {self.kind} needs `low` below `high`")
         slots = 0 if self.kind == "flag" else 1

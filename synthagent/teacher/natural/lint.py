@@ -20,7 +20,7 @@ Remark = tuple[KeyPath, str]
 MOST_VALUES = 200
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[ -][A-Za-z0-9]+)*")
 _UNCHANGED = {"set", "put", "cut", "let", "shut", "read", "hit", "cost", "split", "spread", "reset", "quit", "bet"}
-_MEASURED = ("whole", "number", "share", "money", "duration")
+_MEASURED = ("whole", "number", "numbers", "share", "money", "duration")
 _BROUGHT = {"share": ("percent", "%"), "money": ("euro", "dollar", "pound")}  # words that the value says itself
 
 

@@ -154,6 +154,9 @@ def _typed(field: Field, form: str, rng: random.Random) -> dict[str, Json]:  # n
         case "list":
             items: dict[str, Json] = {"type": "string"} | ({"enum": offered(field, form)} if form == "offered" else {})
             return {"type": "array", "items": items} | ({"minItems": 1} if rng.random() < 0.3 else {})
+        case "numbers":
+            whole = amounts.step_of(field) % 1 == 0
+            return {"type": "array", "items": {"type": "integer" if whole and rng.random() < 0.7 else "number"}}
         case _:
             return {"type": "string"}
 

@@ -208,4 +208,7 @@ def test_a_good_file_is_shown(tmp_path: Path) -> None:
         "  lookup  look up treatment price: treatment, number of teeth, [insured] -> price",
     ):
         assert line in finished.stdout.splitlines()
-    assert "kinds   8 of 17; not used: number, share, place, address, email, phone, code, text, list" in finished.stdout
+    assert (
+        "kinds   8 of 18; not used: number, share, place, address, email, phone, code, text, list, numbers"
+        in finished.stdout
+    )
