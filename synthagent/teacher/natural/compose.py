@@ -20,16 +20,18 @@ from synthagent.teacher.compose import Draft
 from synthagent.teacher.natural.chains import chain
 from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain
 from synthagent.teacher.natural.values import others
-from synthagent.teacher.natural.writing import TaskWriter
+from synthagent.teacher.natural.writing import MANNER, Manner, TaskWriter
 from synthagent.worlds import Answer
 
 Pattern = Literal["one", "several", "parallel", "chain", "rule", "cannot"]
 PATTERNS: tuple[Pattern, ...] = ("one", "several", "parallel", "chain", "rule", "cannot")
 
 
-def compose(domain: NaturalDomain, persona: str, pattern: Pattern, gap: bool, rng: random.Random) -> Draft:
+def compose(
+    domain: NaturalDomain, persona: str, pattern: Pattern, gap: bool, rng: random.Random, manner: Manner = MANNER
+) -> Draft:
     """Write one task down. `gap`: something that is needed is left out of the request."""
-    task = TaskWriter(domain, persona, gap, rng)
+    task = TaskWriter(domain, persona, gap, rng, manner)
     match pattern:
         case "one":
             _single(task)

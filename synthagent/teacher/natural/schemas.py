@@ -78,10 +78,10 @@ _READING = {
 }
 
 
-def draw_style(rng: random.Random) -> Naming:
-    """Draw the style of a toolset: masked in a third."""
+def draw_style(rng: random.Random, masked: float = 1 / 3) -> Naming:
+    """Draw the style of a toolset. `masked`: how often names say nothing."""
     names: Sequence[Literal["snake", "camel", "dotted", "terse"]] = ("snake", "camel", "dotted", "terse")
-    return Naming(rng.choices(names, (0.42, 0.26, 0.16, 0.16))[0], rng.random() < 1 / 3)
+    return Naming(rng.choices(names, (0.42, 0.26, 0.16, 0.16))[0], rng.random() < masked)
 
 
 def write_field(

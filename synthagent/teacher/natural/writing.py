@@ -9,6 +9,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Literal
 
 from synthagent.frozen import Json
 from synthagent.teacher.compose import Draft
@@ -27,9 +28,26 @@ from synthagent.worlds import Answer, Ask, Call, Constraint, Effect, Fact, Step,
 
 _FIRST_DAY = date(2026, 1, 1)
 _OPTIONAL, _BUSY = 0.4, 0.06  # how often an optional value is said; how often a tool fails in passing
+_OTHERS = (
+    (0, 1, 2, 3, 5, 8, 14),
+    (0.32, 0.2, 0.16, 0.13, 0.1, 0.06, 0.03),
+)  # tools around those that are needed, and how often
 _SMALL = frozenset(
     "a an the of is it what which who whose when how to be for in on at as with and or by are does do".split()  # noqa: SIM905
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How tasks are written, whatever they are about."""
+
+    masked: float = 1 / 3
+    """Of toolsets: names say nothing."""
+    wordings: Literal["many", "one"] = "many"
+    """One: what people say is always in the same frames, and nobody has a voice."""
+
+
+MANNER = Manner()
 
 
 @dataclass
@@ -49,15 +67,23 @@ class Parts:
 class TaskWriter:
     """What was drawn for one task, while its parts are written. `gap`: something needed is left out of the request."""
 
-    def __init__(self, domain: NaturalDomain, persona: str, gap: bool, rng: random.Random) -> None:
+    def __init__(
+        self, domain: NaturalDomain, persona: str, gap: bool, rng: random.Random, manner: Manner = MANNER
+    ) -> None:
         self.domain, self.persona, self.rng, self.gap = domain, persona, rng, gap
-        self.voice: Voice = voice_of(persona, rng)
+        self.manner = manner
+        self.voice: Voice = voice_of(persona, rng) if manner.wordings == "many" else "plain"
         self.context = Context(
             today=_FIRST_DAY + timedelta(days=rng.randrange(365)), currency=rng.choice(("EUR", "USD", "GBP"))
         )
-        self.writer = ToolsetWriter(domain, draw_style(rng), self.context.currency, rng)
+        self.writer = ToolsetWriter(domain, draw_style(rng, manner.masked), self.context.currency, rng)
         self.rows = RowWriter(self.writer, self.context, rng)
         self.parts = Parts()
+
+    @property
+    def words(self) -> random.Random:
+        """What draws the frames of what people say."""
+        return self.rng if self.manner.wordings == "many" else random.Random("one wording")
 
     # --- values and tools ------------------------------------------------------------------------------------------
 
@@ -79,7 +105,7 @@ class TaskWriter:
         named = hidden.written.field
         ask = named.ask if _content_words(named.ask) else f"what the {named.name} is"
         slot = column(named)
-        phrase = reply_of(_detail(hidden, False, self.rng), self.voice, self.rng)
+        phrase = reply_of(_detail(hidden, False, self.words), self.voice, self.words)
         self.parts.facts.append(Fact(slot=slot, value=hidden.value.surface, phrase=phrase))
         self.parts.canonical[slot] = hidden.value.canonical
         self.parts.asked_by[slot] = _content_words(f"{named.name} {named.ask} {named.about}")
@@ -89,7 +115,7 @@ class TaskWriter:
                 slot=slot,
                 guess=guess,
                 milestone=f"Learn the {named.name} from the user",
-                question=question_of(ask, self.rng),
+                question=question_of(ask, self.words),
             )
         )
         return hidden.written.key
@@ -142,7 +168,9 @@ class TaskWriter:
         """What the user wants, in the words of the domain. Of a change the first value says which thing it is."""
         changes = isinstance(of, NaturalAction) and bool(of.changes)
         details = tuple(
-            _detail(each, changes and each is not said[0], self.rng) for each in said if each.written.key not in hidden
+            _detail(each, changes and each is not said[0], self.words)
+            for each in said
+            if each.written.key not in hidden
         )
         kind: WishKind = "look" if isinstance(of, Lookup) else "make" if of.needs else "change"
         noun = of.name if isinstance(of, Lookup) else of.thing
@@ -159,7 +187,7 @@ class TaskWriter:
         constraints = [Constraint(id=rule.id, text=text) for rule, text in parts.rules]
         rng.shuffle(constraints)
         return Draft(
-            instruction=request(parts.wishes, self.voice, self.persona, rng),
+            instruction=request(parts.wishes, self.voice, self.persona, self.words),
             facts=tuple(parts.facts),
             tools=tuple(spec.tool for spec in everything),
             distractors=tuple(sorted(spec.name for spec in distractors)),
@@ -186,7 +214,7 @@ class TaskWriter:
         others_left = [
             spec for spec in candidates if all((e.op, e.table, tuple(e.write)) not in used for e in spec.effects)
         ]
-        count = min(len(others_left), self.rng.choice((0, 1, 2, 3, 5, 8)) or int(not self.parts.used))
+        count = min(len(others_left), self.rng.choices(*_OTHERS)[0] or int(not self.parts.used))
         return self.rng.sample(others_left, max(count, int(not self.parts.used)))
 
     def _effects(self, spec: Spec) -> tuple[Effect, ...]:
