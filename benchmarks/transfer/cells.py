@@ -83,12 +83,12 @@ DEFAULT = ("part", "one-wording", "no-refusals", "one-call", "whole")
 def cell_of(name: str, scale: Scale, shares: Mapping[str, float]) -> Cell:
     """A cell by its name. `shares`: of the patterns, by default."""
     if name == "whole":
-        asked = (
+        all_asked = (
             Asked("bfcl", CALLING, scale.count),
             Asked("bfcl", ("multi_turn_base",), min(scale.count or 50, 50)),
             Asked("tau2", ("mock_solo",), scale.count),
         )
-        return Cell(name, "all of it, then GRPO", {"sft.tokens": scale.whole}, "evaluate", asked)
+        return Cell(name, "all of it, then GRPO", {"sft.tokens": scale.whole}, "evaluate", all_asked)
     asked = (Asked("bfcl", _THREE, scale.count),)
     if name == "part":
         return Cell(name, "all ingredients", {"sft.tokens": scale.part}, "sft", asked)

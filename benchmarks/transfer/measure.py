@@ -72,4 +72,5 @@ def _digest(path: Path) -> str:
 
 
 def _minutes(stage: str) -> float:
-    return round(json.loads(Paths.timings(stage).read_text(encoding="utf-8"))["seconds"] / 60, 1)
+    seconds: float = json.loads(Paths.timings(stage).read_text(encoding="utf-8"))["seconds"]
+    return round(seconds / 60, 1)
