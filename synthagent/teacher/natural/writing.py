@@ -30,7 +30,7 @@ _FIRST_DAY = date(2026, 1, 1)
 _OPTIONAL, _BUSY = 0.4, 0.06  # how often an optional value is said; how often a tool fails in passing
 _OTHERS = (
     (0, 1, 2, 3, 5, 8, 14),
-    (0.32, 0.2, 0.16, 0.13, 0.1, 0.06, 0.03),
+    (0.42, 0.22, 0.14, 0.09, 0.07, 0.04, 0.02),
 )  # tools around those that are needed, and how often
 _SMALL = frozenset(
     "a an the of is it what which who whose when how to be for in on at as with and or by are does do".split()  # noqa: SIM905
