@@ -29,7 +29,7 @@ from synthagent.teacher.natural.policy import opening, prose
 from synthagent.teacher.natural.rows import RowWriter, SaidValue
 from synthagent.teacher.natural.schemas import TypedParameter, draw_style
 from synthagent.teacher.natural.toolset import STATUS, Spec, ToolsetWriter, code_of, column
-from synthagent.teacher.natural.values import Context, Spoken, draw, others
+from synthagent.teacher.natural.values import Context
 from synthagent.teacher.rules import Rule, RuleKind
 from synthagent.teacher.twins import Change, FactChange, RowChange
 from synthagent.worlds import Answer, Ask, Call, Condition, Constraint, Effect, Fact, Guard, Step, WorldSpec
@@ -132,9 +132,7 @@ class _NaturalComposer:
         spec = self._use(self.writer.look_up(lookup))
         first = self._said(spec)
         varied = self.rng.choice([each for each in first if each.written.required])
-        wanted = others(
-            varied.written.field, varied.written.form, self.context, varied.value, self.rng, self.rng.randint(1, 3)
-        )
+        wanted = self.rows.others(varied, first, self.rng.randint(1, 3))
         for number, value in enumerate((varied.value, *wanted)):
             said = [replace(each, value=value) if each is varied else each for each in first]
             self.rows.answer(lookup, spec, said)
@@ -156,8 +154,8 @@ class _NaturalComposer:
         find = self._use(self.writer.find(thing, owner))
         look = self._use(self.writer.get(thing, ())) if rule in ("check", "status") else None
         act = self._use(self.writer.act(action))
-        mine, code = self.rows.things(thing, owner)
-        changed = [SaidValue(written, self._other_than(written, mine)) for written in act.takes[1:]]
+        found = self.rows.things(thing, owner, act.takes[1:])
+        mine, code, changed = found.mine, found.code, found.changed
         hidden = self._hide([SaidValue(find.takes[0], mine[owner.name]), *changed]) if self.gap else None
         self._call(find, [SaidValue(find.takes[0], mine[owner.name])], _one(hidden), needed=True)
         key = column(code_of(thing))
@@ -190,11 +188,7 @@ class _NaturalComposer:
     def _said(self, spec: Spec) -> list[SaidValue]:
         """Values for all required parameters, and for some of the others."""
         chosen = [each for each in spec.takes if each.required or self.rng.random() < _OPTIONAL]
-        return [SaidValue(each, draw(each.field, each.form, self.context, self.rng)) for each in chosen]
-
-    def _other_than(self, written: TypedParameter, mine: dict[str, Spoken]) -> Spoken:
-        value = mine[written.field.name]
-        return others(written.field, written.form, self.context, value, self.rng, 1)[0]
+        return self.rows.said(chosen, spec.takes)
 
     def _rule(self, kind: RuleKind, thing: Thing, act: Spec, look: Spec | None, code: str) -> None:
         """The constraint that matters; in the task the act is permitted."""
@@ -238,7 +232,7 @@ class _NaturalComposer:
         self.parts.facts.append(Fact(slot=slot, value=hidden.value.surface, phrase=phrase))
         self.parts.canonical[slot] = hidden.value.canonical
         self.parts.asked_by[slot] = _content_words(f"{named.name} {named.ask} {named.about}")
-        guess = others(named, hidden.written.form, self.context, hidden.value, self.rng, 1)[0].canonical
+        guess = (self.rows.others(hidden, among, 1) or [hidden.value])[0].canonical
         self.parts.steps.append(
             Ask(
                 slot=slot,
