@@ -10,9 +10,7 @@ from synthagent.episodes.user import CONFIRM
 from synthagent.teacher.natural.domain import NaturalAction, NaturalDomain, Thing
 from synthagent.teacher.natural.policy import prose
 from synthagent.teacher.natural.rows import SaidValue
-from synthagent.teacher.natural.schemas import TypedParameter
 from synthagent.teacher.natural.toolset import STATUS, Spec, code_of, column
-from synthagent.teacher.natural.values import Spoken, others
 from synthagent.teacher.natural.writing import TaskWriter
 from synthagent.teacher.rules import Rule, RuleKind
 from synthagent.teacher.twins import FactChange, RowChange
@@ -35,8 +33,8 @@ def chain(task: TaskWriter, ruled: bool) -> None:
     find = task.use(task.writer.find(thing, owner))
     look = task.use(task.writer.get(thing, ())) if rule in ("check", "status") else None
     act = task.use(task.writer.act(action))
-    mine, code = task.rows.things(thing, owner)
-    changed = [SaidValue(written, _other_than(task, written, mine)) for written in act.takes[1:]]
+    found = task.rows.things(thing, owner, act.takes[1:])
+    mine, code, changed = found.mine, found.code, found.changed
     known_by = SaidValue(find.takes[0], mine[owner.name])
     hidden = [task.hide([known_by, *changed])] if task.gap else []
     task.call(find, [known_by], hidden, needed=True)
@@ -48,10 +46,6 @@ def chain(task: TaskWriter, ruled: bool) -> None:
     task.call(act, changed, hidden, known={act.takes[0].key: key})
     parts.wishes.append(task.wish(action, [known_by, *changed], hidden))
     task.finish()
-
-
-def _other_than(task: TaskWriter, written: TypedParameter, mine: dict[str, Spoken]) -> Spoken:
-    return others(written.field, written.form, task.context, mine[written.field.name], task.rng, 1)[0]
 
 
 def _rule(task: TaskWriter, kind: RuleKind, thing: Thing, act: Spec, look: Spec | None, code: str) -> None:

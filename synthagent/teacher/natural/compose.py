@@ -19,7 +19,6 @@ from typing import Literal
 from synthagent.teacher.compose import Draft
 from synthagent.teacher.natural.chains import chain
 from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain
-from synthagent.teacher.natural.values import others
 from synthagent.teacher.natural.writing import MANNER, Manner, TaskWriter
 from synthagent.worlds import Answer
 
@@ -61,8 +60,7 @@ def _several(task: TaskWriter) -> None:
     spec = task.use(task.writer.look_up(lookup))
     first = task.said(spec)
     varied = rng.choice([each for each in first if each.written.required])
-    named, form = varied.written.field, varied.written.form
-    wanted = others(named, form, task.context, varied.value, rng, rng.randint(1, 3))
+    wanted = task.rows.others(varied, first, rng.randint(1, 3))
     for number, value in enumerate((varied.value, *wanted)):
         said = [replace(each, value=value) if each is varied else each for each in first]
         task.rows.answer(lookup, spec, said)

@@ -21,7 +21,7 @@ from synthagent.teacher.natural.policy import opening
 from synthagent.teacher.natural.rows import RowWriter, SaidValue
 from synthagent.teacher.natural.schemas import TypedParameter, draw_style
 from synthagent.teacher.natural.toolset import Spec, ToolsetWriter, column
-from synthagent.teacher.natural.values import Context, draw, others
+from synthagent.teacher.natural.values import Context
 from synthagent.teacher.rules import Rule
 from synthagent.teacher.twins import Change
 from synthagent.worlds import Answer, Ask, Call, Constraint, Effect, Fact, Step, WorldSpec
@@ -95,7 +95,7 @@ class TaskWriter:
     def said(self, spec: Spec) -> list[SaidValue]:
         """Values for all required parameters, and for some of the others."""
         chosen = [each for each in spec.takes if each.required or self.rng.random() < _OPTIONAL]
-        return [SaidValue(each, draw(each.field, each.form, self.context, self.rng)) for each in chosen]
+        return self.rows.said(chosen, spec.takes)
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class TaskWriter:
         self.parts.facts.append(Fact(slot=slot, value=hidden.value.surface, phrase=phrase))
         self.parts.canonical[slot] = hidden.value.canonical
         self.parts.asked_by[slot] = _content_words(f"{named.name} {named.ask} {named.about}")
-        guess = others(named, hidden.written.form, self.context, hidden.value, self.rng, 1)[0].canonical
+        guess = (self.rows.others(hidden, among, 1) or [hidden.value])[0].canonical
         self.parts.steps.append(
             Ask(
                 slot=slot,
