@@ -9,13 +9,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from synthagent.cli_groups import cache, domain, exporting, importing
 from synthagent.errors import SynthAgentError
 from synthagent.ops.profile import PROFILES
+
+if TYPE_CHECKING:
+    from synthagent.params import EmbeddingsParams, Params
 
 STAGES = {
     "personas": "Read the personas that seed the tasks.",
@@ -139,14 +142,30 @@ def decontaminate(
     from synthagent.suites.compare import decontaminate as compare
 
     read = load_params(params)
-    if embeddings and read.tasks.decontaminate.embeddings is None:
-        raise SynthAgentError(
-            f"{params}: tasks.decontaminate.embeddings: null; name a model, or leave --embeddings out"
-        )
-    found = compare(tasks, suites, files or [], read.tasks.decontaminate.embeddings if embeddings else None, read)
+    model = _embeddings_asked_for(read, params) if embeddings else None
+    found = compare(tasks, suites, files or [], model, read)
     for line in found.lines:
         print(line)
     raise typer.Exit(1 if found.hits else 0)
+
+
+@app.command(rich_help_panel="Looking at tasks")
+def variety(
+    tasks: Annotated[list[Path] | None, typer.Option(help="A Parquet file of tasks; may be repeated.")] = None,
+    suite: Annotated[str, typer.Option(help="none, installed, or names with commas between.")] = "none",
+    embeddings: Annotated[bool, typer.Option(help="Also by the model of tasks.decontaminate.embeddings.")] = False,
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Measure how varied tasks, and benchmarks' problems, are: tools, shapes of tools, wording. Sets are rows."""
+    from synthagent.params_file import load_params
+    from synthagent.suites.variety import variety_table
+
+    read = load_params(params)
+    model = _embeddings_asked_for(read, params) if embeddings else None
+    own = Path("data/tasks.parquet")
+    files = tasks or ([own] if own.exists() or suite == "none" else [])
+    for line in variety_table(files, suite, model, read).lines():
+        print(line)
 
 
 @app.command(rich_help_panel="Looking at tasks")
@@ -230,6 +249,14 @@ app.add_typer(importing, name="import", rich_help_panel="Import and export")
 app.add_typer(exporting, name="export", rich_help_panel="Import and export")
 app.add_typer(cache, name="cache", rich_help_panel="Language models")
 app.add_typer(domain, name="domain", rich_help_panel="Looking at tasks")
+
+
+def _embeddings_asked_for(read: Params, file: Path) -> EmbeddingsParams:
+    """The model that params name."""
+    if read.tasks.decontaminate.embeddings is None:
+        raise SynthAgentError(f"{file}: tasks.decontaminate.embeddings: null; name a model, or leave --embeddings out")
+    return read.tasks.decontaminate.embeddings
+
 
 _ENVIRONMENT = {  # of the libraries that stages import, unless the user has set it: no hub, no telemetry, one thread
     "HF_HUB_OFFLINE": "1",

@@ -30,6 +30,7 @@ class Signature(Record):
 
     name: str
     parameters: tuple[str, ...] = ()
+    shape: str = Field(default="", description="the types of what it takes, where a suite tells them")
 
 
 class RightCall(Record):
@@ -196,7 +197,7 @@ def _signature(tool: Any) -> Signature:
     names = parameters.get("properties") or {} if isinstance(parameters, dict) else parameters
     if not isinstance(names, dict | list) or not all(isinstance(name, str) for name in names):
         raise _UnfitError(f"`parameters` of {schema['name']!r} must be a JSON schema, or a list of names")
-    return Signature(name=schema["name"], parameters=tuple(names))
+    return Signature(name=schema["name"], parameters=tuple(names), shape=str(schema.get("shape") or ""))
 
 
 def _call(call: dict[str, Any]) -> RightCall:

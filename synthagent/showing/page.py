@@ -32,12 +32,16 @@ _svg = partial(pictures.svg, on_page=True)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The run, as its datasets tell it. `compared`: with which problems of others the tasks were, and what was hit."""
+    """The run, as its datasets tell it. `compared`: with which problems of others the tasks were, and what was hit.
+
+    `variety`: the tasks, and others beside them -> the figures that `teacher/variety.py` gives.
+    """
 
     personas: int
     tasks: Iterable[Task]
     rejected: Sequence[Rejected]
     compared: Mapping[str, Any] | None
+    variety: Mapping[str, Mapping[str, Any]]
     rubrics: Iterable[Rubric]
     rollouts: Sequence[Trajectory]
     rewards: Sequence[Reward]
@@ -99,6 +103,7 @@ class Page:
     funnel: tuple[Stage, ...]
     rejections: Mapping[str, int]
     compared: Mapping[str, Any] | None
+    variety: Mapping[str, Mapping[str, Any]]
     facts: Mapping[str, float]
     scripts: Mapping[str, str]
     lines: Mapping[str, Sequence[TableRow]]
@@ -142,6 +147,7 @@ def page_of(inputs: Inputs, seed: int) -> Page:
         ),
         rejections={name: refused[name] for name in [*PROOFS, *sorted(set(refused) - set(PROOFS))]},
         compared=inputs.compared,
+        variety=inputs.variety,
         facts={
             **_facts(tasks, rubrics),
             "episodes": len(inputs.rewards),
@@ -213,6 +219,7 @@ def render(page: Page) -> str:
         "score": lambda value: f"{value:.3f}",
         "mean": lambda value: f"{value.mean:.3f}" if value else "",
         "amount": lambda value: "" if value is None else f"{value:.2f}",
+        "known": lambda value, written: "" if value is None else written.format(value),
         "between": lambda value: f"{value.low:.2f} to {value.high:.2f}" if value else "",
         "change": lambda value: f"{value:+.3f}".replace("-", "\u2212"),
         "changes": lambda value: f"{value.low:+.3f} to {value.high:+.3f}".replace("-", "\u2212"),

@@ -7,6 +7,9 @@ Launch: `synthagent report` or `dvc repro report`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from synthagent.params import Params
 from synthagent.records import Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory
 from synthagent.showing.page import Inputs, page_of, render
@@ -18,11 +21,13 @@ from synthagent.store import read_details, read_keys, read_records, write_text
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
+    details = read_details(Paths.details("tasks"))
     inputs = Inputs(
         personas=len(read_keys(Paths.personas, Persona)),
         tasks=read_records(Paths.tasks, Task),
         rejected=list(read_records(Paths.rejected, Rejected)),
-        compared=read_details(Paths.details("tasks")).get("decontamination"),
+        compared=details.get("decontamination"),
+        variety={"these tasks": read_details(Paths.metrics("tasks")), **_plain(details)},
         rubrics=read_records(Paths.rubrics, Rubric),
         rollouts=list(read_records(Paths.rollouts, Trajectory)),
         rewards=list(read_records(Paths.rewards, Reward)),
@@ -37,3 +42,9 @@ def run(params: Params) -> Figures:
     kilobytes = round(len(html.encode()) / 1000)
     say(f"{Paths.report}: {kilobytes} kB, for any browser")
     return Figures({"kilobytes": kilobytes})
+
+
+def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stage `tasks` says of the plain teacher, where the tasks are not its own."""
+    plain = details.get("variety", {}).get("plain")
+    return {"the plain teacher, 2,000 proposals": plain} if plain else {}

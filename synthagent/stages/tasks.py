@@ -40,10 +40,12 @@ from synthagent.teacher.natural.domain import NaturalDomain
 from synthagent.teacher.natural.library import load_domains
 from synthagent.teacher.natural.propose import propose_natural
 from synthagent.teacher.twins import pair
+from synthagent.teacher.variety import Variety, headlines, variety_of
 from synthagent.teacher.wording import without_gap
 
 VERSION = "embedded-1"
 _A_PIECE = 128  # pairs that a process proves at a time
+_PLAIN_PAIRS = 1_000  # of the plain teacher, with whose variety that of others is compared; a third of a second
 
 
 def propose(
@@ -217,8 +219,11 @@ def run(params: Params) -> Figures:
                 write(proposal.row)
     write_records(Paths.rejected, Rejected, funnel.rejected)
     details = funnel.details(proposed, comparison)
+    if llm or params.tasks.language != "plain":
+        details["variety"] = {"plain": headlines(_plain_variety(personas, params))}
     say(f"{funnel.tasks} of {proposed} proposals accepted; rejected {details['rejected']}; splits {details['splits']}")
-    return Figures(funnel.metrics(proposed), details, {"llm": llm.metrics()} if llm else {})
+    metrics = funnel.metrics(proposed, comparison.embeddings if comparison else None)
+    return Figures(metrics, details, {"llm": llm.metrics()} if llm else {})
 
 
 def _comparison(params: Params) -> Decontamination | None:
@@ -229,6 +234,13 @@ def _comparison(params: Params) -> Decontamination | None:
     problems = read_problems(Path(chosen.path), "tasks.decontaminate.path")
     say(f"tasks are compared with {len(problems):,} problems of {chosen.path}")
     return Decontamination(problems, embeddings_of(chosen.embeddings, params.llm) if chosen.embeddings else None)
+
+
+def _plain_variety(personas: Sequence[Persona], params: Params) -> Variety:
+    """Of what the plain teacher proposes to the same personas: for a comparison, and not proved."""
+    vocabulary = load_vocabulary()
+    pairs = (propose(number, personas, vocabulary, params.tasks, params.seed) for number in range(_PLAIN_PAIRS))
+    return variety_of(chain.from_iterable(pairs))
 
 
 def _by_code(

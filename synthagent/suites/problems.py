@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from synthagent.suites.known import SUITES, suite_of
 from synthagent.suites.run import FOLDER
 from synthagent.suites.suite import Suite
 from synthagent.suites.worker import Worker
+from synthagent.teacher.variety import shape_of
 
 _WORKERS = Path(__file__).parent / "workers"
 
@@ -93,7 +94,7 @@ def _read(suite: Suite, category: str, told: Sequence[Any]) -> list[KnownProblem
                 source=_source(suite),
                 category=category,
                 instructions=tuple(text for text in one["instructions"] if text.strip()),
-                tools=tuple(Signature(**tool) for tool in one["tools"]),
+                tools=tuple(map(_signature, one["tools"])),
                 answers=tuple(RightCall(**call) for call in one["answers"]),
             )
             for one in told
@@ -103,6 +104,11 @@ def _read(suite: Suite, category: str, told: Sequence[Any]) -> list[KnownProblem
         raise SuiteError(
             f"suite {suite.name}: {category}: its worker tells no problems ({why}); see {_WORKERS}"
         ) from None
+
+
+def _signature(tool: Mapping[str, Any]) -> Signature:
+    """A tool as a worker tells it; `takes`, its schema of parameters, may be missing."""
+    return Signature(name=tool["name"], parameters=tool["parameters"], shape=shape_of(tool.get("takes")))
 
 
 def _source(suite: Suite) -> str:

@@ -91,7 +91,7 @@ class Decontamination:
                 self._calls.setdefault(_words(call.name), {}).setdefault("; ".join(sorted(values)), (values, problem))
         self._near = _Near(list(self._texts))
         self._said, self._answered = _Rows(self._texts), _Rows(self._answers)
-        self._embeddings = embeddings
+        self.embeddings = embeddings
         self._vectors = embeddings.of(list(self._texts)) if embeddings else None
         self._seen: dict[str, tuple[float, str]] = {}
         self.tasks, self.hit = 0, Counter[str]()
@@ -100,11 +100,11 @@ class Decontamination:
     def hits(self, tasks: Sequence[Task]) -> list[list[Hit]]:
         """The hits of each task, at most one a rule."""
         found = [list(self._hits(task)) for task in tasks]
-        if self._embeddings is not None and self._vectors is not None and tasks:
-            cosines = self._embeddings.of([_request(task) for task in tasks]) @ self._vectors.T
+        if self.embeddings is not None and self._vectors is not None and tasks:
+            cosines = self.embeddings.of([_request(task) for task in tasks]) @ self._vectors.T
             for hits, task, row in zip(found, tasks, cosines, strict=True):
                 best, text = float(row.max()), list(self._texts)[int(row.argmax())]
-                if best >= self._embeddings.near:
+                if best >= self.embeddings.near:
                     hits.append(Hit(task.id, "embedding", self._texts[text], min(best, 0.99), _short(text)))
         self.tasks += len(tasks)
         self.hit.update(hit.rule for hits in found for hit in hits)
@@ -116,7 +116,7 @@ class Decontamination:
         sources: dict[str, Counter[str]] = {}
         for problem in self._problems:
             sources.setdefault(problem.source, Counter())[problem.category] += 1
-        rules = [rule for rule in RULES if rule != "embedding" or self._embeddings]
+        rules = [rule for rule in RULES if rule != "embedding" or self.embeddings]
         return {
             "sources": {source: dict(counts) for source, counts in sources.items()},
             "problems": len(self._problems),

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synthagent.judging.proofs import PROOFS
+from synthagent.llm.embeddings import Embeddings
 from synthagent.records import Rejected
 from synthagent.teacher.decontaminate import Decontamination
 from synthagent.teacher.llm.checks import REASONS
 from synthagent.teacher.llm.write import Proposal
+from synthagent.teacher.variety import VarietyCount, headlines
 
 COPIED = "contaminated"  # the reason to reject what is like a problem of a benchmark
 
@@ -21,7 +23,7 @@ class Funnel:
 
     tasks: int = 0
     tools: int = 0
-    names: set[str] = field(default_factory=set)
+    variety: VarietyCount = field(default_factory=VarietyCount)
     domains: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     levels: Counter[int] = field(default_factory=Counter)
@@ -41,7 +43,7 @@ class Funnel:
             return
         self.tasks += 1
         self.tools += len(row.tools)
-        self.names.update(tool.name for tool in row.tools)
+        self.variety.add_task(row)
         self.domains[row.domain] += 1
         self.splits[row.split] += 1
         self.levels[row.difficulty] += 1
@@ -50,17 +52,19 @@ class Funnel:
         self.ruled += all(constraint.id in row.world.rules for constraint in row.constraints)
         self.not_executable.update([proposal.not_executable] if proposal.not_executable else [])
 
-    def metrics(self, proposed: int) -> dict[str, float | None]:
-        """What `data/metrics/tasks.json` says."""
+    def metrics(self, proposed: int, embeddings: Embeddings | None = None) -> dict[str, float | None]:
+        """What `data/metrics/tasks.json` says. `embeddings`: the model that shows how far instructions are apart."""
+        varied = headlines(self.variety.variety(embeddings=embeddings))
         return {
             "proposed": proposed,
             "accepted": self.tasks,
             "tools_per_task": round(self.tools / max(1, self.tasks), 2),
-            "distinct_tools": len(self.names),
+            "distinct_tools": varied["distinct_tools"],
             "domains": len(self.domains),
             "tokens_per_accepted_task": round(self.tokens.total() / self.tasks) if self.tasks else None,
             "constraints_checked_by_code": self.ruled,
             "facts_reworded": self.reworded,
+            **varied,
         }
 
     def details(self, proposed: int, comparison: Decontamination | None = None) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def build_dataset(folder: Path) -> None:
         rows = [row for task in accepted if task.split != "train" for row in evaluated(task)]
         write_records(Paths.evaluation, Evaluation, sorted(rows, key=lambda row: (row.policy, row.decoding)))
         write_text(Paths.details("tasks"), "{}\n")
+        write_text(Paths.metrics("tasks"), "{}\n")
         write_text(Paths.plots / "grpo.csv", "\n".join(CURVE) + "\n")
 
 

@@ -55,6 +55,16 @@ def written() -> str:
     return Paths.report.read_text(encoding="utf-8")
 
 
+def test_the_variety_of_tasks_stands_beside_that_of_the_plain_teacher(run: Path) -> None:
+    metrics = {"distinct_tools": 2345, "trigram_share": 0.71, "embedding_spread": None}
+    write_text(Paths.metrics("tasks"), json.dumps(metrics))
+    page = written()
+    assert "<th>these tasks</th><td>2,345</td><td></td><td></td><td>0.71</td>" in page
+    assert "the plain teacher" not in page
+    write_text(Paths.details("tasks"), json.dumps({"variety": {"plain": {"trigram_share": 0.33}}}))
+    assert "<th>the plain teacher, 2,000 proposals</th><td></td><td></td><td></td><td>0.33</td>" in written()
+
+
 def test_the_page_says_what_the_tasks_were_compared_with_and_how_many_were_hit(run: Path) -> None:
     assert "Not looked for" in written()
     compared = Decontamination(

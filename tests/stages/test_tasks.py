@@ -296,6 +296,10 @@ def test_every_proposal_ends_up_accepted_or_rejected_and_metrics_say_so(project:
     assert metrics["tools_per_task"] == pytest.approx(sum(len(task.tools) for task in tasks) / len(tasks), abs=0.01)
     assert metrics["splits"] == dict(Counter(task.split for task in tasks))
     assert metrics["tokens_per_accepted_task"] == 0
+    assert metrics["distinct_shapes"] == 2
+    assert metrics["distinct_trigrams"] > 100
+    assert [metrics[name] for name in ("trigram_share", "embedding_spread")] == [None, None], "too few words; no model"
+    assert "variety" not in metrics, "the plain teacher is not compared with itself"
 
 
 def test_an_odd_count_leaves_the_last_task_without_a_twin(project: Path) -> None:

@@ -49,7 +49,8 @@ def test_the_worker_tells_texts_tools_and_answers(tmp_path: Path, monkeypatch: p
     assert len(found) == 640
     first = found["simple_python_0"]
     assert first.instructions == ("Find the area of a triangle with a base of 10 units and height of 5 units.",)
-    assert first.tools == (Signature(name="calculate_triangle_area", parameters=("base", "height", "unit")),)
+    names, shape = ("base", "height", "unit"), "integer, integer, string?"
+    assert first.tools == (Signature(name="calculate_triangle_area", parameters=names, shape=shape),)
     assert first.answers == (RightCall(name="calculate_triangle_area", arguments={"base": 10, "height": 5}),)
     assert found["irrelevance_0"].answers == ()
     monkeypatch.setattr(module, "Worker", None)

@@ -87,7 +87,10 @@ def told(
     return {
         "id": id,
         "instructions": list(instructions),
-        "tools": [{"name": f["name"], "parameters": list(f["parameters"].get("properties", ()))} for f in functions],
+        "tools": [
+            {"name": f["name"], "parameters": list(f["parameters"].get("properties", ())), "takes": f["parameters"]}
+            for f in functions
+        ],
         "answers": [{"name": call["name"], "arguments": json.loads(call["arguments"])} for call in calls],
     }
 
