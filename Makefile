@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format ui bench bench-llm bench-train bench-suites replicate replicate-all smollm2 \
+.PHONY: help setup repro test check format ui bench bench-llm bench-train bench-suites replicate replicate-all transfer smollm2 \
 	vllm-cpu vllm-gpu clean
 
 help: ## this list
@@ -76,6 +76,9 @@ replicate: $(STAMP) ## the paper's main claims in miniature, three seeds, about 
 
 replicate-all: $(STAMP) ## these and the paper's other ablations, over a night
 	python -m benchmarks.replicate --claims gap equal reward tasks mapping demos
+
+transfer: $(STAMP) ## SmolLM2 on natural tasks, then on BFCL, over nights: one table (docs/natural.md)
+	python -m benchmarks.transfer
 
 clean: ## remove the virtual environments and caches (data stay)
 	rm -rf .venv* .cache .prefect .mypy_cache .ruff_cache .pytest_cache

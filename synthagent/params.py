@@ -64,6 +64,10 @@ class NaturalParams(Record):
 
     patterns: PatternShares
     missing: Share = Field(description="of tasks of the patterns one, parallel and chain: a needed value is not said")
+    masked: Share = Field(description="of toolsets: names of tools and parameters say nothing, so descriptions have to")
+    wordings: Literal["many", "one"] = Field(
+        description="how users and agents say a thing; one: always in the same frame, an ablation"
+    )
 
 
 class TasksParams(Record):
@@ -165,6 +169,9 @@ class SftParams(Record):
 
     demos: Annotated[int, Field(ge=0)] = Field(
         description="how many demonstrations to train on, once each; 0: the base is passed on as it is"
+    )
+    tokens: Count | None = Field(
+        description="most tokens of all demonstrations together, prompts included; null: as many as they have"
     )
     batch_size: Count = Field(description="demonstrations of a step")
     batch_tokens: Count | None = Field(

@@ -64,6 +64,8 @@ NOT_RUN = {
     "make replicate": Reason(LONG, REPLICATE, "COMMAND"),
     "make replicate-all": Reason(LONG, REPLICATE, "cells_of(ALL)"),
     "python -m benchmarks.replicate": Reason(A_PART),
+    "make transfer": Reason(LONG, "tests/benchmarks/test_transfer.py", '"benchmarks.transfer"'),
+    "python -m benchmarks.transfer": Reason(A_PART),
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
     "make smollm2": Reason("it needs a network"),
     "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),

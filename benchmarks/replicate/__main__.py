@@ -25,8 +25,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from benchmarks.project import FOUND, Project, copy_of
 from benchmarks.replicate.claims import ALL, CELLS, CLAIMS, DEFAULT, SCALES, Cell, cells_of, overrides
-from benchmarks.replicate.project import FOUND, Project, copy_of
 from benchmarks.replicate.table import Row, decide, lines
 from synthagent.errors import LockedError, SynthAgentError
 from synthagent.params import Params
@@ -34,6 +34,7 @@ from synthagent.stage import CACHE, say
 from synthagent.store import write_text
 
 FOLDER = CACHE / "replicate"
+_MEASURE = "benchmarks/replicate/measure.py"
 _KEPT = ("tasks.parquet", "rubrics.parquet", "rollouts.parquet")  # of `ours`, for all cells of its seed
 
 
@@ -216,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         (root / FOLDER).mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-        project = copy_of(root, root / FOLDER / "project", SCALES[given.scale].changes)
+        project = copy_of(root, root / FOLDER / "project", SCALES[given.scale].changes, _MEASURE)
         total = len(cells) * len(seeds)
         runs = Runs(root, given.scale, project, left=sum(cell.seconds for cell in cells) * len(seeds))
         work = [(cell, seed) for seed in seeds for cell in cells]

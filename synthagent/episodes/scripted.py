@@ -141,7 +141,11 @@ class _Reference:
 
     def _arguments(self, step: Call) -> dict[str, Any]:
         known = {arg: self.known.get(name, self.guesses.get(name)) for arg, name in step.args.items()}
-        return {**step.given, **known}
+        if not step.given:
+            return known
+        found = {**step.given, **known}
+        (tool,) = (tool for tool in self.episode.task.tools if tool.name == step.tool)
+        return {name: found[name] for name in tool.arguments if name in found} | found  # in the order of its schema
 
     def _guard(self, step: Guard) -> Iterator[Turn]:
         # What was not looked up cannot stop anyone. What was seen is heeded whatever the skill: from demonstrations of

@@ -122,6 +122,7 @@ def run(params: Params) -> Figures:
         student = base_student(params, examples)
         rows = [student.format.tokenise(example.messages, example.task.tools) for example in examples]
         fits = _fitting(student, examples, rows, params)
+        fits = _affordable(lessons, fits, [len(row["input_ids"]) for row in rows], params.sft.tokens)
         sizes, rows = _sizes(lessons, fits), [rows[number] for number in fits]
         parameters, tokens = sum(p.numel() for p in student.model.parameters()), sum(len(r["input_ids"]) for r in rows)
         words = len(student.tokenizer)
@@ -181,6 +182,24 @@ def _fitting(
         return [*range(len(rows))]
     names = [example.task.id for example in examples]
     return keep_fitting("sft", names, lengths, most, "demonstrations", "choose a student.base with more positions")
+
+
+def _affordable(
+    lessons: Sequence[Lesson], fits: Sequence[int], lengths: Sequence[int], tokens: int | None
+) -> list[int]:
+    """Of the demonstrations that fit, those of the first lessons that have at most so many tokens together."""
+    if tokens is None:
+        return [*fits]
+    kept, starts, room = list[int](), [0, *accumulate(map(len, lessons))], tokens
+    for start, end in pairwise(starts):
+        lesson = [number for number in fits if start <= number < end]
+        room -= sum(lengths[number] for number in lesson)
+        if room < 0:
+            break
+        kept += lesson
+    if not kept:
+        raise ParamsError(f"params.yaml: sft.tokens: {tokens:,} are fewer than the first demonstrations have; raise it")
+    return kept
 
 
 def _sizes(lessons: Sequence[Lesson], fits: Sequence[int]) -> list[int]:

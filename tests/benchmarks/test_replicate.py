@@ -15,10 +15,10 @@ from helpers.pipeline import Project, new_project, processes_in, wait_for
 from helpers.projects import ROOT, files_under
 from helpers.tasks import accepted_tasks
 
+from benchmarks.project import _hydra, changed, params_of
 from benchmarks.replicate import __main__ as replicate
 from benchmarks.replicate.claims import ALL, CELLS, CLAIMS, DEFAULT, SCALES, cells_of, overrides
 from benchmarks.replicate.measure import demos_for, pairs_of
-from benchmarks.replicate.project import _hydra, _params
 from benchmarks.replicate.table import decide, lines, verdict
 from synthagent.errors import SynthAgentError
 from synthagent.params import Params
@@ -34,13 +34,7 @@ def pairs(right: int, of: int, first: int = 0) -> dict[str, float]:
 
 
 def with_changes(params: dict[str, Any], changes: dict[str, Any]) -> Params:
-    for place, value in changes.items():
-        *sections, key = place.split(".")
-        target = params
-        for section in sections:
-            target = target[section]
-        target[key] = value
-    return Params.model_validate(params)
+    return Params.model_validate(changed(params, changes))
 
 
 # --- what is compared -----------------------------------------------------------------------------------------------
@@ -49,8 +43,10 @@ def with_changes(params: dict[str, Any], changes: dict[str, Any]) -> Params:
 @pytest.mark.parametrize("scale", list(SCALES))
 @pytest.mark.parametrize("name", list(CELLS))
 def test_the_params_of_every_cell_are_valid_and_of_its_seed(name: str, scale: str) -> None:
-    base = _params(SCALES[scale].changes)
-    params = with_changes(base, overrides(CELLS[name], 2, _params(SCALES[scale].changes), ".cache/warm/abc", 77))
+    base = params_of(["embedded"], SCALES[scale].changes)
+    params = with_changes(
+        base, overrides(CELLS[name], 2, params_of(["embedded"], SCALES[scale].changes), ".cache/warm/abc", 77)
+    )
     assert params.seed == (1002 if name == "more-sft" else 2)
     assert params.student.base == (".cache/warm/abc" if CELLS[name].warm else "tiny")
     assert (params.sft.muon_rate == 0.1) == (name != "more-sft")
@@ -58,7 +54,7 @@ def test_the_params_of_every_cell_are_valid_and_of_its_seed(name: str, scale: st
 
 
 def test_a_third_of_the_tasks_gives_as_many_demonstrations() -> None:
-    params = _params({})
+    params = params_of(["embedded"], {})
     changes = overrides(CELLS["third-of-tasks"], 0, params, "", 0)
     assert changes["tasks.count"] * 3 == params["tasks"]["count"]
     assert changes["tasks.count"] * changes["rubrics.demos_per_task"] == 2 * params["tasks"]["count"]
@@ -90,7 +86,9 @@ def test_outside_the_project_the_command_says_where_to_run(
 
 
 def test_sft_goes_on_for_as_many_passes_as_rl_took_whose_tokens_are_sampled_and_learnt_from() -> None:
-    params = with_changes(_params({}), {"grpo.steps": 10, "grpo.tasks_per_step": 2, "grpo.group_size": 5})
+    params = with_changes(
+        params_of(["embedded"], {}), {"grpo.steps": 10, "grpo.tasks_per_step": 2, "grpo.group_size": 5}
+    )
     params = params.model_copy(update={"rollouts": params.rollouts.model_copy(update={"tasks": 30, "samples": 2})})
     assert demos_for(params, tokens_an_episode=90.0, tokens_a_demo=30.0) == (100 * 4 + 60 * 1) * 90 / (3 * 30)
 
@@ -221,10 +219,12 @@ def test_a_replication_can_be_interrupted_goes_on_and_leaves_the_workspace_as_it
 
 
 def test_a_failed_experiment_is_told_with_its_last_line_and_where_the_rest_is(tmp_path: Path) -> None:
-    from benchmarks.replicate.project import copy_of
+    from benchmarks.project import copy_of
 
     project = new_project(tmp_path / "project", ROOT)
-    copy = copy_of(project.folder, project.folder / ".cache" / "replicate" / "project", {})
+    copy = copy_of(
+        project.folder, project.folder / ".cache" / "replicate" / "project", {}, "benchmarks/replicate/measure.py"
+    )
     log = tmp_path / "logs" / "bad.log"
     stages: list[str] = []
     with pytest.raises(

@@ -48,4 +48,6 @@ def fields() -> list[Field]:
         field("text", of=("mind the paint", "ring twice", "leave it at the gate")),
         field("list", of=PARTS),
         field("list", "pair", of=("helmet", "lock")),
+        field("numbers", low=5, high=60),
+        field("numbers", "gears", low=0.5, high=4, step=0.1, say=("over {} metres",)),
     ]

@@ -17,7 +17,7 @@ from synthagent.errors import ParamsError
 from synthagent.params import Params
 from synthagent.records import Trajectory
 from synthagent.stages.rubrics import demonstrate
-from synthagent.stages.sft import Example, check_params, choose_lessons, in_batches_of_like_length
+from synthagent.stages.sft import Example, _affordable, check_params, choose_lessons, in_batches_of_like_length
 
 LESSONS = st.lists(st.lists(st.integers(1, 500), min_size=1, max_size=2), max_size=100)
 BATCH = st.integers(1, 9)
@@ -156,3 +156,32 @@ def test_a_batch_that_cannot_be_shared_out_is_told() -> None:
     said = r"sft\.batch_size: must be a multiple of compute\.processes \(2\), but it is 5"
     with pytest.raises(ParamsError, match=said):
         check_params(changed(sft={"batch_size": 5}, compute={"processes": 2}))
+
+
+# --- a number of tokens ---------------------------------------------------------------------------------------------
+
+
+@given(LESSONS, st.integers(1, 20_000))
+def test_of_so_many_tokens_whole_lessons_are_taken_from_the_first_on_as_long_as_they_fit(
+    lengths: list[list[int]], tokens: int
+) -> None:
+    numbers = iter(range(10_000))
+    lessons = [tuple(next(numbers) for _ in lesson) for lesson in lengths]
+    flat = [length for lesson in lengths for length in lesson]
+    if not lessons or sum(lengths[0]) > tokens:
+        with pytest.raises(ParamsError, match=r"sft\.tokens: .* raise it"):
+            _affordable(lessons, range(len(flat)), flat, tokens)  # type: ignore[arg-type]  # only their sizes matter
+        return
+    kept = _affordable(lessons, range(len(flat)), flat, tokens)  # type: ignore[arg-type]
+    assert kept == [*range(len(kept))]
+    assert sum(flat[: len(kept)]) <= tokens
+    sizes = [0]
+    for lesson in lengths:
+        sizes.append(sizes[-1] + len(lesson))
+    assert len(kept) in sizes
+    following = sizes[sizes.index(len(kept)) + 1 :]
+    assert not following or sum(flat[: following[0]]) > tokens
+
+
+def test_without_a_number_of_tokens_all_that_fit_are_taken() -> None:
+    assert _affordable([], [0, 2, 3], [9, 9, 9, 9], None) == [0, 2, 3]

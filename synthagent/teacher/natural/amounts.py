@@ -52,7 +52,7 @@ def step_of(field: Field) -> float:
     match field.kind:
         case "share":
             return 0.05 if span > 0.2 else 0.01
-        case "number" | "money":
+        case "number" | "numbers" | "money":
             return 1 if span >= 20 else 0.5 if span >= 5 else 0.1
         case _:
             return 1
@@ -86,6 +86,25 @@ def near_numbers(field: Field, number: float) -> Iterator[float]:
     for other in (number + step, number - step, *turned, number * 10, number + 2 * step, number - 2 * step, number * 2):
         if field.low <= other <= field.high and abs(other / step - round(other / step)) < 1e-6:
             yield tidy(other)
+
+
+def draw_numbers(field: Field, rng: random.Random) -> list[float]:
+    """Draw three to six different numbers of the field, in any order."""
+    found: dict[float, None] = {}
+    count = rng.randint(3, 6)
+    for _ in range(20 * count):
+        if len(found) == count:
+            break
+        found[draw_number(field, rng)] = None
+    return list(found)
+
+
+def near_series(field: Field, numbers: list[float]) -> Iterator[list[float]]:
+    """Yield series that are easily mixed up with this one: its last number another, or left out."""
+    for other in near_numbers(field, numbers[-1]):
+        if other not in numbers:
+            yield [*numbers[:-1], other]
+    yield numbers[:-1]
 
 
 def one_of(unit: str) -> str:

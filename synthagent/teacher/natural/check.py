@@ -19,7 +19,8 @@ from pydantic_core import ErrorDetails
 
 from synthagent.errors import InputError
 from synthagent.teacher.domains import read_lines
-from synthagent.teacher.natural.compose import PATTERNS, changeable, compose
+from synthagent.teacher.natural.chains import changeable
+from synthagent.teacher.natural.compose import PATTERNS, compose
 from synthagent.teacher.natural.domain import Field, FieldKind, Lookup, NaturalAction, NaturalDomain, Thing
 from synthagent.teacher.natural.lint import KeyPath, Remark, lint, shown
 from synthagent.worlds import Call

@@ -57,6 +57,7 @@ _HINTS = {
     ("phone", "international"): ("in international form with +, no spaces", "as + and digits only, country code first"),
     ("phone", "digits"): ("as digits only, country code first", "with the country code, digits only, without +"),
     ("list", "plain"): ("as a list of texts", "as an array of strings", "as a list, one entry each"),
+    ("numbers", "plain"): ("as a list of numbers", "as an array of numbers", "as a list, one number each"),
     ("list", "offered"): ("as a list", "as an array of the allowed entries", "as a list, one entry each"),
 }
 # Frames: {a} what it is, {t} with an article, {n} the name, {h} the hint; a capital letter begins with one.

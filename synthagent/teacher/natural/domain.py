@@ -11,6 +11,7 @@ from pydantic import Field as Described
 from pydantic import model_validator
 
 from synthagent.frozen import Json, Record
+from synthagent.teacher.natural.relations import odd_relations
 
 FieldKind = Literal[
     "whole",
@@ -30,6 +31,7 @@ FieldKind = Literal[
     "code",
     "text",
     "list",
+    "numbers",
 ]
 
 
@@ -44,17 +46,20 @@ class Field(Record):
     )
     ask: str = Described(default="", description="how an agent asks for it: `which day`; empty: `what the NAME is`")
     of: tuple[str, ...] = Described(default=(), description="option, list: all values; text: some of many")
-    low: float | None = Described(default=None, description="whole, number, share, money, duration")
+    low: float | None = Described(default=None, description="whole, number, numbers, share, money, duration")
     high: float | None = None
     step: float | None = Described(default=None, description="values are multiples of it")
     unit: str = Described(default="", description="whole, number, duration: such as `minutes`, `kilograms`")
     default: Json = Described(default=None, description="what holds where an optional parameter is left out")
+    after: str = Described(default="", description="date, time: a field beside it that it is later than")
+    below: str = Described(default="", description="what has `low`: a field beside it that it is less than")
+    unlike: str = Described(default="", description="a field beside it that it never equals")
 
     @model_validator(mode="after")
     def _fits(self) -> Field:
         if self.kind in ("option", "list", "text") and len(set(self.of)) < 2:
             raise ValueError(f"field {self.name!r}: {self.kind} needs `of` with at least two different values")
-        measured = self.kind in ("whole", "number", "share", "money", "duration")
+        measured = self.kind in ("whole", "number", "numbers", "share", "money", "duration")
         if measured and (self.low is None or self.high is None or not self.low < self.high):
             raise ValueError(f"field {self.name!r}: {self.kind} needs `low` below `high`")
         slots = 0 if self.kind == "flag" else 1
@@ -96,6 +101,11 @@ class Lookup(Record):
     may: tuple[Field, ...] = Described(default=(), description="each with a default")
     gives: tuple[Field, ...] = Described(min_length=1, description="`say` is how an answer says it")
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All of its fields; what one declares of another holds among them."""
+        return (*self.needs, *self.may, *self.gives)
+
 
 class NaturalDomain(Record):
     """All words and types of one domain."""
@@ -119,6 +129,7 @@ class NaturalDomain(Record):
                 raise ValueError(f"thing {thing.name!r}: two fields have the same name")
             if thing.owner is not None and thing.owner not in names:
                 raise ValueError(f"thing {thing.name!r}: owner {thing.owner!r} is none of its fields")
+            _fit_together(f"thing {thing.name!r}", thing.fields)
         for action in self.actions:
             if action.thing not in things:
                 raise ValueError(f"action {action.verb!r}: there is no thing {action.thing!r}")
@@ -133,4 +144,11 @@ class NaturalDomain(Record):
             for field in lookup.may:
                 if field.default is None:
                     raise ValueError(f"lookup {lookup.name!r}: {field.name!r} may be left out, so it needs a default")
+            _fit_together(f"lookup {lookup.name!r}", lookup.fields)
         return self
+
+
+def _fit_together(place: str, fields: tuple[Field, ...]) -> None:
+    told = [field.model_dump(exclude_defaults=True) for field in fields]
+    for odd in odd_relations(told):
+        raise ValueError(f"{place}: field {fields[odd.number].name!r}: {odd.key}: {odd.text}")

@@ -72,6 +72,8 @@ def pick(field: Field, form: str, rng: random.Random, today: date) -> Any:  # no
             return rng.sample(
                 field.of, rng.choice((2, 2, 3, 3, 4)) if len(field.of) > 4 else rng.randint(2, len(field.of))
             )
+        case "numbers":
+            return amounts.draw_numbers(field, rng)
         case "share":
             return amounts.tidy(amounts.draw_number(field, rng) / amounts.share_scale(field))
         case "place":
@@ -155,6 +157,8 @@ def say(field: Field, plain: Any, today: date, currency: str, rng: random.Random
             return "yes" if plain else "no"
         case "list":
             return _listed(plain, rng)
+        case "numbers":
+            return _listed([f"{number:g}" for number in plain], rng)
         case "address":
             return identities.say_address(plain, rng)
         case "email":
@@ -185,6 +189,8 @@ def near(field: Field, plain: Any, today: date, rng: random.Random) -> Iterator[
             return iter(field.of)
         case "list":
             return _near_lists(plain, field.of)
+        case "numbers":
+            return amounts.near_series(field, plain)
         case "flag":
             return iter((not plain,))
         case "person":

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard, get_args
 
 from synthagent.teacher.natural.domain import FieldKind
+from synthagent.teacher.natural.relations import odd_relations
 from synthagent.text import visible
 
 KeyPath = tuple[int | str, ...]
@@ -20,7 +21,7 @@ Remark = tuple[KeyPath, str]
 MOST_VALUES = 200
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[ -][A-Za-z0-9]+)*")
 _UNCHANGED = {"set", "put", "cut", "let", "shut", "read", "hit", "cost", "split", "spread", "reset", "quit", "bet"}
-_MEASURED = ("whole", "number", "share", "money", "duration")
+_MEASURED = ("whole", "number", "numbers", "share", "money", "duration")
 _BROUGHT = {"share": ("percent", "%"), "money": ("euro", "dollar", "pound")}  # words that the value says itself
 
 
@@ -34,6 +35,7 @@ def lint(raw: dict[str, Any]) -> Iterator[Remark]:
         yield from _named(place, thing)
         yield from _twice((*place, "statuses"), _words(thing, "statuses"), "statuses are equal; rename or remove one")
         yield from _fields(place, thing, "fields")
+        yield from _together(place, thing, "fields")
         yield from _twice((*place, "fields"), _names(thing), "fields have the same name; rename one")
         owner = _text(thing, "owner")
         if owner and owner not in _names(thing):
@@ -50,6 +52,7 @@ def lint(raw: dict[str, Any]) -> Iterator[Remark]:
         for inner, field in _entries(lookup, place, "may"):
             if field.get("default") is None:
                 yield inner, "it may be left out, so it needs a default; add `default:`, or move it to `needs`"
+        yield from _together(place, lookup, "needs", "may", "gives")
         asked = [*_names(lookup, "needs"), *_names(lookup, "may")]
         yield from _twice(place, asked, "parameters have the same name; rename one")
         yield from _twice((*place, "gives"), _names(lookup, "gives"), "results have the same name; rename one")
@@ -106,6 +109,13 @@ def _fields(above: KeyPath, entry: dict[str, Any], part: str) -> Iterator[Remark
         yield from _values(place, field)
         yield from _said(place, field)
         yield from _default(place, field)
+
+
+def _together(above: KeyPath, entry: dict[str, Any], *parts: str) -> Iterator[Remark]:
+    """What the fields declare of each other."""
+    placed = [one for part in parts for one in _entries(entry, above, part)]
+    for odd in odd_relations([field for _, field in placed]):
+        yield (*placed[odd.number][0], odd.key), shown(odd.text, 240)
 
 
 def _values(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:

@@ -11,6 +11,7 @@ from synthagent.teacher.compose import Draft
 from synthagent.teacher.llm.write import id_of
 from synthagent.teacher.natural.compose import PATTERNS, Pattern, compose
 from synthagent.teacher.natural.domain import NaturalDomain
+from synthagent.teacher.natural.writing import Manner
 from synthagent.teacher.twins import pair
 
 VERSION = "natural-1"
@@ -62,7 +63,7 @@ def _drafted(
     unseen = rng.random() < params.unseen_share
     domain = _domain_of(persona.text, [d for d in domains if (d.split == "unseen_domain") == unseen], rng)
     gap = params.information_gap and pattern in ("one", "parallel", "chain") and rng.random() < params.natural.missing
-    draft = compose(domain, persona.text, pattern, gap, rng)
+    draft = compose(domain, persona.text, pattern, gap, rng, Manner(params.natural.masked, params.natural.wordings))
     task = Task(
         id=name,
         persona_id=persona.id,

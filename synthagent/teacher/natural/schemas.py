@@ -78,10 +78,10 @@ _READING = {
 }
 
 
-def draw_style(rng: random.Random) -> Naming:
-    """Draw the style of a toolset: masked in a third."""
+def draw_style(rng: random.Random, masked: float = 1 / 3) -> Naming:
+    """Draw the style of a toolset. `masked`: how often names say nothing."""
     names: Sequence[Literal["snake", "camel", "dotted", "terse"]] = ("snake", "camel", "dotted", "terse")
-    return Naming(rng.choices(names, (0.42, 0.26, 0.16, 0.16))[0], rng.random() < 1 / 3)
+    return Naming(rng.choices(names, (0.42, 0.26, 0.16, 0.16))[0], rng.random() < masked)
 
 
 def write_field(
@@ -154,6 +154,9 @@ def _typed(field: Field, form: str, rng: random.Random) -> dict[str, Json]:  # n
         case "list":
             items: dict[str, Json] = {"type": "string"} | ({"enum": offered(field, form)} if form == "offered" else {})
             return {"type": "array", "items": items} | ({"minItems": 1} if rng.random() < 0.3 else {})
+        case "numbers":
+            whole = amounts.step_of(field) % 1 == 0
+            return {"type": "array", "items": {"type": "integer" if whole and rng.random() < 0.7 else "number"}}
         case _:
             return {"type": "string"}
 

@@ -14,6 +14,7 @@ from synthagent.frozen import Json
 from synthagent.meaning import same
 from synthagent.teacher.natural import amounts, kinds
 from synthagent.teacher.natural.domain import Field
+from synthagent.teacher.natural.sense import ANY, Room, pick_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +36,28 @@ class Spoken:
     """As the user says it, without a preposition."""
 
 
-def draw(field: Field, form: str, context: Context, rng: random.Random) -> Spoken:
+def draw(field: Field, form: str, context: Context, rng: random.Random, room: Room = ANY) -> Spoken:
     """Draw a value of the field, another than its default. Of a flag it is what the field's words say."""
-    plain = kinds.pick(field, form, rng, context.today)
+    plain = pick_in(field, form, room, rng, context.today)
     if field.default is not None and field.kind != "flag":
         default = of_domain(field, field.default, form, context.currency)
         for _ in range(50):
             if not same(kinds.canonical(field, form, plain, context.currency), default):
                 break
-            plain = kinds.pick(field, form, rng, context.today)
+            plain = pick_in(field, form, room, rng, context.today)
     return Spoken(
         kinds.canonical(field, form, plain, context.currency),
         kinds.say(field, plain, context.today, context.currency, rng),
     )
 
 
-def others(field: Field, form: str, context: Context, value: Spoken, rng: random.Random, count: int) -> list[Spoken]:
+def others(
+    field: Field, form: str, context: Context, value: Spoken, rng: random.Random, count: int, room: Room = ANY
+) -> list[Spoken]:
     """Return values that differ from this one and from each other, easily confused ones first.
 
-    There are fewer than `count` where the field has no more: a flag has one other, an option what is left of its words.
+    There are fewer than `count` where the field has no more, or no more with room: a flag has one other, an option what
+    is left of its words.
     """
     plain = kinds.read(field, form, value.canonical)
     near = list(kinds.near(field, plain, context.today, rng))
@@ -64,7 +68,9 @@ def others(field: Field, form: str, context: Context, value: Spoken, rng: random
     for number in range(len(near) + tries):
         if len(found) >= count:
             break
-        other = near[number] if number < len(near) else kinds.pick(field, form, rng, context.today)
+        other = near[number] if number < len(near) else pick_in(field, form, room, rng, context.today)
+        if not room.has(other):
+            continue
         written = kinds.canonical(field, form, other, context.currency)
         if not any(same(written, one) for one in known):
             known.append(written)

@@ -13,12 +13,18 @@ from synthagent.cli import app
 from synthagent.teacher.natural.check import check_text
 
 DENTIST = (ROOT / "synthagent" / "teacher" / "natural" / "domains" / "dentist.yaml").read_text()
+BEGINS = "about: when the visit begins"
 
 
 def with_(old: str, new: str) -> str:
     """The dentist's file with one thing changed."""
     assert DENTIST.count(old) == 1, old
     return DENTIST.replace(old, new)
+
+
+def and_with(field: str) -> str:
+    """The dentist's file with one more field, `more`, of its thing."""
+    return with_("actions:\n", f'      - {{name: more, say: ["and {{}}"], {field}}}\nactions:\n')
 
 
 def write(folder: Path, content: str | bytes) -> Path:
@@ -148,6 +154,38 @@ FAULTS = {
         with_("root canal, whitening, check-up", "root canal, whitening, implant"),
         "fields.treatment.say.1: the article does not fit implant; say it without, or replace the value",
     ),
+    "a comparison with a field that is not there": (
+        with_(BEGINS, f"after: doors, {BEGINS}"),
+        "fields.start time.after: there is no field doors here; name one of patient, day,",
+    ),
+    "a comparison with itself": (
+        with_(BEGINS, f"after: start time, {BEGINS}"),
+        "fields.start time.after: a field cannot be compared with itself; name another one",
+    ),
+    "a comparison of different kinds": (
+        with_(BEGINS, f"after: day, {BEGINS}"),
+        "fields.start time.after: day is of another kind, date, and this is time; compare fields of one kind",
+    ),
+    "a comparison of what has no order": (
+        and_with("kind: person, about: who comes too, after: patient"),
+        "fields.more.after: kind person has no order here; use `after` of date, time, or `unlike`",
+    ),
+    "a comparison without room": (
+        and_with("kind: money, about: a fee, low: 200, high: 900, below: deposit"),
+        "fields.more.below: no value of it is below one of deposit; mend `low` here or `high` there",
+    ),
+    "a comparison of different units": (
+        and_with("kind: duration, about: a rest, low: 1, high: 20, unit: days, below: length"),
+        "fields.more.below: its unit is another one than that of length; write both in the same unit",
+    ),
+    "a circle of comparisons": (
+        and_with("kind: time, about: the end, after: start time").replace(BEGINS, f"after: more, {BEGINS}"),
+        "fields.start time.after: start time would have to be above itself, through other fields; remove one of them",
+    ),
+    "a comparison that is a list": (
+        with_(BEGINS, f"after: [day], {BEGINS}"),
+        "fields.start time.after: input should be a valid string, but it is ['day']; write it as the domains",
+    ),
     "two parameters of one name": (
         with_("name: number of teeth,", "name: treatment,"),
         "lookups.treatment price: treatment: two parameters have the same name; rename one",
@@ -208,4 +246,7 @@ def test_a_good_file_is_shown(tmp_path: Path) -> None:
         "  lookup  look up treatment price: treatment, number of teeth, [insured] -> price",
     ):
         assert line in finished.stdout.splitlines()
-    assert "kinds   8 of 17; not used: number, share, place, address, email, phone, code, text, list" in finished.stdout
+    assert (
+        "kinds   8 of 18; not used: number, share, place, address, email, phone, code, text, list, numbers"
+        in finished.stdout
+    )

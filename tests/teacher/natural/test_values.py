@@ -132,12 +132,25 @@ def test_numbers_stay_in_their_bounds_and_on_their_step(one: Field, today: date,
     form = {"money": "amount", "duration": "unit", "share": "fraction"}.get(one.kind, "plain")
     value = draw(one, form, context, rng)
     for found in (value, *others(one, form, context, value, rng, 5)):
-        number = found.canonical * (amounts.share_scale(one) if one.kind == "share" else 1)
+        numbers = found.canonical if one.kind == "numbers" else [found.canonical]
         assert one.low is not None
         assert one.high is not None
-        assert one.low - 1e-9 <= number <= one.high + 1e-9
-        steps = number / amounts.step_of(one)
-        assert abs(steps - round(steps)) < 1e-6
+        for number in numbers:
+            scaled = number * (amounts.share_scale(one) if one.kind == "share" else 1)
+            assert one.low - 1e-9 <= scaled <= one.high + 1e-9
+            steps = scaled / amounts.step_of(one)
+            assert abs(steps - round(steps)) < 1e-6
+
+
+@given(SEEDS)
+def test_a_series_is_said_with_all_its_numbers_and_one_that_is_mixed_up_with_it_is_another(seed: int) -> None:
+    one, rng, context = field("numbers", low=5, high=60), random.Random(seed), Context(date(2026, 3, 7), "USD")
+    value = draw(one, "plain", context, rng)
+    assert [float(number) for number in re.findall(r"[0-9.]+", value.surface)] == value.canonical
+    assert 3 <= len(value.canonical) <= 6
+    near = others(one, "plain", context, value, rng, 3)
+    assert len(near) == 3
+    assert all(set(other.canonical) != set(value.canonical) for other in near)
 
 
 @pytest.mark.parametrize(

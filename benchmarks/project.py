@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from importlib import resources
@@ -22,9 +22,10 @@ import yaml
 
 from synthagent.errors import SynthAgentError
 from synthagent.ops.guard import guarded
+from synthagent.stage import CACHE
 
-FOUND = "replication"  # where the table goes
-_CODE = ("synthagent", "dvc.yaml", "benchmarks/replicate/measure.py")  # what decides a cell, besides its params
+FOUND = "replication"  # where tables go
+_CODE = ("synthagent", "dvc.yaml")  # what decides a cell, besides its params and what evaluates it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +67,25 @@ class Project:
         return ran
 
 
-def copy_of(root: Path, folder: Path, changes: Mapping[str, Any]) -> Project:
-    """The copy of the project in `root`, as its files are now, with the params of the profile `embedded` and `changes`.
+def copy_of(
+    root: Path, folder: Path, changes: Mapping[str, Any], measured_by: str, profiles: Sequence[str] = ("embedded",)
+) -> Project:
+    """The copy of the project in `root`, as its files are now, with the params of profiles, one over the other.
+
+    `changes` lie over these. `measured_by`: the file that evaluates a cell, and so decides its figures as well. What
+    git ignores and a cell may need, models and environments of benchmarks, is linked.
 
     Raises:
         SynthAgentError: `root` is not the root of the project, under git.
     """
     if not (root / "dvc.yaml").is_file() or not (root / "synthagent").is_dir():
-        raise SynthAgentError(f"replicate: {root} is not the project's root; run it where dvc.yaml is")
+        raise SynthAgentError(f"{root} is not the project's root; run it where dvc.yaml is")
     names = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     # What was found is no part of it: experiments are listed by the commit that they start from.
     files = [name for name in names if (root / name).is_file() and not name.startswith(f"{FOUND}/")]
     folder.mkdir(parents=True, exist_ok=True)
     _git(folder, "init", "--quiet")
-    for key, value in (("user.name", "replicate"), ("user.email", "replicate@localhost")):
+    for key, value in (("user.name", "synthagent"), ("user.email", "synthagent@localhost")):
         _git(folder, "config", key, value)
     if _git(folder, "for-each-ref", "refs/heads"):
         _git(folder, "reset", "--hard", "--quiet")
@@ -89,24 +95,42 @@ def copy_of(root: Path, folder: Path, changes: Mapping[str, Any]) -> Project:
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, folder / name)
-    params = _params(changes)
+    for made in (root / CACHE / "models", *root.glob(".venv-*")):
+        link = folder / made.relative_to(root)
+        if made.exists() and not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(made.resolve())
+    params = params_of(profiles, changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     _dvc(folder, "cache", "dir", "--local", _dvc(root, "cache", "dir"))
     _git(folder, "add", "--all")
     if _git(folder, "status", "--porcelain"):
         _git(folder, "commit", "--quiet", "--message", "the project as it was")
-    code = _git(folder, "rev-parse", *(f"HEAD:{place}" for place in _CODE))
+    code = _git(folder, "rev-parse", *(f"HEAD:{place}" for place in (*_CODE, measured_by)))
     return Project(folder, params, " ".join(code.split()))
 
 
-def _params(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The default params, whatever params.yaml says now, with some changed (`section.key`)."""
-    text = resources.files("synthagent.ops").joinpath("profiles", "embedded.yaml").read_text(encoding="utf-8")
-    params: dict[str, Any] = yaml.safe_load(text)
+def params_of(profiles: Sequence[str], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The params of profiles, one over the other, whatever params.yaml says now, with some changed, by dotted keys."""
+    params: dict[str, Any] = {}
+    for profile in profiles:
+        text = resources.files("synthagent.ops").joinpath("profiles", f"{profile}.yaml").read_text(encoding="utf-8")
+        for section, content in yaml.safe_load(text).items():
+            whole = isinstance(content, dict) and isinstance(params.get(section), dict)
+            params[section] = {**params[section], **content} if whole else content
+    return changed(params, changes)
+
+
+def changed(params: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Params with some changed, by dotted keys."""
+    found: dict[str, Any] = json.loads(json.dumps(params))
     for place, value in changes.items():
-        section, key = place.split(".")
-        params[section][key] = value
-    return params
+        *sections, key = place.split(".")
+        content = found
+        for section in sections:
+            content = content[section]
+        content[key] = value
+    return found
 
 
 def _hydra(value: Any) -> str:
@@ -134,5 +158,5 @@ def _said(folder: Path, *command: str) -> str:
     done = subprocess.run(command, cwd=folder, env=_env(folder), capture_output=True, text=True, check=False)
     if done.returncode:
         what = " ".join(command).replace(sys.executable, "python")
-        raise SynthAgentError(f"replicate: `{what}` failed in {folder}: {' '.join(done.stderr.split())[-300:]}")
+        raise SynthAgentError(f"`{what}` failed in {folder}: {' '.join(done.stderr.split())[-300:]}")
     return done.stdout

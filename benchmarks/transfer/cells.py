@@ -1,0 +1,110 @@
+"""What is trained: SmolLM2 on natural tasks, once with all, and with one ingredient left out at a time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+PROFILES = ("embedded", "smollm2")
+CALLING = ("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance")
+_THREE = ("simple_python", "multiple", "irrelevance")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Problems of a suite: so many of each category, or all."""
+
+    suite: str
+    categories: tuple[str, ...]
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A training, and what its checkpoints are asked. `target`: the last stage. `what`: in the table."""
+
+    name: str
+    what: str
+    changes: Mapping[str, Any]
+    target: Literal["sft", "evaluate"]
+    asked: tuple[Asked, ...]
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The checkpoints that act."""
+        return ("base", "sft", "grpo") if self.target == "evaluate" else ("sft",)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Params of all cells, over those of the profiles, and how much is asked. `part`: tokens of SFT where it is all."""
+
+    changes: Mapping[str, Any]
+    whole: int
+    part: int
+    count: int | None
+
+
+# `small` is for the tests: it shows that all of it runs. Its figures mean nothing.
+SCALES = {
+    "full": Scale({"tasks.count": 6000, "sft.demos": 100_000}, whole=1_000_000, part=300_000, count=None),
+    "small": Scale(
+        {
+            "tasks.count": 60,
+            "sft.demos": 100_000,
+            "sft.batch_size": 2,
+            "rollouts.tasks": 4,
+            "rollouts.samples": 2,
+            "grpo.steps": 1,
+            "grpo.tasks_per_step": 2,
+            "grpo.group_size": 2,
+            "evaluate.tasks": 2,
+        },
+        whole=6_000,
+        part=4_000,
+        count=2,
+    ),
+}
+
+_LEFT_OUT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "one-wording": ("one wording of each sentence", {"tasks.natural.wordings": "one"}),
+    "no-refusals": (
+        "always a tool that fits, nothing to ask for",
+        {"tasks.natural.patterns.cannot": 0.0, "tasks.natural.missing": 0.0},
+    ),
+    "one-call": ("one call a task, or none", {}),
+    "no-masks": ("all names speak", {"tasks.natural.masked": 0.0}),
+}
+NAMES = ("whole", "part", *_LEFT_OUT)
+DEFAULT = ("part", "one-wording", "no-refusals", "one-call", "whole")
+
+
+def cell_of(name: str, scale: Scale, shares: Mapping[str, float]) -> Cell:
+    """A cell by its name. `shares`: of the patterns, by default."""
+    if name == "whole":
+        all_asked = (
+            Asked("bfcl", CALLING, scale.count),
+            Asked("bfcl", ("multi_turn_base",), min(scale.count or 50, 50)),
+            Asked("tau2", ("mock_solo",), scale.count),
+        )
+        return Cell(name, "all of it, then GRPO", {"sft.tokens": scale.whole}, "evaluate", all_asked)
+    asked = (Asked("bfcl", _THREE, scale.count),)
+    if name == "part":
+        return Cell(name, "all ingredients", {"sft.tokens": scale.part}, "sft", asked)
+    what, changes = _LEFT_OUT[name]
+    return Cell(name, what, {"sft.tokens": scale.part, **changes, **_shares_without(name, shares)}, "sft", asked)
+
+
+def _shares_without(name: str, shares: Mapping[str, float]) -> dict[str, float]:
+    """The shares of patterns where some are left out; those that are left grow in proportion."""
+    match name:
+        case "no-refusals":
+            left = {key: share for key, share in shares.items() if key != "cannot"}
+        case "one-call":
+            left = {key: shares[key] for key in ("one", "cannot")}
+        case _:
+            return {}
+    rounded = {key: round(share / sum(left.values()), 3) for key, share in left.items()}
+    rounded["one"] = round(rounded["one"] + 1 - sum(rounded.values()), 3)
+    return {f"tasks.natural.patterns.{key}": rounded.get(key, 0.0) for key in shares}

@@ -1,0 +1,243 @@
+"""One natural task while it is written: what was drawn for it, its steps, its wishes, its facts, the rest of its world.
+
+Patterns (`compose`, `chains`) decide what a task is about and call what is here; `draft` puts it together.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Literal
+
+from synthagent.frozen import Json
+from synthagent.teacher.compose import Draft
+from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain, Thing
+from synthagent.teacher.natural.language import Detail, SpokenWish, Voice, question_of, reply_of, request, voice_of
+from synthagent.teacher.natural.moments import WEEKS
+from synthagent.teacher.natural.phrasing import WishKind
+from synthagent.teacher.natural.policy import opening
+from synthagent.teacher.natural.rows import RowWriter, SaidValue
+from synthagent.teacher.natural.schemas import TypedParameter, draw_style
+from synthagent.teacher.natural.toolset import Spec, ToolsetWriter, column
+from synthagent.teacher.natural.values import Context
+from synthagent.teacher.rules import Rule
+from synthagent.teacher.twins import Change
+from synthagent.worlds import Answer, Ask, Call, Constraint, Effect, Fact, Step, WorldSpec
+
+_FIRST_DAY = date(2026, 1, 1)
+_OPTIONAL, _BUSY = 0.4, 0.06  # how often an optional value is said; how often a tool fails in passing
+_OTHERS = (
+    (0, 1, 2, 3, 5, 8, 14),
+    (0.42, 0.22, 0.14, 0.09, 0.07, 0.04, 0.02),
+)  # tools around those that are needed, and how often
+_SMALL = frozenset(
+    "a an the of is it what which who whose when how to be for in on at as with and or by are does do".split()  # noqa: SIM905
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How tasks are written, whatever they are about."""
+
+    masked: float = 1 / 3
+    """Of toolsets: names say nothing."""
+    wordings: Literal["many", "one"] = "many"
+    """One: what people say is always in the same frames, and nobody has a voice."""
+
+
+MANNER = Manner()
+
+
+@dataclass
+class Parts:
+    """What is gathered while a task is written."""
+
+    used: list[Spec] = field(default_factory=list)
+    wishes: list[SpokenWish] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    canonical: dict[str, Json] = field(default_factory=dict)
+    asked_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    rules: list[tuple[Rule, str]] = field(default_factory=list)
+    change: Change | None = None
+
+
+class TaskWriter:
+    """What was drawn for one task, while its parts are written. `gap`: something needed is left out of the request."""
+
+    def __init__(
+        self, domain: NaturalDomain, persona: str, gap: bool, rng: random.Random, manner: Manner = MANNER
+    ) -> None:
+        self.domain, self.persona, self.rng, self.gap = domain, persona, rng, gap
+        self.manner = manner
+        self.voice: Voice = voice_of(persona, rng) if manner.wordings == "many" else "plain"
+        self.context = Context(
+            today=_FIRST_DAY + timedelta(days=rng.randrange(365)), currency=rng.choice(("EUR", "USD", "GBP"))
+        )
+        self.writer = ToolsetWriter(domain, draw_style(rng, manner.masked), self.context.currency, rng)
+        self.rows = RowWriter(self.writer, self.context, rng)
+        self.parts = Parts()
+
+    @property
+    def words(self) -> random.Random:
+        """What draws the frames of what people say."""
+        return self.rng if self.manner.wordings == "many" else random.Random("one wording")
+
+    # --- values and tools ------------------------------------------------------------------------------------------
+
+    def use(self, spec: Spec) -> Spec:
+        """A tool that the task needs."""
+        self.parts.used.append(spec)
+        return spec
+
+    def said(self, spec: Spec) -> list[SaidValue]:
+        """Values for all required parameters, and for some of the others."""
+        chosen = [each for each in spec.takes if each.required or self.rng.random() < _OPTIONAL]
+        return self.rows.said(chosen, spec.takes)
+
+    # --- steps -----------------------------------------------------------------------------------------------------
+
+    def hide(self, among: Sequence[SaidValue]) -> str:
+        """Leave one of these out of the request: only the user knows it. Returns its parameter."""
+        hidden = self.rng.choice([each for each in among if _can_be_hidden(each.written)] or among)
+        named = hidden.written.field
+        ask = named.ask if _content_words(named.ask) else f"what the {named.name} is"
+        slot = column(named)
+        phrase = reply_of(_detail(hidden, False, self.words), self.voice, self.words)
+        self.parts.facts.append(Fact(slot=slot, value=hidden.value.surface, phrase=phrase))
+        self.parts.canonical[slot] = hidden.value.canonical
+        self.parts.asked_by[slot] = _content_words(f"{named.name} {named.ask} {named.about}")
+        guess = (self.rows.others(hidden, among, 1) or [hidden.value])[0].canonical
+        self.parts.steps.append(
+            Ask(
+                slot=slot,
+                guess=guess,
+                milestone=f"Learn the {named.name} from the user",
+                question=question_of(ask, self.words),
+            )
+        )
+        return hidden.written.key
+
+    def call(
+        self,
+        spec: Spec,
+        said: Sequence[SaidValue],
+        hidden: Collection[str] = (),
+        together: bool = False,
+        needed: bool = False,
+        known: Mapping[str, str] | None = None,
+    ) -> None:
+        """Call a tool with what was said, with what is asked for (`hidden`), and with what calls before gave (`known`).
+
+        `needed`: without a result there is nothing to go on with.
+        """
+        args = {each.written.key: column(each.written.field) for each in said if each.written.key in hidden}
+        given = {each.written.key: each.value.canonical for each in said if each.written.key not in hidden}
+        missing = Answer(outcome="refused", values=("error",), milestone="Say that there is none") if needed else None
+        self.parts.steps.append(
+            Call(
+                tool=spec.name,
+                args=args | dict(known or {}),
+                given=given,
+                together=together,
+                milestone=f"Call {spec.name}",
+                otherwise=missing,
+                guess={column(each.field): "A00" for each in spec.gives},
+            )
+        )
+
+    def look(self, spec: Spec, args: Mapping[str, str]) -> None:
+        """Call a tool only to be sure."""
+        self.parts.steps.append(Call(tool=spec.name, args=dict(args), precaution=True, milestone=f"Call {spec.name}"))
+
+    def finish(self) -> None:
+        """Report, where there is something to report."""
+        reported = [column(each.field) for spec in self.parts.used for each in spec.gives if len(self.parts.used) == 1]
+        self.parts.steps.append(Answer(outcome="done", values=tuple(reported[:1]), milestone="Report what was done"))
+
+    # --- wishes ----------------------------------------------------------------------------------------------------
+
+    def wish(
+        self,
+        of: Lookup | NaturalAction,
+        said: Sequence[SaidValue],
+        hidden: Collection[str] = (),
+    ) -> SpokenWish:
+        """What the user wants, in the words of the domain. Of a change the first value says which thing it is."""
+        changes = isinstance(of, NaturalAction) and bool(of.changes)
+        details = tuple(
+            _detail(each, changes and each is not said[0], self.words)
+            for each in said
+            if each.written.key not in hidden
+        )
+        kind: WishKind = "look" if isinstance(of, Lookup) else "make" if of.needs else "change"
+        noun = of.name if isinstance(of, Lookup) else of.thing
+        return SpokenWish(of.verb, noun, kind == "change", details, past=of.past, kind=kind)
+
+    # --- the whole -------------------------------------------------------------------------------------------------
+
+    def draft(self, removed: Spec | None = None) -> Draft:
+        """The task, with other tools around those that it needs. `removed`: the tool that would do it is not there."""
+        rng, parts = self.rng, self.parts
+        distractors = self._distractors(removed)
+        everything = [*parts.used, *distractors]
+        rng.shuffle(everything)
+        constraints = [Constraint(id=rule.id, text=text) for rule, text in parts.rules]
+        rng.shuffle(constraints)
+        return Draft(
+            instruction=request(parts.wishes, self.voice, self.persona, self.words),
+            facts=tuple(parts.facts),
+            tools=tuple(spec.tool for spec in everything),
+            distractors=tuple(sorted(spec.name for spec in distractors)),
+            constraints=tuple(constraints),
+            world=WorldSpec(
+                tables=self.rows.tables(everything, {thing.name for thing in self.domain.things}),
+                effects={spec.name: self._effects(spec) for spec in everything},
+                new_ids=tuple(self.rows.codes(self._made(), 4)),
+                rules={rule.id: rule.check for rule, _ in parts.rules},
+                opening=f"{opening(self.domain.about, self.context.today, rng)} {WEEKS}",
+                canonical=parts.canonical,
+                asked_by=parts.asked_by,
+            ),
+            reference=tuple(parts.steps),
+            change=parts.change,
+        )
+
+    def _distractors(self, removed: Spec | None) -> list[Spec]:
+        """Other tools of the same domain, none of which does the same."""
+        known = [*self.parts.used, *([removed] if removed else [])]
+        used = {(e.op, e.table, tuple(e.write)) for spec in known for e in spec.effects}
+        candidates: list[Spec] = [self.writer.look_up(lookup) for lookup in self.domain.lookups]
+        candidates += [self.writer.act(action) for action in self.domain.actions]
+        others_left = [
+            spec for spec in candidates if all((e.op, e.table, tuple(e.write)) not in used for e in spec.effects)
+        ]
+        count = min(len(others_left), self.rng.choices(*_OTHERS)[0] or int(not self.parts.used))
+        return self.rng.sample(others_left, max(count, int(not self.parts.used)))
+
+    def _effects(self, spec: Spec) -> tuple[Effect, ...]:
+        if spec in self.parts.used and not self.parts.rules and self.rng.random() < _BUSY:
+            return tuple(effect.model_copy(update={"busy": 1}) for effect in spec.effects)
+        return spec.effects
+
+    def _made(self) -> Thing:
+        """What is made in the task, if anything is."""
+        tables = {effect.table for spec in self.parts.used for effect in spec.effects}
+        makers = [action for action in self.domain.actions if action.needs and action.thing in tables]
+        return self.writer.thing(makers[0].thing) if makers else self.domain.things[0]
+
+
+def _detail(said: SaidValue, new: bool, rng: random.Random) -> Detail:
+    named = said.written.field
+    return Detail(rng.choice(named.say), said.value.surface, named.name, new)
+
+
+def _can_be_hidden(written: TypedParameter) -> bool:
+    """Not a flag, which is not said where it is off; nor an option whose description lists it."""
+    return written.field.kind != "flag" and written.form != "listed"
+
+
+def _content_words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for word in text.lower().replace("-", " ").split() if word not in _SMALL))
