@@ -5,11 +5,17 @@ Launch: `synthagent export --help`. Heavy imports happen inside the commands.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from synthagent.errors import InputError
+
+if TYPE_CHECKING:
+    from synthagent.records import Task
 
 importing = typer.Typer(help="Bring in tasks that others wrote.", no_args_is_help=True)
 exporting = typer.Typer(help="Hand data/ on, in a format of others.", no_args_is_help=True)
@@ -109,6 +115,59 @@ def domain_check(file: Annotated[Path, typer.Argument(help="A YAML file with one
     for line in shown or tell(file, checked.faults):
         print(line)
     raise typer.Exit(0 if checked.domain else 1)
+
+
+@domain.command("sample")
+def domain_sample(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write, such as tasks.html.")],
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many tasks; twins are one.")] = 20,
+    seed: Annotated[int, typer.Option(help="Which tasks.")] = 0,
+    domain: Annotated[str | None, typer.Option(help="Of this domain only.")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="Of this Parquet file; left out: freshly composed.")] = None,
+    params: Annotated[Path, typer.Option("--params", help="The params file.")] = Path("params.yaml"),
+) -> None:
+    """Write a page of natural tasks to read: what a policy sees, what the user knows, what the expert does.
+
+    With --tasks, of a file; personas are then those of `personas.parquet` beside it.
+    """
+    from synthagent.showing.task_page import task_page
+    from synthagent.store import write_text
+
+    if out.suffix != ".html":
+        raise InputError(f"--out: {out}: the page is HTML; name a file that ends in .html")
+    given = _sampled_from(tasks, count, seed, domain) if tasks else _composed(count, seed, domain, params)
+    write_text(out, task_page(given.groups, given.personas, given.source))
+    print(f"{out}: {len(given.groups)} tasks to read; {given.source}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Tasks of a page, each with its twin; persona id -> text; where they come from."""
+
+    groups: list[tuple[Task, ...]]
+    personas: dict[str, str]
+    source: str
+
+
+def _sampled_from(file: Path, count: int, seed: int, domain: str | None) -> _Sample:
+    from synthagent.records import Persona
+    from synthagent.showing.task_page import picked
+    from synthagent.store import read_records
+
+    beside = file.parent / "personas.parquet"
+    personas = {one.id: one.text for one in read_records(beside, Persona)} if beside.exists() else {}
+    return _Sample(picked(file, count, seed, domain), personas, f"drawn from {file} by seed {seed}")
+
+
+def _composed(count: int, seed: int, domain: str | None, params: Path) -> _Sample:
+    from synthagent.params_file import load_params
+    from synthagent.stages.personas import built_in
+    from synthagent.teacher.natural.sample import fresh_tasks
+
+    people = list(built_in())
+    fresh = fresh_tasks(count, seed, domain, people, load_params(params).tasks)
+    source = f"composed with seed {seed} for the built-in personas; {fresh.refused} proposals failed a proof on the way"
+    return _Sample(fresh.groups, {one.id: one.text for one in people}, source)
 
 
 cache = typer.Typer(

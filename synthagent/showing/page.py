@@ -19,9 +19,9 @@ from synthagent.judging.reward import middling
 from synthagent.records import Criterion, Evaluation, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.showing import pictures
 from synthagent.showing.counts import RubricCounts, TaskCounts, count_rubrics, count_tasks
+from synthagent.showing.html import environment
 from synthagent.showing.paper import MODELS, NOTES, PaperRow, figures, paper_table
 from synthagent.showing.statistics import Cell, Difference, Measure, in_order, summarise
-from synthagent.text import visible
 
 _LONGEST = 8  # turns of an episode that is shown
 _EDGE = 5  # steps at each end of the learning curve that are averaged
@@ -200,20 +200,10 @@ def choose_episodes(rollouts: Iterable[Trajectory], rewards: Iterable[Reward]) -
 
 def render(page: Page) -> str:
     """The page as HTML. Whatever is not a picture is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    def shown(value: Any) -> Any:
-        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = Environment(
-        loader=PackageLoader("synthagent.showing"),
-        autoescape=True,
-        finalize=shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters |= {
+    templates = environment()
+    templates.filters |= {
         "count": lambda value: f"{value:,}",
         "share": lambda value: f"{value:.0%}",
         "score": lambda value: f"{value:.3f}",
@@ -227,7 +217,7 @@ def render(page: Page) -> str:
     drawn = {name: [Markup(drawing) for drawing in drawings] for name, drawings in page.pictures.items()}
     themes = {"light": pictures.COLOURS, "dark": pictures.DARK}
     paper = {"models": MODELS, "reported": figures, "notes": NOTES}
-    return environment.get_template("report.html.j2").render(page=page, pictures=drawn, paper=paper, **themes)
+    return templates.get_template("report.html.j2").render(page=page, pictures=drawn, paper=paper, **themes)
 
 
 def _facts(tasks: TaskCounts, rubrics: RubricCounts) -> dict[str, float]:
