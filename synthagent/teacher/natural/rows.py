@@ -23,6 +23,15 @@ class SaidValue:
     value: Spoken
 
 
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """The row that is the user's: its values as the user says them, the row itself, its code."""
+
+    values: dict[str, Spoken]
+    row: dict[str, Json]
+    code: str
+
+
 class RowWriter:
     """Gathers the rows of one task, by table."""
 
@@ -46,10 +55,10 @@ class RowWriter:
         near = others(varied.written.field, varied.written.form, self.context, varied.value, self.rng, 2)
         return [whole | {column(varied.written.field): value.canonical} for value in near]
 
-    def things(self, thing: Thing, owner: Field) -> tuple[dict[str, Spoken], str]:
-        """Rows of a thing, the first of which is the user's; its values and its code."""
+    def things(self, thing: Thing, owner: Field, differs: Field | None = None) -> Owned:
+        """Rows of a thing, one of which is the user's. `differs`: another is, too, and only this field is different."""
         count = self.rng.randint(2, 4)
-        codes = self.codes(thing, count)
+        codes = self.codes(thing, count + 1)
         drawn = [
             {each.name: self._any(each, self.writer.form(thing, each)) for each in thing.fields} for _ in range(count)
         ]
@@ -60,10 +69,17 @@ class RowWriter:
         rows = [
             {"id": code, STATUS: self.rng.choice(thing.statuses)}
             | {column(each): row[each.name].canonical for each in thing.fields}
-            for code, row in zip(codes, drawn, strict=True)
+            for code, row in zip(codes, drawn, strict=False)
         ]
+        whose = rows[0]
+        if differs:
+            form = self.writer.form(thing, differs)
+            other = others(differs, form, self.context, drawn[0][differs.name], self.rng, 1)[0].canonical
+            status = self.rng.choice(thing.statuses)
+            like = whose | {"id": codes[count], STATUS: status, column(differs): other}
+            rows.insert(self.rng.randrange(2), like)
         self.rows[thing.name] = rows
-        return drawn[0], codes[0]
+        return Owned(drawn[0], whose, codes[0])
 
     def codes(self, thing: Thing, count: int) -> list[str]:
         """So many different codes of a thing."""
