@@ -49,6 +49,8 @@ class PatternShares(Record):
     parallel: Share
     chain: Share
     rule: Share
+    condition: Share
+    two: Share
     cannot: Share
 
     @model_validator(mode="after")

@@ -223,6 +223,14 @@ class Said(Record):
     response: dict[str, Json]
 
 
+class Removed(Record):
+    """A tool that was taken away, what it did, and the call that would have been right."""
+
+    tool: Tool
+    effects: tuple[Effect, ...]
+    args: dict[str, Json]
+
+
 class WorldSpec(Record):
     """The start of a world, and the constraints in executable form.
 
@@ -235,10 +243,16 @@ class WorldSpec(Record):
     background: str = Field(default="", description="simulated: what is true in this world, for the tools only")
     said: tuple[Said, ...] = Field(default=(), description="simulated: what the tools are known to say")
     new_ids: tuple[str, ...] = Field(default=(), description="keys given to created rows, in order")
-    rules: dict[str, Never] = Field(default={}, description="constraint id -> its check")
+    rules: dict[str, Never] = Field(
+        default={}, description="constraint id -> its check; natural tasks: also of a condition that the request makes"
+    )
     opening: str = _rare("", "natural tasks: where the policy works, and what day it is; stands before the constraints")
     canonical: dict[str, Json] = _rare({}, "natural tasks: slot of a fact -> the value that tools want in place of it")
     asked_by: dict[str, tuple[str, ...]] = _rare({}, "natural tasks: slot -> words, any of which asks for it")
+    goes_on: tuple[str, ...] = _rare(
+        (), "natural tasks: what a message has to tell, all of it, before the user says the fact `next_request`"
+    )
+    removed: Removed | None = _rare(None, "natural tasks: the tool that would do what is wanted; it is not there")
 
 
 # --- the reference solution -----------------------------------------------------------------------------------------
@@ -261,6 +275,7 @@ class Ask(Record):
     guess: Json = Field(description="what a policy that does not ask would assume")
     milestone: str
     question: str = _rare("", "natural tasks: how the expert asks")
+    tells: tuple[str, ...] = _rare((), "known values that stand in the question, as `{name}`")
 
 
 class Call(Record):
@@ -285,9 +300,18 @@ class Guard(Record):
     kind: Literal["guard"] = "guard"
     conditions: tuple[Condition, ...]
     otherwise: Answer
+    instead: tuple[Call, ...] = _rare((), "calls to make before the answer `otherwise`")
 
 
-Step = Annotated[Ask | Call | Guard | Answer, Field(discriminator="kind")]
+class Pick(Record):
+    """Step: of several results of the last call, go on with the one that has these values; it is then known."""
+
+    kind: Literal["pick"] = "pick"
+    given: dict[str, Json] = Field(default={}, description="output -> its value, which the instruction tells")
+    known: dict[str, str] = Field(default={}, description="output -> name of a known value")
+
+
+Step = Annotated[Ask | Call | Guard | Pick | Answer, Field(discriminator="kind")]
 
 
 for _model in (AllOf, AnyOf, WorldSpec):

@@ -49,7 +49,8 @@ class Embedded:
     async def answer(self, episode: Episode, asked: ToolCall | Question) -> Response:
         """As `Environment`; a tool for which the world has no effect does not exist."""
         if isinstance(asked, Question):
-            return user.reply(episode.task.facts, asked.text, episode.task.world.asked_by)
+            world = episode.task.world
+            return user.reply(episode.task.facts, asked.text, world.asked_by, world.goes_on)
         return episode.world.call(asked.name, asked.arguments)
 
 

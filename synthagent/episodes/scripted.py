@@ -17,7 +17,8 @@ from synthagent.episodes.lazy import LAZY
 from synthagent.episodes.turn import ToolCall, Turn, answer_turn
 from synthagent.episodes.user import CONFIRM, told_at_once
 from synthagent.episodes.world import BUSY, Row, ToolEvent, UserEvent, meets, meets_all
-from synthagent.worlds import Answer, Ask, Call, Condition, Guard, Step
+from synthagent.meaning import same
+from synthagent.worlds import Answer, Ask, Call, Condition, Guard, Pick, Step
 
 QUESTIONS = ("What is the {slot}?", "Please tell me the {slot}.")
 CONFIRMATIONS = ("Do you confirm?", "Please confirm.")
@@ -30,7 +31,7 @@ class Style:
 
     `aloud`: what was looked up is held against the policy in words, before the turn that depends on it.
     `parallel`: calls that do not depend on each other are made in one turn. `asks_again`: what the request has said
-    already is asked for once more.
+    already is asked for once more. `mixes_up`: of several results another one is taken.
     """
 
     asks: bool = True
@@ -39,12 +40,14 @@ class Style:
     aloud: bool = False
     parallel: bool = False
     asks_again: bool = False
+    mixes_up: bool = False
 
 
 EXPERT = Style()
 NEVER_ASKS = Style(asks=False)
 RECKLESS = Style(careful=False)
 ASKS_AGAIN = Style(asks_again=True)
+MIXES_UP = Style(mixes_up=True)
 _TRIES = 3  # of a call that fails in passing
 
 
@@ -100,6 +103,8 @@ class _Reference:
                     yield from self._call([step for step in steps if isinstance(step, Call)])
                 case Guard() as step:
                     yield from self._guard(step)
+                case Pick() as step:
+                    self._pick(step)
                 case Answer() as step:
                     yield from self._answer(step)
             if self.episode.end:
@@ -111,8 +116,11 @@ class _Reference:
     def _ask(self, step: Ask) -> Iterator[Turn]:
         careless = step.slot == CONFIRM and not self.style.careful
         if step.slot in self.known or careless or not self.style.asks or not self._keeps_habit():
+            if step.tells:  # who does not tell what was found takes it for the end, and hears of nothing else
+                yield from self._answer(Answer(outcome="done", values=step.tells, milestone=step.milestone))
             return
-        yield from self._take(step, Turn(step.question or _question(step.slot, self.rng)))
+        question = step.question.format(**{name: self.known.get(name, "") for name in step.tells}) or None
+        yield from self._take(step, Turn(question or _question(step.slot, self.rng)))
         event = self.episode.world.events[-1]
         if isinstance(event, UserEvent):
             canonical = self.episode.task.world.canonical
@@ -126,9 +134,8 @@ class _Reference:
         turn = Turn(calls=tuple(ToolCall(each.tool, self._arguments(each)) for each in steps))
         for _ in range(_TRIES):
             yield self._said(turn)
-            results = (
-                [] if self.episode.end else [json.loads(m["content"]) for m in self.episode.messages[-len(steps) :]]
-            )
+            answers = [] if self.episode.end else self.episode.messages[-len(steps) :]
+            results = [json.loads(message["content"]) for message in answers] or [{} for _ in steps]
             busy = any(result.get("error") == BUSY for result in results)
             if not (busy and self.style.careful and self._keeps_habit()):
                 break
@@ -141,8 +148,6 @@ class _Reference:
 
     def _arguments(self, step: Call) -> dict[str, Any]:
         known = {arg: self.known.get(name, self.guesses.get(name)) for arg, name in step.args.items()}
-        if not step.given:
-            return known
         found = {**step.given, **known}
         (tool,) = (tool for tool in self.episode.task.tools if tool.name == step.tool)
         return {name: found[name] for name in tool.arguments if name in found} | found  # in the order of its schema
@@ -157,7 +162,22 @@ class _Reference:
         if self.style.aloud:
             self.thought = "".join(_held_against(c, self.known[c.field]) for c in seen if c.field != CONFIRM)
         if not fits:
-            yield from self._answer(step.otherwise)
+            for call in step.instead:
+                yield from self._call([call])
+            if not self.episode.end:
+                yield from self._answer(step.otherwise)
+
+    def _pick(self, step: Pick) -> None:
+        """Learn one of several results; where none has the values, the first."""
+        results = self.known.pop("results", None)
+        if not results:
+            return
+        names = {output: self.known.get(name, self.guesses.get(name)) for output, name in step.known.items()}
+        wanted = {**step.given, **names}
+        right = [row for row in results if all(same(row.get(name), value) for name, value in wanted.items())]
+        if self.style.mixes_up:
+            right = [row for row in results if row not in right]
+        self.known.update((right or results)[0])
 
     def _answer(self, step: Answer) -> Iterator[Turn]:
         values = tuple(str(self.known[name]) for name in step.values if name in self.known)

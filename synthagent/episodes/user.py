@@ -9,6 +9,7 @@ from synthagent.text import contains_phrase, words_of
 from synthagent.worlds import Fact
 
 CONFIRM = "confirm"
+NEXT = "next_request"  # what the user wants once the first request is met
 DOES_NOT_KNOW = "I don't know that."
 
 # Words by which people ask for the same thing; a slot `loan_id` is also meant by "the loan code".
@@ -19,13 +20,22 @@ _SYNONYMS: tuple[frozenset[str], ...] = (
 )
 
 
-def reply(facts: Sequence[Fact], question: str, asked_by: Mapping[str, Sequence[str]] | None = None) -> str:
+def reply(
+    facts: Sequence[Fact],
+    question: str,
+    asked_by: Mapping[str, Sequence[str]] | None = None,
+    goes_on: Sequence[str] = (),
+) -> str:
     """The user's reply to `question`: the phrases of the facts asked for, as one sentence.
 
-    `asked_by`: as of `WorldSpec`.
+    The next request is made once the message tells what the first was about. `asked_by`, `goes_on`: as of `WorldSpec`.
     """
     words = asked_by or {}
-    asked = [fact.phrase for fact in facts if asks_for(question, fact.slot, words.get(fact.slot, ()))]
+    asked = [
+        fact.phrase
+        for fact in facts
+        if (_tells(question, goes_on) if fact.slot == NEXT else asks_for(question, fact.slot, words.get(fact.slot, ())))
+    ]
     return _sentence(asked) if asked else DOES_NOT_KNOW
 
 
@@ -53,9 +63,14 @@ def asks_for(question: str, slot: str, asked_by: Sequence[str] = ()) -> bool:
     return all(part in words or words & _synonyms_of(part) for part in parts)
 
 
+def _tells(message: str, values: Sequence[str]) -> bool:
+    return bool(values) and all(contains_phrase(message, value) for value in values)
+
+
 def _sentence(phrases: Sequence[str]) -> str:
     sentence = ", and ".join(phrases)
-    return f"{sentence[0].upper()}{sentence[1:].removesuffix('.')}."
+    end = "" if sentence.endswith((".", "!", "?")) else "."
+    return f"{sentence[0].upper()}{sentence[1:]}{end}"
 
 
 def _synonyms_of(word: str) -> frozenset[str]:

@@ -37,6 +37,13 @@ def extract(task: Task, world: World) -> Derived:
     criteria = [
         Criterion(id=c.id, kind="constraint", text=c.text, check=task.world.rules.get(c.id)) for c in task.constraints
     ]
+    if natural(task):  # what the request itself makes depend on something
+        spoken = {c.id for c in task.constraints}
+        criteria += [
+            Criterion(id=name, kind="constraint", text=f"{rule.tool}: only where the user wants it", check=rule)
+            for name, rule in task.world.rules.items()
+            if name not in spoken
+        ]
     before: Tables = world.state()
     proof: Check | None = None  # of the last call; an answer counts only for who has the ground to give it
     workflow, outcome = list[str](), None

@@ -8,7 +8,9 @@ constraint_live  a reckless run breaks the constraint and earns 0
 no_leak          no fact's value stands in the instruction or in a tool schema
 unique           no accepted task but its twin is nearly the same
 decisive         the twins look the same, end in different outcomes, and each one's path earns at most 0.5 in the other
-quiet            of a natural task in which nothing has to be asked: who asks all the same earns less
+
+Of a natural task `needs_user` and `constraint_live` are null where there is nothing to ask or nothing to heed, its twin
+may end in the same outcome (something else is done), and there are the proofs of `natural_proofs`.
 
 A task without an information gap (`tasks.information_gap`) is held to `WITHOUT_GAP` only: nothing has to be asked, all
 is in plain sight, and who has been told yes need not wait for it. The instruction of its twin may differ in what the
@@ -26,18 +28,18 @@ from rensa import RMinHash, RMinHashLSH
 
 from synthagent.episodes import user
 from synthagent.episodes.episode import Episode, play
-from synthagent.episodes.scripted import ASKS_AGAIN, NEVER_ASKS, RECKLESS, Style, reference
+from synthagent.episodes.scripted import NEVER_ASKS, RECKLESS, Style, reference
 from synthagent.episodes.world import World, compile_validators
 from synthagent.judging.criteria import Derived, extract, natural
+from synthagent.judging.natural_proofs import prove_natural
 from synthagent.judging.reward import Score, score_world
 from synthagent.params import Formula
 from synthagent.records import Rubric, Task
 from synthagent.text import contains_phrase, words_of
-from synthagent.worlds import Ask
+from synthagent.worlds import Ask, Guard
 
 MOST_WITHOUT_USER, MOST_IN_TWIN = 0.6, 0.5
 PROOFS = ("solvable", "needs_user", "constraint_live", "no_leak", "unique", "decisive")
-QUIET = "quiet"
 WITHOUT_GAP = ("solvable", "unique", "decisive")
 _FORMULA: Formula = "product"
 _PERMUTATIONS, _BANDS, _NEARLY = 64, 8, 0.9
@@ -57,7 +59,7 @@ class Proved:
     @property
     def columns(self) -> dict[str, bool | None]:
         """What a task's own columns say of it."""
-        return {name: holds for name, holds in self.holds.items() if name != QUIET}
+        return {name: holds for name, holds in self.holds.items() if name in PROOFS}
 
 
 def prove(task: Task) -> Proved:
@@ -76,21 +78,22 @@ def prove(task: Task) -> Proved:
     leaks = leaked(task)
     asks = any(isinstance(step, Ask) for step in task.reference)
     plain = not natural(task)
-    again = None if plain or asks else _earned(task, rubric, fresh, ASKS_AGAIN).reward
+    guarded = any(isinstance(step, Guard) for step in task.reference)
+    more = {} if plain else prove_natural(task, solved, lambda style: _earned(task, rubric, fresh, style).reward)
     return Proved(
         holds={
             "solvable": solved == 1.0,
             "needs_user": unasked.reward <= MOST_WITHOUT_USER if plain or asks else None,
-            "constraint_live": careless.gate == 0.0 and careless.reward == 0.0 if plain or task.constraints else None,
+            "constraint_live": careless.gate == 0.0 and careless.reward == 0.0 if plain or guarded else None,
             "no_leak": not leaks,
-            QUIET: None if again is None else again < solved,
+            **{name: finding.holds for name, finding in more.items()},
         },
         detail={
             "solvable": f"the reference earns {solved:.3f}",
             "needs_user": f"without asking it earns {unasked.reward:.3f}",
             "constraint_live": f"a reckless run earns {careless.reward:.3f} with gate {careless.gate:.0f}",
             "no_leak": f"values in plain sight: {', '.join(leaks)}",
-            QUIET: f"who asks all the same earns {again}",
+            **{name: finding.detail for name, finding in more.items()},
         },
         extracted=extracted,
     )
@@ -109,7 +112,7 @@ def decisive(task: Task, twin: Task, own: Derived, its: Derived) -> Decisive:
     seen, other = _looks(task), _looks(twin)
     if differ := [name for name in seen if seen[name] != other[name]]:
         return Decisive(False, f"{task.id} and {twin.id} differ in {', '.join(differ)}")
-    if own.outcome == its.outcome:
+    if own.outcome == its.outcome and not natural(task):
         return Decisive(False, f"{task.id} and {twin.id} both end {own.outcome}")
     for where, rubric, path in ((task, own, its), (twin, its, own)):
         episode = play(Episode(where), iter(path.turns))

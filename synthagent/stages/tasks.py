@@ -21,7 +21,8 @@ from typing import Any
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.errors import ParamsError
-from synthagent.judging.proofs import PROOFS, QUIET, WITHOUT_GAP, Proved, Uniqueness, decisive, prove
+from synthagent.judging.natural_proofs import NATURAL_PROOFS
+from synthagent.judging.proofs import PROOFS, WITHOUT_GAP, Proved, Uniqueness, decisive, prove
 from synthagent.llm.client import Llm
 from synthagent.llm.embeddings import embeddings_of
 from synthagent.llm.ordered import ordered
@@ -272,7 +273,7 @@ def _propose_and_judge_natural(
 ) -> list[PairProved]:
     """Two twins of these numbers, or two tasks that have nothing to do with each other."""
     groups = propose_natural(numbers, personas, domains, params.tasks, params.seed)
-    return [judge([_with_split(task, params.tasks) for task in group], (*PROOFS, QUIET)) for group in groups]
+    return [judge([_with_split(task, params.tasks) for task in group], (*PROOFS, *NATURAL_PROOFS)) for group in groups]
 
 
 def _with_split(task: Task, params: TasksParams) -> Task:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.episodes.scripted import CONFIRMATIONS, QUESTIONS
-from synthagent.episodes.user import CONFIRM, DOES_NOT_KNOW, reply, told
+from synthagent.episodes.user import CONFIRM, DOES_NOT_KNOW, NEXT, reply, told
 from synthagent.worlds import Fact
 
 FACTS = (
@@ -71,3 +71,11 @@ def test_the_teachers_questions_are_understood_in_all_its_tasks_and_only_what_wa
             for form in CONFIRMATIONS if fact.slot == CONFIRM else QUESTIONS:
                 said = reply(task.facts, form.format(slot=fact.slot))
                 assert told(task.facts, said) == {fact.slot: fact.value}, (task.id, said)
+
+
+def test_the_next_request_is_made_once_the_message_tells_what_was_wanted_first() -> None:
+    facts = (Fact(slot=NEXT, value="Thanks! Could you book it?", phrase="Thanks! Could you book it?"),)
+    assert reply(facts, "What is the next_request? What is next?", goes_on=("12.5",)) == DOES_NOT_KNOW
+    assert reply(facts, "It costs 12.5 euros.", goes_on=("12.5", "blue")) == DOES_NOT_KNOW
+    assert reply(facts, "The blue one costs 12.5.", goes_on=("12.5", "blue")) == "Thanks! Could you book it?"
+    assert reply(facts, "It costs 12.5 euros.") == DOES_NOT_KNOW

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from synthagent.errors import InputError
 from synthagent.teacher.domains import read_lines
 from synthagent.teacher.natural.chains import changeable
-from synthagent.teacher.natural.compose import PATTERNS, compose
+from synthagent.teacher.natural.compose import OWNED, PATTERNS, compose
 from synthagent.teacher.natural.domain import Field, FieldKind, Lookup, NaturalAction, NaturalDomain, Thing
 from synthagent.teacher.natural.lint import KeyPath, Remark, lint, shown
 from synthagent.worlds import Call
@@ -135,7 +135,7 @@ def show_tasks(domain: NaturalDomain) -> Iterator[str]:
     """A task of each pattern but `cannot`, as the domain makes it: the request, and what the expert does."""
     personas = read_lines("personas.txt")
     for pattern in PATTERNS:
-        if pattern == "cannot" or (pattern in ("chain", "rule") and not changeable(domain)):
+        if pattern == "cannot" or (pattern in OWNED and not changeable(domain)):
             continue
         rng = Random(f"check-{domain.name}-{pattern}")
         draft = compose(domain, rng.choice(personas), pattern, False, rng)

@@ -5,6 +5,8 @@
 `parallel`  different lookups at once
 `chain`     a thing is found by what the user knows of it, then something is done with it
 `rule`      a chain, and a policy decides whether it may be done; its twin has the other outcome
+`condition` the request says on what it depends, and what is to be done in either case (`conditions`)
+`two`       a lookup, and once its result has been told, another request, which the user has kept till then
 `cannot`    a single call whose tool is not there
 
 In `one`, `parallel` and `chain` something needed may be left out of the request: then it has to be asked for.
@@ -14,16 +16,27 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
+from synthagent.episodes.user import NEXT
 from synthagent.teacher.compose import Draft
 from synthagent.teacher.natural.chains import chain
+from synthagent.teacher.natural.conditions import condition
+from synthagent.teacher.natural.conversations import first_request, next_request, report
 from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain
+from synthagent.teacher.natural.toolset import column
 from synthagent.teacher.natural.writing import MANNER, Manner, TaskWriter
-from synthagent.worlds import Answer
+from synthagent.worlds import Answer, Ask, Call, Fact, Removed
 
-Pattern = Literal["one", "several", "parallel", "chain", "rule", "cannot"]
-PATTERNS: tuple[Pattern, ...] = ("one", "several", "parallel", "chain", "rule", "cannot")
+Pattern = Literal["one", "several", "parallel", "chain", "rule", "condition", "two", "cannot"]
+PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
+TWINS: tuple[Pattern, ...] = ("rule", "condition")  # those that come in pairs
+OWNED: tuple[Pattern, ...] = (
+    "chain",
+    "rule",
+    "condition",
+)  # those that need a thing with an owner, and an action on it
+_NOT_TOLD = ("flag", "list", "person", "address")  # kinds whose values an answer may write in many ways
 
 
 def compose(
@@ -44,6 +57,10 @@ def write(task: TaskWriter, pattern: Pattern) -> Draft:
             _parallel(task)
         case "chain" | "rule":
             chain(task, pattern == "rule")
+        case "condition":
+            condition(task)
+        case "two":
+            _two(task)
         case "cannot":
             return _cannot(task)
     return task.draft()
@@ -79,11 +96,44 @@ def _parallel(task: TaskWriter) -> None:
     task.finish()
 
 
+def _two(task: TaskWriter) -> None:
+    """A lookup whose result is told, and another request after that."""
+    rng, parts = task.rng, task.parts
+    telling = [lookup for lookup in task.domain.lookups if any(each.kind not in _NOT_TOLD for each in lookup.gives)]
+    first = rng.choice(telling or task.domain.lookups)
+    _ask_lookup(task, first, gap=False)
+    told = next((f for f in first.gives if f.kind not in _NOT_TOLD), first.gives[0])
+    name = column(told)
+    parts.goes_on = (str(task.rows.rows[first.name][0][name]),)
+    parts.steps.append(
+        Ask(
+            slot=NEXT,
+            guess="",
+            milestone="Tell what was found, and hear what comes next",
+            question=report(told.name, f"{{{name}}}", rng),
+            tells=(name,),
+        )
+    )
+    makers = [action for action in task.domain.actions if action.needs]
+    if makers and rng.random() < 0.5:
+        _make(task, rng.choice(makers))
+    else:
+        _ask_lookup(task, rng.choice([other for other in task.domain.lookups if other is not first]), gap=False)
+    found, wanted = parts.wishes
+    parts.instruction = first_request(found, task.voice, task.persona, rng)
+    said = next_request(wanted, task.voice, rng)
+    parts.facts.append(Fact(slot=NEXT, value=said, phrase=said))
+    reported = [column(each.field) for each in parts.used[-1].gives[:1]]
+    parts.steps.append(Answer(outcome="done", values=tuple(reported), milestone="Report what was done"))
+
+
 def _cannot(task: TaskWriter) -> Draft:
     """A single call is wanted, and its tool taken away."""
     _single(task)
     parts = task.parts
-    removed = parts.used.pop()
+    removed, call = parts.used.pop(), parts.steps[0]
+    assert isinstance(call, Call)
+    parts.removed = Removed(tool=removed.tool, effects=removed.effects, args=call.given)
     parts.steps = [Answer(outcome="cannot", milestone="Say that no tool does it")]
     parts.facts, parts.canonical, parts.asked_by = [], {}, {}
     return task.draft(removed)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from synthagent.teacher.natural.details import Detail, are, can_be, is_noun, phrase, value_of
 from synthagent.teacher.natural.frames import VOICES, Voice, frames
@@ -24,7 +23,7 @@ from synthagent.teacher.natural.phrasing import (
     pick,
     plain_phrasing,
 )
-from synthagent.teacher.wording import role_of
+from synthagent.teacher.natural.speakers import Speaker, speaker_of, voice_of, without_capital
 
 __all__ = [
     "VOICES",
@@ -41,46 +40,33 @@ __all__ = [
 ]
 _SENTENCES = 4
 _TRIES = 6  # until a request is written that says each surface once; then the plainest is taken
-_SHARES: dict[Voice, float] = {"plain": 0.3, "terse": 0.2, "formal": 0.15, "chatty": 0.2, "learner": 0.15}
-_LEAD = 0.6  # how often a persona speaks in the voice that its words lead to
 _SHORT = re.compile(r"([a-z]+ )?((what|which|whose)( e-mail| kind of)? \S+|how (many|much)( \S+)?|how [a-z]+)")
-_OTHERS = re.compile(r"\b(he|she|they|his|her|their|him|them|hers|theirs|I|my|me)\b", re.I)
-_NOBODY = re.compile(r"\b(someone|somebody|individual|person|people)\b")
-_UNFINISHED = re.compile(r" (afraid|able|aware|curious|eager|famous|fond|full|keen|known|proud|responsible)$")
 _FREE_STANDING = re.compile(r"(?!of |[a-z]+ing )")
 _LONE = re.compile(r"(^|, |! |: ){said}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Speaker:
-    """What a persona gives to a sentence; all empty where it gives nothing that fits."""
-
-    role: str = ""
-    bare: str = ""
-    who: str = ""
-
-
-def voice_of(persona: str, rng: random.Random) -> Voice:
-    """The voice of a persona: mostly the one that its words lead to, otherwise any."""
-    lead = _lead(persona)
-    if lead and rng.random() < _LEAD:
-        return lead
-    at = rng.random()
-    for voice, share in _SHARES.items():
-        at -= share
-        if at < 0:
-            return voice
-    return "plain"
-
-
 def request(wishes: Sequence[SpokenWish], voice: Voice, persona: str, rng: random.Random) -> str:
     """One message, mostly of one to four sentences, that says all wishes with all their details."""
-    speaker = _speaker(persona)
+    details = [each for wish in wishes for each in wish.details]
+    text = framed(lambda: wanted(wishes, voice, rng), details, voice, persona, rng)
+    return text or " ".join(filled("Please {verb} {object}{tail}.", plain_phrasing(wish)) for wish in wishes)
+
+
+def framed(
+    write: Callable[[], list[str]],
+    details: Sequence[Detail],
+    voice: Voice,
+    persona: str,
+    rng: random.Random,
+    closes: bool = True,
+) -> str | None:
+    """Sentences with what people say around them; None where no try says each detail once. `closes`: with a goodbye."""
+    speaker = speaker_of(persona)
     for _ in range(_TRIES):
-        text = _message(wishes, voice, speaker, rng)
-        if _says_each_once(text, wishes):
+        text = _message(write(), voice, speaker, rng, closes)
+        if says_each_once(text, details):
             return text
-    return " ".join(filled("Please {verb} {object}{tail}.", plain_phrasing(wish)) for wish in wishes)
+    return None
 
 
 def question_of(ask: str | Sequence[str], rng: random.Random) -> str:
@@ -113,9 +99,8 @@ def reply_of(detail: Detail, voice: Voice, rng: random.Random) -> str:
 # --- a request -----------------------------------------------------------------------------------------------------
 
 
-def _message(wishes: Sequence[SpokenWish], voice: Voice, speaker: _Speaker, rng: random.Random) -> str:
+def _message(sentences: list[str], voice: Voice, speaker: Speaker, rng: random.Random, closes: bool) -> str:
     groups = frames().groups
-    sentences = _wanted(wishes, voice, rng)
     first = [_opened(sentences[0])]
     rest = list(map(_opened, sentences[1:]))
     room = _SENTENCES - len(sentences)
@@ -126,16 +111,16 @@ def _message(wishes: Sequence[SpokenWish], voice: Voice, speaker: _Speaker, rng:
         else:
             rest.append(reason)
         room -= 1
-    if room > 0 and rng.random() < 0.4:
+    if closes and room > 0 and rng.random() < 0.4:
         rest.append(_opened(pick(groups["closing"][voice], rng)))
     greetings = groups["greeting"][voice]
     if greetings and rng.random() < 0.4:
         hello = pick(greetings, rng)
-        first[0] = f"{_opened(hello)} {_closed(first[0])}"
+        first[0] = f"{_opened(hello)} {without_capital(first[0])}"
     return " ".join((*first, *rest))
 
 
-def _wanted(wishes: Sequence[SpokenWish], voice: Voice, rng: random.Random) -> list[str]:
+def wanted(wishes: Sequence[SpokenWish], voice: Voice, rng: random.Random) -> list[str]:
     """The sentences of the wishes, with small first letters."""
     reports = sum(1 for wish in wishes if wish.report)
     room = _SENTENCES - len(wishes) - reports
@@ -219,7 +204,7 @@ def _told(group: str, report: str, voice: Voice, rng: random.Random) -> str:
     return pick(frames().groups[group][voice], rng).format(report=said, are=are(said))
 
 
-def _reason(voice: Voice, speaker: _Speaker, rng: random.Random) -> str:
+def _reason(voice: Voice, speaker: Speaker, rng: random.Random) -> str:
     """Who speaks, or why; without a role one of the reasons that need none."""
     among = frames().groups["reason"][voice]
     if not speaker.role:
@@ -228,9 +213,9 @@ def _reason(voice: Voice, speaker: _Speaker, rng: random.Random) -> str:
     return _opened(_ended(text))
 
 
-def _says_each_once(text: str, wishes: Sequence[SpokenWish]) -> bool:
+def says_each_once(text: str, details: Sequence[Detail]) -> bool:
     """Whether each surface stands there, and no oftener than in the details themselves."""
-    said = [(each.surface, phrase(each)) for wish in wishes for each in wish.details if "{}" in each.say]
+    said = [(each.surface, phrase(each)) for each in details if "{}" in each.say]
     together = "\n".join(words for _, words in said)
     return all(_count(surface, text) == _count(surface, together) for surface, _ in said)
 
@@ -245,45 +230,11 @@ def _count(surface: str, text: str) -> int:
     return found
 
 
-# --- who speaks ----------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8192)
-def _lead(persona: str) -> Voice | None:
-    words = persona.lower().split()
-    for voice, stems in frames().personas.items():
-        if any(word.startswith(stems) for word in words):
-            return voice
-    return None
-
-
-@lru_cache(maxsize=8192)
-def _speaker(persona: str) -> _Speaker:
-    """The short role of a persona, and the whole of it where it can stand after 'I am'."""
-    role = role_of(persona)
-    if not role or not role.isascii() or _NOBODY.search(role):
-        return _Speaker()
-    lead, _, bare = role.partition(" ")
-    capitals = {word.lower(): word for word in persona.split() if word.isupper()}
-    bare = " ".join(capitals.get(word, word) for word in bare.split())
-    bare = _UNFINISHED.sub("", bare)
-    role = f"the {bare}" if lead == "the" else a(bare)
-    whole = persona.strip().rstrip(".")
-    fits = whole.isascii() and whole.lower().startswith(("a ", "an ", "the ")) and 4 < len(whole.split()) < 15
-    who = _closed(whole) if fits and not _OTHERS.search(whole) and not re.search(r"[.:;!?()\"{}]", whole) else ""
-    return _Speaker(role, bare, who)
-
-
 # --- letters -------------------------------------------------------------------------------------------------------
 
 
 def _opened(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-def _closed(text: str) -> str:
-    """With a small first letter, except for the word I."""
-    return text if text.startswith(("I ", "I'")) else text[0].lower() + text[1:]
 
 
 def _ended(text: str) -> str:

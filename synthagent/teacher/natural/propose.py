@@ -9,15 +9,24 @@ from synthagent.params import TasksParams
 from synthagent.records import Persona, Task
 from synthagent.teacher.compose import Draft
 from synthagent.teacher.llm.write import id_of
-from synthagent.teacher.natural.compose import PATTERNS, Pattern, compose
+from synthagent.teacher.natural.compose import PATTERNS, TWINS, Pattern, compose
 from synthagent.teacher.natural.domain import NaturalDomain
 from synthagent.teacher.natural.sense import NoRoomError
 from synthagent.teacher.natural.writing import Manner
 from synthagent.teacher.twins import pair
 
-VERSION = "natural-1"
+VERSION = "natural-2"
 _TRIES = 20
-_LEVELS: dict[Pattern, int] = {"one": 1, "cannot": 1, "several": 2, "parallel": 2, "chain": 2, "rule": 3}
+_LEVELS: dict[Pattern, int] = {
+    "one": 1,
+    "cannot": 1,
+    "several": 2,
+    "parallel": 2,
+    "chain": 2,
+    "two": 2,
+    "rule": 3,
+    "condition": 3,
+}
 
 
 def propose_natural(
@@ -30,7 +39,7 @@ def propose_natural(
     rng = random.Random(f"natural-{seed}-{numbers.start}")
     shares = params.natural.patterns.model_dump()
     pattern = rng.choices(PATTERNS, [shares[name] for name in PATTERNS])[0]
-    if pattern == "rule":
+    if pattern in TWINS:
         names = [id_of(number) for number in numbers]
         rng.shuffle(names)
         draft, task = _drafted(numbers.start, names[0], pattern, personas, domains, params, rng, seed)
@@ -47,7 +56,7 @@ def propose_natural(
 
 def _single(rng: random.Random, shares: dict[str, float]) -> Pattern:
     """A pattern without twins."""
-    among = [name for name in PATTERNS if name != "rule"]
+    among = [name for name in PATTERNS if name not in TWINS]
     return rng.choices(among, [shares[name] for name in among])[0]
 
 

@@ -25,10 +25,14 @@ class SaidValue:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundThing:
-    """The user's thing: its values and its code, and the new values of what is changed."""
+class Owned:
+    """The row that is the user's: its values as the user says them, the row itself, its code.
 
-    mine: dict[str, Spoken]
+    `changed`: new values for what is to be changed in it.
+    """
+
+    values: dict[str, Spoken]
+    row: dict[str, Json]
     code: str
     changed: tuple[SaidValue, ...]
 
@@ -80,25 +84,49 @@ class RowWriter:
         near = others(field, form, self.context, varied.value, self.rng, 2, room)
         return [whole | {column(field): value.canonical} for value in near]
 
-    def things(self, thing: Thing, owner: Field, changing: Sequence[TypedParameter] = ()) -> FoundThing:
-        """Rows of a thing, the first of which is the user's, and other values for what is to be changed in that."""
-        for _ in range(_TRIES):
-            mine = self._row(thing, {})
-            changed = self._changed(thing, mine, changing)
-            if changed is not None:
-                break
-        else:
-            raise sense.NoRoomError(f"thing {thing.name!r}: {_NO_ROOM}")
+    def things(
+        self, thing: Thing, owner: Field, changing: Sequence[TypedParameter] = (), differs: Field | None = None
+    ) -> Owned:
+        """Rows of a thing, one of which is the user's, and other values for what is to be changed in that.
+
+        `differs`: another row is the user's, too, and only this field of it is different.
+        """
+        mine, changed, other = self._mine(thing, changing, differs)
         count = self.rng.randint(2, 4)
-        codes = self.codes(thing, count)
+        codes = self.codes(thing, count + 1)
         rivals = others(owner, self.writer.form(thing, owner), self.context, mine[owner.name], self.rng, count - 1)
         drawn = [mine, *(self._row(thing, {owner.name: rival}) for rival in rivals)]
-        self.rows[thing.name] = [
+        rows: list[dict[str, Json]] = [
             {"id": code, STATUS: self.rng.choice(thing.statuses)}
             | {column(each): row[each.name].canonical for each in thing.fields}
-            for code, row in zip(codes, drawn, strict=True)
+            for code, row in zip(codes[:count], drawn, strict=True)
         ]
-        return FoundThing(mine, codes[0], tuple(changed))
+        whose = rows[0]
+        if differs and other:
+            status = self.rng.choice(thing.statuses)
+            like = whose | {"id": codes[count], STATUS: status, column(differs): other.canonical}
+            rows.insert(self.rng.randrange(2), like)
+        self.rows[thing.name] = rows
+        return Owned(mine, whose, codes[0], tuple(changed))
+
+    def _mine(
+        self, thing: Thing, changing: Sequence[TypedParameter], differs: Field | None
+    ) -> tuple[dict[str, Spoken], list[SaidValue], Spoken | None]:
+        """Values of the user's thing, beside which there is room for those that are wanted instead of some."""
+        for _ in range(_TRIES):
+            mine = self._row(thing, {})
+            changed = self.changed(thing, mine, changing)
+            other = self._another(thing, mine, differs) if differs else None
+            if changed is not None and (other or not differs):
+                return mine, changed, other
+        raise sense.NoRoomError(f"thing {thing.name!r}: {_NO_ROOM}")
+
+    def _another(self, thing: Thing, mine: dict[str, Spoken], differs: Field) -> Spoken | None:
+        """Another value for one field, which has room beside all others."""
+        form = self.writer.form(thing, differs)
+        rest = [(f, self.writer.form(thing, f), mine[f.name].canonical) for f in thing.fields if f is not differs]
+        room = self._room(differs, thing.fields, rest)
+        return next(iter(others(differs, form, self.context, mine[differs.name], self.rng, 1, room)), None)
 
     def _row(self, thing: Thing, known: dict[str, Spoken]) -> dict[str, Spoken]:
         slots = [(each, self.writer.form(thing, each)) for each in thing.fields]
@@ -107,7 +135,7 @@ class RowWriter:
         values = self._together(open_, thing.fields, there, self._any)
         return known | {field.name: value for (field, _), value in zip(open_, values, strict=True)}
 
-    def _changed(
+    def changed(
         self, thing: Thing, mine: dict[str, Spoken], changing: Sequence[TypedParameter]
     ) -> list[SaidValue] | None:
         """Values for these fields other than those of the row; None where none has room."""

@@ -48,6 +48,11 @@ def is_related(fields: Iterable[Field]) -> bool:
     return any(field.after or field.below or field.unlike for field in fields)
 
 
+def is_bound(field: Field, fields: Sequence[Field]) -> bool:
+    """Whether it declares something of another of these, or another of it."""
+    return next(_relations(field, fields), None) is not None
+
+
 def room_of(field: Field, fields: Sequence[Field], plain: Mapping[str, Any]) -> Room:
     """The room of a field beside the plain values that are there, by names of fields."""
     above: list[Any] = []

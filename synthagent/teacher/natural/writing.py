@@ -14,17 +14,17 @@ from typing import Literal
 from synthagent.frozen import Json
 from synthagent.teacher.compose import Draft
 from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain, Thing
+from synthagent.teacher.natural.house import Ruled, house_rules
 from synthagent.teacher.natural.language import Detail, SpokenWish, Voice, question_of, reply_of, request, voice_of
 from synthagent.teacher.natural.moments import WEEKS
 from synthagent.teacher.natural.phrasing import WishKind
-from synthagent.teacher.natural.policy import opening
+from synthagent.teacher.natural.policy import neutral, opening
 from synthagent.teacher.natural.rows import RowWriter, SaidValue
 from synthagent.teacher.natural.schemas import TypedParameter, draw_style
 from synthagent.teacher.natural.toolset import Spec, ToolsetWriter, column
 from synthagent.teacher.natural.values import Context
-from synthagent.teacher.rules import Rule
 from synthagent.teacher.twins import Change
-from synthagent.worlds import Answer, Ask, Call, Constraint, Effect, Fact, Step, WorldSpec
+from synthagent.worlds import Answer, Ask, Call, Constraint, Effect, Fact, Guard, Removed, Step, WorldSpec
 
 _FIRST_DAY = date(2026, 1, 1)
 _OPTIONAL, _BUSY = 0.4, 0.06  # how often an optional value is said; how often a tool fails in passing
@@ -32,6 +32,7 @@ _OTHERS = (
     (0, 1, 2, 3, 5, 8, 14),
     (0.42, 0.22, 0.14, 0.09, 0.07, 0.04, 0.02),
 )  # tools around those that are needed, and how often
+_NEUTRAL = 0.4  # how often the agent is told, too, how to write to people
 _SMALL = frozenset(
     "a an the of is it what which who whose when how to be for in on at as with and or by are does do".split()  # noqa: SIM905
 )
@@ -60,8 +61,12 @@ class Parts:
     canonical: dict[str, Json] = field(default_factory=dict)
     asked_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
-    rules: list[tuple[Rule, str]] = field(default_factory=list)
+    rules: list[Ruled] = field(default_factory=list)
     change: Change | None = None
+    instruction: str = ""
+    """Written from the wishes, if it is empty."""
+    goes_on: tuple[str, ...] = ()
+    removed: Removed | None = None
 
 
 class TaskWriter:
@@ -105,7 +110,7 @@ class TaskWriter:
         named = hidden.written.field
         ask = named.ask if _content_words(named.ask) else f"what the {named.name} is"
         slot = column(named)
-        phrase = reply_of(_detail(hidden, False, self.words), self.voice, self.words)
+        phrase = reply_of(detail(hidden, False, self.words), self.voice, self.words)
         self.parts.facts.append(Fact(slot=slot, value=hidden.value.surface, phrase=phrase))
         self.parts.canonical[slot] = hidden.value.canonical
         self.parts.asked_by[slot] = _content_words(f"{named.name} {named.ask} {named.about}")
@@ -164,12 +169,12 @@ class TaskWriter:
         of: Lookup | NaturalAction,
         said: Sequence[SaidValue],
         hidden: Collection[str] = (),
+        new: Sequence[SaidValue] = (),
     ) -> SpokenWish:
-        """What the user wants, in the words of the domain. Of a change the first value says which thing it is."""
-        changes = isinstance(of, NaturalAction) and bool(of.changes)
+        """What the user wants, in the words of the domain. `new`: what a changed thing shall have."""
         details = tuple(
-            _detail(each, changes and each is not said[0], self.words)
-            for each in said
+            detail(each, is_new, self.words)
+            for each, is_new in (*((each, False) for each in said), *((each, True) for each in new))
             if each.written.key not in hidden
         )
         kind: WishKind = "look" if isinstance(of, Lookup) else "make" if of.needs else "change"
@@ -184,22 +189,28 @@ class TaskWriter:
         distractors = self._distractors(removed)
         everything = [*parts.used, *distractors]
         rng.shuffle(everything)
-        constraints = [Constraint(id=rule.id, text=text) for rule, text in parts.rules]
+        house = house_rules(self.domain, parts.used, distractors, rng)
+        constraints = [Constraint(id=rule.id, text=rule.text) for rule in (*parts.rules, *house) if rule.text]
         rng.shuffle(constraints)
+        said = neutral(rng.randint(1, 3), rng) if rng.random() < _NEUTRAL else ()
         return Draft(
-            instruction=request(parts.wishes, self.voice, self.persona, self.words),
+            instruction=parts.instruction or request(parts.wishes, self.voice, self.persona, self.words),
             facts=tuple(parts.facts),
             tools=tuple(spec.tool for spec in everything),
             distractors=tuple(sorted(spec.name for spec in distractors)),
             constraints=tuple(constraints),
             world=WorldSpec(
-                tables=self.rows.tables(everything, {thing.name for thing in self.domain.things}),
+                tables=self.rows.tables(
+                    [*everything, *([removed] if removed else [])], {thing.name for thing in self.domain.things}
+                ),
                 effects={spec.name: self._effects(spec) for spec in everything},
                 new_ids=tuple(self.rows.codes(self._made(), 4)),
-                rules={rule.id: rule.check for rule, _ in parts.rules},
-                opening=f"{opening(self.domain.about, self.context.today, rng)} {WEEKS}",
+                rules={rule.id: rule.check for rule in (*parts.rules, *house)},
+                opening=" ".join((opening(self.domain.about, self.context.today, rng), WEEKS, *said)),
                 canonical=parts.canonical,
                 asked_by=parts.asked_by,
+                goes_on=parts.goes_on,
+                removed=parts.removed,
             ),
             reference=tuple(parts.steps),
             change=parts.change,
@@ -218,7 +229,8 @@ class TaskWriter:
         return self.rng.sample(others_left, max(count, int(not self.parts.used)))
 
     def _effects(self, spec: Spec) -> tuple[Effect, ...]:
-        if spec in self.parts.used and not self.parts.rules and self.rng.random() < _BUSY:
+        guarded = any(isinstance(step, Guard) for step in self.parts.steps)
+        if spec in self.parts.used and not guarded and self.rng.random() < _BUSY:
             return tuple(effect.model_copy(update={"busy": 1}) for effect in spec.effects)
         return spec.effects
 
@@ -229,7 +241,8 @@ class TaskWriter:
         return self.writer.thing(makers[0].thing) if makers else self.domain.things[0]
 
 
-def _detail(said: SaidValue, new: bool, rng: random.Random) -> Detail:
+def detail(said: SaidValue, new: bool, rng: random.Random) -> Detail:
+    """A value as the words of its field say it."""
     named = said.written.field
     return Detail(rng.choice(named.say), said.value.surface, named.name, new)
 

@@ -5,54 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 
 import jsonschema_rs
+from helpers.natural import acted, calls_of, judged, proposed, score_of, tasks
 from helpers.projects import default_params
 
-from synthagent.episodes.episode import Episode, opening, play
-from synthagent.episodes.scripted import ASKS_AGAIN, Style, reference
+from synthagent.episodes.episode import opening
+from synthagent.episodes.scripted import ASKS_AGAIN, Style
 from synthagent.episodes.world import BUSY, answered_by
-from synthagent.judging.criteria import extract
-from synthagent.judging.proofs import PROOFS, QUIET
-from synthagent.judging.reward import score_world
-from synthagent.records import Rejected, Rubric, Task
-from synthagent.stages.personas import built_in
+from synthagent.records import Task
 from synthagent.stages.rubrics import demonstrate
-from synthagent.stages.tasks import accept, judge
 from synthagent.store import read_records, write_records
-from synthagent.teacher.natural.compose import PATTERNS
-from synthagent.teacher.natural.library import load_domains
-from synthagent.teacher.natural.propose import propose_natural
-from synthagent.worlds import Answer, Ask, Call
-
-
-def proposed(start: int, end: int) -> list[tuple[Task, ...]]:
-    params, personas = default_params(), list(built_in())
-    numbers = [range(number, number + 2) for number in range(start, end, 2)]
-    groups = (propose_natural(two, personas, load_domains(), params.tasks, 0) for two in numbers)
-    return [group for found in groups for group in found]
-
-
-@cache
-def judged() -> tuple[Task | Rejected, ...]:
-    """Four hundred proposals and what became of them."""
-    return tuple(accept(judge(group, (*PROOFS, QUIET)) for group in proposed(0, 400)))
-
-
-def tasks(pattern: str | None = None) -> list[Task]:
-    found = [row for row in judged() if isinstance(row, Task)]
-    return [task for task in found if pattern in (None, task.provenance["pattern"])]
-
-
-def acted(task: Task, style: Style | None = None) -> Episode:
-    episode = Episode(task)
-    return play(episode, reference(episode, style or Style()))
-
-
-def calls_of(episode: Episode) -> list[list[dict[str, object]]]:
-    """The calls of each turn that has any."""
-    return [[call["function"] for call in m["tool_calls"]] for m in episode.messages if m.get("tool_calls")]
+from synthagent.teacher.natural.compose import PATTERNS, TWINS
+from synthagent.worlds import Answer, Ask, Call, Guard, Pick
 
 
 def test_nineteen_of_twenty_proposals_pass_all_proofs_that_apply_to_them() -> None:
@@ -64,7 +29,8 @@ def test_nineteen_of_twenty_proposals_pass_all_proofs_that_apply_to_them() -> No
         assert task.no_leak
         assert task.unique
         assert task.needs_user is (True if asks else None)
-        assert task.constraint_live is (True if task.constraints else None)
+        guarded = any(isinstance(step, Guard) for step in task.reference)
+        assert task.constraint_live is (True if guarded else None)
         assert task.decisive is (True if task.twin_of else None)
 
 
@@ -74,10 +40,10 @@ def test_proposals_depend_on_nothing_but_their_numbers() -> None:
 
 def test_shares_of_patterns_are_those_of_the_params() -> None:
     found = Counter(group[0].provenance["pattern"] for group in proposed(0, 2000))
-    total = found.total() + found["rule"]  # a pair is two proposals
+    total = found.total() + sum(found[pattern] for pattern in TWINS)  # a pair is two proposals
     shares = default_params().tasks.natural.patterns.model_dump()
     for pattern, share in shares.items():
-        seen = found[pattern] * (2 if pattern == "rule" else 1) / total
+        seen = found[pattern] * (2 if pattern in TWINS else 1) / total
         assert abs(seen - share) < 0.05, (pattern, seen)
 
 
@@ -96,9 +62,8 @@ def test_who_asks_what_the_request_has_said_earns_less() -> None:
     quiet = [task for task in tasks() if not any(isinstance(step, Ask) for step in task.reference)]
     assert quiet
     for task in quiet[:40]:
-        rubric = Rubric(task_id=task.id, criteria=extract(task, Episode(task).world).criteria, coverage=1.0)
-        assert score_world(rubric, acted(task).world).reward == 1.0
-        assert score_world(rubric, acted(task, ASKS_AGAIN).world).reward < 1.0
+        assert score_of(task, acted(task)).reward == 1.0
+        assert score_of(task, acted(task, ASKS_AGAIN)).reward < 1.0
 
 
 def test_calls_that_do_not_wait_for_each_other_are_demonstrated_in_one_turn() -> None:
@@ -144,7 +109,8 @@ def test_what_is_left_out_is_told_in_the_users_words_and_passed_as_the_schema_wa
         for fact in task.facts:
             assert fact.value in fact.phrase or fact.slot == "confirm"
         said = json.dumps(list(calls_of(acted(task))))
-        assert all(_passed(value, said) for value in task.world.canonical.values())
+        chosen_by = {slot for step in task.reference if isinstance(step, Pick) for slot in step.known.values()}
+        assert all(_passed(value, said) or slot in chosen_by for slot, value in task.world.canonical.items())
 
 
 def _passed(value: object, said: str) -> bool:

@@ -168,7 +168,7 @@ def test_a_changed_value_fits_what_stays() -> None:
         columns = [rows.writer._column(STAY, field) for field in STAY.fields]
         row = rows.rows["stay"][0] | {column(each.written.field): each.value.canonical for each in found.changed}
         assert broken(STAY.fields, read(columns, row)) == []
-        assert all(found.mine[each.written.field.name] != each.value for each in found.changed)
+        assert all(found.values[each.written.field.name] != each.value for each in found.changed)
 
 
 def test_where_nothing_has_room_the_fields_and_a_remedy_are_named() -> None:
