@@ -172,7 +172,7 @@ FAULTS = {
     ),
     "a comparison without room": (
         and_with("kind: money, about: a fee, low: 200, high: 900, below: deposit"),
-        "fields.more.below: no value of it is below one of deposit; mend `low` here or `high` there",
+        "fields.more.below: some value of it or of deposit would have no room; let `low` and `high` lie below those",
     ),
     "a comparison of different units": (
         and_with("kind: duration, about: a rest, low: 1, high: 20, unit: days, below: length"),
