@@ -186,6 +186,14 @@ FAULTS = {
         with_(BEGINS, f"after: [day], {BEGINS}"),
         "fields.start time.after: input should be a valid string, but it is ['day']; write it as the domains",
     ),
+    "things that nobody owns": (
+        with_("    owner: patient\n", ""),
+        "mine.yaml:16: actions: none does something with a thing that has an `owner`; add `owner:` to a thing",
+    ),
+    "numbers for words": (
+        with_("of: [room A, room B, room C]", "of: [1, room B, room C]"),
+        "gives.room.of.1: words are wanted, and YAML reads 1 as something else; put it into quotes",
+    ),
     "two parameters of one name": (
         with_("name: number of teeth,", "name: treatment,"),
         "lookups.treatment price: treatment: two parameters have the same name; rename one",
