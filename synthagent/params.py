@@ -57,7 +57,8 @@ class PatternShares(Record):
     def _whole(self) -> PatternShares:
         total = sum(self.model_dump().values())
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares of patterns sum to {total:g}; they must sum to 1")
+            change = f"{'take' if total > 1 else 'add'} {abs(total - 1):g}"
+            raise ValueError(f"the shares of patterns sum to {total:g}, and 1 is wanted: {change}")
         return self
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from synthagent.errors import MissingBackendError, ParamsError
 from synthagent.params import Params
 from synthagent.params_file import load_params
+from synthagent.teacher.natural.compose import PATTERNS
 
 
 def refusal(path: Path, error: type[Exception] = ParamsError) -> str:
@@ -61,6 +62,14 @@ def test_a_missing_key_is_named(place: str, tmp_path: Path) -> None:
         ("tasks.difficulty_mix", [0, 0, 0], "above 0"),
         ("tasks.difficulty_mix", [1, 1], "difficulty_mix.2: missing"),
         ("tasks", None, "dictionary"),
+        ("tasks.language", "klingon", "'plain' or 'natural', but it is 'klingon'"),
+        ("tasks.language", None, "'plain' or 'natural'"),
+        ("tasks.natural.patterns", {**dict.fromkeys(PATTERNS, 0.2)}, "sum to 1.2, and 1 is wanted: take 0.2"),
+        ("tasks.natural.patterns", {**dict.fromkeys(PATTERNS, 0.1)}, "sum to 0.6, and 1 is wanted: add 0.4"),
+        ("tasks.natural.patterns", {**dict.fromkeys(PATTERNS, 0), "one": float("nan")}, "less than or equal to 1"),
+        ("tasks.natural.patterns.chain", -0.1, "greater than or equal to 0"),
+        ("tasks.natural.patterns", {"one": 1}, "missing"),
+        ("tasks.natural.missing", 1.1, "less than or equal to 1"),
         ("rollouts.samples", 1, "greater than or equal to 2"),
         ("rubrics.skill", -1, "greater than or equal to 0"),
         ("reward.formula", "sum", "'product' or 'paper'"),

@@ -125,10 +125,12 @@ def decisive(task: Task, twin: Task, own: Derived, its: Derived) -> Decisive:
 
 def leaked(task: Task) -> list[str]:
     """The slots whose value can be read off the instruction or a tool schema."""
+    hidden = [fact for fact in task.facts if not (natural(task) and fact.slot == user.CONFIRM)]  # a word of any text
+    if not hidden:
+        return []
     schemas = [{**tool.schema_of_openai, "outputs": tool.outputs} for tool in task.tools]
     # What natural schemas offer completely gives nothing away.
     public = " | ".join([task.instruction, *_texts(schemas, offered=not natural(task))])
-    hidden = [fact for fact in task.facts if not (natural(task) and fact.slot == user.CONFIRM)]  # a word of any text
     return [fact.slot for fact in hidden if contains_phrase(public, fact.value)]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,11 @@ SHARE_FORMS = {"fraction": 0.55, "percent": 0.45}
 MONEY_FORMS = {"amount": 0.65, "cents": 0.12, "code_first": 0.13, "code_last": 0.1}
 _SPANS = {"minutes": 1, "hours": 60}
 _DAYS = {"days": 1, "weeks": 7}
+# Of what is measured, not counted, nobody says `half a dozen`.
+_MEASURED = re.compile(
+    r"\b(degrees|\w*metres|\w*grams|\w*litres|tonnes|moles|\w*watts?|watts|\w*bytes|megabits|kilocalories"
+    r"|seconds|minutes|hours|days|weeks|months|years|beats|times|lines|percent|nights)\b"
+)
 _ODD = {"feet": "foot", "inches": "inch", "boxes": "box", "people": "person", "pence": "penny", "loaves": "loaf"}
 
 
@@ -117,7 +123,7 @@ def say_number(field: Field, number: float, rng: random.Random) -> str:
     """Return a number as the user says it, with its unit unless the field's own words say it."""
     if not field.unit and field.low is not None and field.low >= 1000 and field.high is not None and field.high <= 2100:
         return str(number)  # a year
-    counted = not field.say[0].endswith("{}")
+    counted = not field.say[0].endswith("{}") and not _MEASURED.search(f"{field.unit} {field.say[0]}")
     if not field.unit or any(field.unit in words for words in field.say):
         return decimal(number, counted, rng)
     return f"{decimal(number, False, rng)} {one_of(field.unit) if number == 1 else field.unit}"
@@ -170,8 +176,8 @@ def say_money(cents: int, currency: str, rng: random.Random) -> str:
         said = f"{spoken(whole, rng)} {name}"
         return f"{said} and {in_words(part)} {words.cents}" if part else said
     if part:
-        ways = (f"{shown}.{part:02d} {words.many}", f"{words.sign}{shown}.{part:02d}", f"{shown} {name} {part:02d}")
-        return rng.choice((*ways, f"{currency} {shown}.{part:02d}"))
+        exact = f"{shown}.{part:02d}"
+        return rng.choice((f"{exact} {words.many}", f"{words.sign}{exact}", f"{currency} {exact}"))
     return rng.choice((f"{shown} {name}", f"{shown} {name}", f"{words.sign}{shown}", f"{shown} {currency}"))
 
 

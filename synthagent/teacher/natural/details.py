@@ -58,6 +58,8 @@ def phrase(detail: Detail) -> str:
     if last in PREPOSITIONS and (own := _OWN.match(surface)):
         if last == "on" or (own[0] == "in" and last in ("for", "at")):
             return f"{lead}{space}{surface}{after}"
+        if last == "from" and " from " in surface:
+            return f"{lead}{space}starting {surface}{after}"
         if own[0] == "in":
             return f"{before}the day {surface}{after}"
     if surface in ("one", "1") and after:

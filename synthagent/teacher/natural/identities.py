@@ -11,8 +11,12 @@ import itertools
 import random
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faker import Faker
 
 # Italian is not among them: its lists are sets in faker, and their order changes from process to process.
 LOCALES = (
@@ -32,6 +36,7 @@ LOCALES = (
     "hr_HR",
 )
 _STREETS = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "nl_NL", "pl_PL", "sv_SE", "fi_FI", "cs_CZ", "da_DK")
+_SURNAMES = ("fr_FR", "pt_BR", "no_NO")  # in which faker calls towns by bare last names
 PERSON_FORMS = {"full": 0.7, "last_first": 0.16, "parts": 0.14}
 ADDRESS_FORMS = {"parts": 0.6, "line": 0.4}
 PHONE_FORMS = {"international": 0.6, "digits": 0.4}
@@ -96,11 +101,18 @@ def _pool(locale: str, seed: int) -> Tongue:
             city for _ in range(90) if re.fullmatch(r"[^\W\d_]{3,}(?:[ -][^\W\d_]+)*(?<!Ville)", city := fake.city())
         )
     )
+    if locale in _SURNAMES:
+        cities = tuple(city for city in cities if city not in _surnames(fake))
     streets = [fake.street_address() for _ in range(240)] if locale in _STREETS else []
     streets = [street for street in streets if re.fullmatch(r"(?:[1-9]\d* )?[^\d/,\n]{4,}?(?: [1-9]\d*)?", street)]
     streets = [street for street in streets if re.search(r"\d", street)]
     addresses = [Address(street, fake.random_element(cities), _code(fake.postcode())) for street in streets]
     return Tongue(first, last, cities, tuple(addresses))
+
+
+def _surnames(fake: Faker) -> Collection[str]:
+    """All last names of a language."""
+    return next((provider.last_names for provider in fake.get_providers() if hasattr(provider, "last_names")), ())
 
 
 def _code(postcode: str) -> str:

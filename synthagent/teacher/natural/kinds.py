@@ -217,7 +217,7 @@ def _near_lists(plain: list[str], of: tuple[str, ...]) -> Iterator[list[str]]:
 
 def _listed(words: list[str], rng: random.Random) -> str:
     """Return `eggs, milk and flour`, with this or that joint before the last."""
-    joint = " and " if len(words) < 3 else rng.choice((" and ", " and ", ", and ", " plus "))
+    joint = " and " if len(words) < 3 else rng.choice((" and ", " and ", ", and "))
     return f"{', '.join(words[:-1])}{joint}{words[-1]}" if len(words) > 1 else words[0]
 
 

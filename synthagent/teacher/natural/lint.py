@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard, get_args
 
-from synthagent.teacher.natural.domain import FieldKind
+from synthagent.teacher.natural.domain import FieldKind, Thing
 from synthagent.teacher.natural.relations import odd_relations
 from synthagent.text import visible
 
@@ -44,6 +44,7 @@ def lint(raw: dict[str, Any]) -> Iterator[Remark]:
     for place, action in _entries(raw, (), "actions"):
         yield from _verb(place, action)
         yield from _action(place, action, things)
+    yield from _changeable(raw, things)
     for place, lookup in _entries(raw, (), "lookups"):
         yield from _verb(place, lookup)
         yield from _named(place, lookup)
@@ -83,6 +84,23 @@ def _action(place: KeyPath, action: dict[str, Any], things: dict[str, dict[str, 
         yield (
             (*place, "sets"),
             f"{shown(name)} may be {shown(sets)} at the start, so nothing would change; use another status",
+        )
+
+
+def _changeable(raw: dict[str, Any], things: dict[str, dict[str, Any]]) -> Iterator[Remark]:
+    """A thing is found by whose it is, then something is done with it: at least one has to be like that."""
+    actions = [action for _, action in _entries(raw, (), "actions")]
+    misspelt = any(thing.keys() - Thing.model_fields.keys() for thing in things.values())
+    if (
+        actions
+        and not misspelt
+        and not any(
+            _text(things.get(_text(action, "thing"), {}), "owner") for action in actions if not action.get("needs")
+        )
+    ):
+        yield (
+            ("actions",),
+            "none does something with a thing that has an `owner`; add `owner:` to a thing that is found",
         )
 
 

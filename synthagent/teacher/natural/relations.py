@@ -53,13 +53,14 @@ def _fault(key: str, field: Mapping[str, Any], other: Mapping[str, Any] | None, 
     if key == "below" and kind == "duration" and field.get("unit") != other.get("unit"):
         return f"its unit is another one than that of {name}; write both in the same unit"
     if key == "below" and not _is_room(field, other):
-        return f"no value of it is below one of {name}; mend `low` here or `high` there"
+        return f"some value of it or of {name} would have no room; let `low` and `high` lie below those there"
     return ""
 
 
 def _is_room(field: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    low, high = field.get("low"), other.get("high")
-    return not (isinstance(low, (int, float)) and isinstance(high, (int, float))) or low < high
+    """Whether each value of one has one of the other beside it, whichever is drawn first."""
+    bounds = [(field.get(key), other.get(key)) for key in ("low", "high")]
+    return all(mine < its for mine, its in bounds if isinstance(mine, (int, float)) and isinstance(its, (int, float)))
 
 
 def _cycles(fields: Sequence[Mapping[str, Any]]) -> Iterator[Odd]:

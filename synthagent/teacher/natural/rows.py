@@ -145,7 +145,7 @@ class RowWriter:
         found: dict[str, SaidValue] = {}
         for number in sense.in_order([each.field for each in changing]):
             each = changing[number]
-            room = sense.room_of(each.field, thing.fields, plain) if plain else sense.ANY
+            room = sense.room_of(each.field, thing.fields, plain, self.context.today) if plain else sense.ANY
             near = others(each.field, each.form, self.context, mine[each.field.name], self.rng, 1, room)
             if not near:
                 return None
@@ -154,7 +154,9 @@ class RowWriter:
         return [found[each.key] for each in changing]
 
     def _room(self, field: Field, fields: Sequence[Field], known: Sequence[tuple[Field, str, Json]]) -> sense.Room:
-        return sense.room_of(field, fields, sense.read_plain(known)) if sense.is_related(fields) else sense.ANY
+        if not sense.is_related(fields):
+            return sense.ANY
+        return sense.room_of(field, fields, sense.read_plain(known), self.context.today)
 
     def _together(
         self,
@@ -166,14 +168,14 @@ class RowWriter:
         """Values for some of the fields, which make sense beside those that are known and each other."""
         if not sense.is_related(fields):
             return [drawn(field, form, sense.ANY) for field, form in slots]
-        order = sense.in_order([field for field, _ in slots])
+        order, today = sense.in_order([field for field, _ in slots]), self.context.today
         for _ in range(_TRIES):
             plain, found = sense.read_plain(known), dict[int, Spoken]()
             for number in order:
                 field, form = slots[number]
-                found[number] = drawn(field, form, sense.room_of(field, fields, plain))
+                found[number] = drawn(field, form, sense.room_of(field, fields, plain, today))
                 plain |= sense.read_plain([(field, form, found[number].canonical)])
-            if sense.holds(fields, plain):
+            if sense.holds(fields, plain, today):
                 return [found[number] for number in range(len(slots))]
         raise sense.NoRoomError(f"{', '.join(field.name for field, _ in slots)}: {_NO_ROOM}")
 

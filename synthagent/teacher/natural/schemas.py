@@ -6,6 +6,7 @@ lists completely (all forms of an option, `offered` of a list) is no leak. No va
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 import unicodedata
@@ -204,7 +205,7 @@ def _key(field: Field, form: str, style: Naming, rng: random.Random, taken: Coll
     ending = describing.unit_word(field, form)
     words = _words(field.name)
     if ending and ending not in words and rng.random() < 0.4:
-        words = [*words, ending]
+        words = (*words, ending)
     return _free(_joined(words, "snake" if style.names == "dotted" else style.names), taken)
 
 
@@ -219,11 +220,12 @@ def tool_name(verb: str, noun: str, style: Naming, rng: random.Random, taken: Co
     return _free(_joined([*what, *does] if turned else [*does, *what], style.names), taken)
 
 
-def _words(text: str) -> list[str]:
+@functools.cache
+def _words(text: str) -> tuple[str, ...]:
     """Return the words of a name in plain small letters, small words like `of` left out."""
     plain = unicodedata.normalize("NFKD", text.translate(identities.PLAIN)).encode("ascii", "ignore").decode().lower()
     words = re.findall(r"[a-z0-9]+", plain)
-    return [word for word in words if word not in _SMALL] or words or ["field"]
+    return tuple(word for word in words if word not in _SMALL) or tuple(words) or ("field",)
 
 
 def _joined(words: Sequence[str], names: str) -> str:

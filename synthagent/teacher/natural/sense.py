@@ -53,22 +53,27 @@ def is_bound(field: Field, fields: Sequence[Field]) -> bool:
     return next(_relations(field, fields), None) is not None
 
 
-def room_of(field: Field, fields: Sequence[Field], plain: Mapping[str, Any]) -> Room:
-    """The room of a field beside the plain values that are there, by names of fields."""
+def room_of(field: Field, fields: Sequence[Field], plain: Mapping[str, Any], today: date) -> Room:
+    """The room of a field beside the plain values that are there, by names of fields.
+
+    A day before which another one will be is not today. Numbers leave room by the bounds of their fields.
+    """
     above: list[Any] = []
     below: list[Any] = []
     unlike: list[Any] = []
     for kind, name in _relations(field, fields):
         if name in plain:
             {"above": above, "below": below, "unlike": unlike}[kind].append(plain[name])
+        elif kind == "above" and field.kind == "date":
+            above.append(today)
     if not above and not below and not unlike:
         return ANY
     return Room(max(above, default=None), min(below, default=None), tuple(unlike))
 
 
-def holds(fields: Sequence[Field], plain: Mapping[str, Any]) -> bool:
+def holds(fields: Sequence[Field], plain: Mapping[str, Any], today: date) -> bool:
     """Whether plain values, by names of fields, keep all that the fields declare."""
-    return all(room_of(field, fields, plain).has(plain[field.name]) for field in fields if field.name in plain)
+    return all(room_of(field, fields, plain, today).has(plain[field.name]) for field in fields if field.name in plain)
 
 
 def read_plain(values: Iterable[tuple[Field, str, Json]]) -> dict[str, Any]:
@@ -138,7 +143,7 @@ def _day(room: Room, rng: random.Random, today: date) -> date:
 
 def _minute(room: Room, rng: random.Random) -> int:
     """A quarter of an hour, at most some hours away."""
-    first = (room.above // 15 + 1) * 15 if room.above is not None else max(6 * 60, (room.below - 1) // 15 * 15 - 240)
+    first = (room.above // 15 + 1) * 15 if room.above is not None else max(4 * 60, (room.below - 1) // 15 * 15 - 240)
     last = (room.below - 1) // 15 * 15 if room.below is not None else min(first + 240, _LAST_MINUTE)
     if room.above is None:
         first = min(first, last)  # what was very early

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from synthagent.frozen import Json
 from synthagent.teacher.natural.describing import describe_tool
@@ -39,18 +40,22 @@ class Spec:
 
 def code_of(thing: Thing) -> Field:
     """The code by which tools know a thing."""
-    return Field(name=f"{thing.name} code", kind="code", about=f"code of the {thing.name}", say=("{}",))
+    return _code(thing.name)
 
 
 def status_of(thing: Thing) -> Field:
     """The status of a thing."""
-    return Field(
-        name=STATUS,
-        kind="option",
-        about=f"status of the {thing.name}",
-        say=("the status is {}",),
-        of=thing.statuses,
-    )
+    return _status(thing.name, thing.statuses)
+
+
+@cache
+def _code(name: str) -> Field:
+    return Field(name=f"{name} code", kind="code", about=f"code of the {name}", say=("{}",))
+
+
+@cache
+def _status(name: str, statuses: tuple[str, ...]) -> Field:
+    return Field(name=STATUS, kind="option", about=f"status of the {name}", say=("the status is {}",), of=statuses)
 
 
 def column(field: Field) -> str:
@@ -180,7 +185,7 @@ class ToolsetWriter:
 
 
 def _stored(thing: Thing, field: Field) -> str:
-    return "id" if field == code_of(thing) else column(field)
+    return "id" if field is code_of(thing) else column(field)
 
 
 def _defaults(takes: Sequence[TypedParameter]) -> dict[str, Json]:

@@ -172,7 +172,7 @@ FAULTS = {
     ),
     "a comparison without room": (
         and_with("kind: money, about: a fee, low: 200, high: 900, below: deposit"),
-        "fields.more.below: no value of it is below one of deposit; mend `low` here or `high` there",
+        "fields.more.below: some value of it or of deposit would have no room; let `low` and `high` lie below those",
     ),
     "a comparison of different units": (
         and_with("kind: duration, about: a rest, low: 1, high: 20, unit: days, below: length"),
@@ -185,6 +185,14 @@ FAULTS = {
     "a comparison that is a list": (
         with_(BEGINS, f"after: [day], {BEGINS}"),
         "fields.start time.after: input should be a valid string, but it is ['day']; write it as the domains",
+    ),
+    "things that nobody owns": (
+        with_("    owner: patient\n", ""),
+        "mine.yaml:16: actions: none does something with a thing that has an `owner`; add `owner:` to a thing",
+    ),
+    "numbers for words": (
+        with_("of: [room A, room B, room C]", "of: [1, room B, room C]"),
+        "gives.room.of.1: words are wanted, and YAML reads 1 as something else; put it into quotes",
     ),
     "two parameters of one name": (
         with_("name: number of teeth,", "name: treatment,"),

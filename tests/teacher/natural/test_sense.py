@@ -137,6 +137,25 @@ def test_values_are_drawn_in_an_order_that_leaves_room_whatever_the_order_of_the
         assert broken(STAY.fields, plain(writer(seed).said(takes, takes))) == []
 
 
+def test_a_day_that_others_come_before_is_not_today() -> None:
+    before = Field(name="before", kind="date", about="latest day", say=("before {}",), after="held")
+    fields = (before, day("held"))
+    assert {sense.room_of(before, fields, {}, TODAY).above, sense.room_of(fields[1], fields, {}, TODAY).above} == {
+        TODAY,
+        None,
+    }
+    for seed in range(300):
+        assert plain(writer(seed).said(written(before), written(*fields)))["before"] > TODAY
+
+
+def test_there_is_room_before_the_earliest_time_and_after_the_latest() -> None:
+    rng = random.Random(0)
+    time = Field(name="time", kind="time", about="a time", say=("at {}",))
+    for minute in range(6 * 60, 23 * 60, 5):
+        for room in (sense.Room(above=minute), sense.Room(below=minute)):
+            assert room.has(sense.pick_in(time, "h24", room, rng, TODAY)), room
+
+
 def test_a_stay_lasts_some_days_and_a_day_before_another_is_not_in_the_past() -> None:
     rng = random.Random(0)
     leave, arrive = STAY.fields[1:3]

@@ -286,7 +286,7 @@ def test_a_year_is_said_in_plain_digits() -> None:
 
 def test_one_and_a_part_of_a_currency_is_plural() -> None:
     said = {amounts.say_money(145, "EUR", random.Random(seed)) for seed in range(200)}
-    assert {"1.45 euros", "1 euro 45", "one euro and forty-five cents"} <= said
+    assert {"1.45 euros", "€1.45", "one euro and forty-five cents"} <= said
     assert "1.45 euro" not in said
 
 
@@ -312,3 +312,14 @@ def test_there_are_many_different_people_towns_and_addresses() -> None:
     assert len({identities.draw_place(rng) for _ in range(5000)}) > 700
     assert len({identities.draw_address(rng) for _ in range(9000)}) > 1500
     assert any(not identities.draw_person(rng).isascii() for _ in range(100))
+
+
+def test_nobody_says_dozens_of_what_is_measured_or_that_a_bare_surname_is_a_town() -> None:
+    bounds = {"low": 2, "high": 60, "about": "how many"}
+    eggs = Field(name="eggs", kind="whole", say=("for {} eggs",), unit="eggs", **bounds)
+    warm = Field(name="warm", kind="whole", say=("at {} degrees",), **bounds)
+    assert any("dozen" in amounts.say_number(eggs, 24, random.Random(seed)) for seed in range(50))
+    assert not any("dozen" in amounts.say_number(warm, 24, random.Random(seed)) for seed in range(50))
+    towns = {city for pool in identities.pools() for city in pool.cities}
+    assert not towns & {"Hernandez", "Daniel", "Barbosa", "Andersen"}
+    assert towns >= {"Sevilla", "León", "Dresden"}
