@@ -200,8 +200,7 @@ class _Reference:
             world = self.episode.world
             event = world.events[-1]
             args, ok = (dict(event.args), event.ok) if isinstance(event, ToolEvent) else ({}, True)
-            names = [name for name in step.values if name in self.known] if isinstance(step, Answer) else []
-            values = {name: self.known[name] for name in names}
+            values = {name: self.known[name] for name in step.values} if isinstance(step, Answer) else {}
             self.path.append(Executed(step, args, ok, world.state(), values))
 
 

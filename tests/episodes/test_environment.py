@@ -34,7 +34,10 @@ def test_a_tool_is_answered_by_the_world_if_it_has_an_effect_for_it_else_by_a_mo
     assert (needs_models(default_params(), [TASK]), needs_models(default_params(), [TASK, MIXED])) == (False, True)
 
 
-def test_one_turn_may_call_tools_of_both_kinds_and_runs_again_from_its_record(tmp_path: Path) -> None:
+def test_one_turn_may_call_tools_of_both_kinds_and_runs_again_from_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where answers are kept
     good = next(event for event in played(TASK).world.events if isinstance(event, ToolEvent) and event.ok)
     calls = (ToolCall(good.tool, dict(good.args)), ToolCall("weather", {}), ToolCall("nothing", {}))
     with serving(lambda body: response(sky="grey")) as server:
