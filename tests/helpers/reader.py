@@ -27,6 +27,7 @@ SURFACES = {
     "share": "15 percent",
     "whole": "two dozen",
     "number": "2.5",
+    "numbers": "12, 15 and 19",
     "place": "Lisbon",
     "address": "12 Mill Lane, Ashford",
     "email": "ana@example.com",

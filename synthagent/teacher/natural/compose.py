@@ -30,7 +30,11 @@ def compose(
     domain: NaturalDomain, persona: str, pattern: Pattern, gap: bool, rng: random.Random, manner: Manner = MANNER
 ) -> Draft:
     """Write one task down. `gap`: something that is needed is left out of the request."""
-    task = TaskWriter(domain, persona, gap, rng, manner)
+    return write(TaskWriter(domain, persona, gap, rng, manner), pattern)
+
+
+def write(task: TaskWriter, pattern: Pattern) -> Draft:
+    """Write a task of this pattern with what was drawn for it."""
     match pattern:
         case "one":
             _single(task)

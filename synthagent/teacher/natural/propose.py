@@ -11,10 +11,12 @@ from synthagent.teacher.compose import Draft
 from synthagent.teacher.llm.write import id_of
 from synthagent.teacher.natural.compose import PATTERNS, Pattern, compose
 from synthagent.teacher.natural.domain import NaturalDomain
+from synthagent.teacher.natural.sense import NoRoomError
 from synthagent.teacher.natural.writing import Manner
 from synthagent.teacher.twins import pair
 
 VERSION = "natural-1"
+_TRIES = 20
 _LEVELS: dict[Pattern, int] = {"one": 1, "cannot": 1, "several": 2, "parallel": 2, "chain": 2, "rule": 3}
 
 
@@ -63,7 +65,7 @@ def _drafted(
     unseen = rng.random() < params.unseen_share
     domain = _domain_of(persona.text, [d for d in domains if (d.split == "unseen_domain") == unseen], rng)
     gap = params.information_gap and pattern in ("one", "parallel", "chain") and rng.random() < params.natural.missing
-    draft = compose(domain, persona.text, pattern, gap, rng, Manner(params.natural.masked, params.natural.wordings))
+    draft = _composed(domain, persona.text, pattern, gap, rng, params)
     task = Task(
         id=name,
         persona_id=persona.id,
@@ -82,6 +84,19 @@ def _drafted(
         provenance={"backend": "embedded", "version": VERSION, "seed": seed, "tokens": 0, "pattern": pattern},
     )
     return draft, task
+
+
+def _composed(
+    domain: NaturalDomain, persona: str, pattern: Pattern, gap: bool, rng: random.Random, params: TasksParams
+) -> Draft:
+    """A draft; begun anew where values that were drawn leave no room for one beside them."""
+    manner = Manner(params.natural.masked, params.natural.wordings)
+    for _ in range(_TRIES):
+        try:
+            return compose(domain, persona, pattern, gap, rng, manner)
+        except NoRoomError as error:
+            failed = error
+    raise failed
 
 
 def _domain_of(persona: str, among: Sequence[NaturalDomain], rng: random.Random) -> NaturalDomain:

@@ -88,7 +88,7 @@ class RowWriter:
             if changed is not None:
                 break
         else:
-            raise ValueError(f"thing {thing.name!r}: {_NO_ROOM}")
+            raise sense.NoRoomError(f"thing {thing.name!r}: {_NO_ROOM}")
         count = self.rng.randint(2, 4)
         codes = self.codes(thing, count)
         rivals = others(owner, self.writer.form(thing, owner), self.context, mine[owner.name], self.rng, count - 1)
@@ -147,7 +147,7 @@ class RowWriter:
                 plain |= sense.read_plain([(field, form, found[number].canonical)])
             if sense.holds(fields, plain):
                 return [found[number] for number in range(len(slots))]
-        raise ValueError(f"{', '.join(field.name for field, _ in slots)}: {_NO_ROOM}")
+        raise sense.NoRoomError(f"{', '.join(field.name for field, _ in slots)}: {_NO_ROOM}")
 
     def codes(self, thing: Thing, count: int) -> list[str]:
         """So many different codes of a thing."""

@@ -19,6 +19,10 @@ from synthagent.teacher.natural.domain import Field
 _LAST_MINUTE = 23 * 60 + 45
 
 
+class NoRoomError(ValueError):
+    """No value of a field keeps what is declared beside the values that are there already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """What a value may be, beside what its field says: plain values of the same kind, or none."""
@@ -122,6 +126,8 @@ def _day(room: Room, rng: random.Random, today: date) -> date:
     far = rng.choice((7, 14, 14, 30))
     first: date = max(today, room.above + timedelta(1)) if room.above else max(today, room.below - timedelta(far))
     last = room.below - timedelta(1) if room.below else first + timedelta(far - 1)
+    if room.above is None:
+        first = min(first, last)  # what was before today
     return first + timedelta(rng.randrange(max(1, (last - first).days + 1)))
 
 
@@ -129,6 +135,8 @@ def _minute(room: Room, rng: random.Random) -> int:
     """A quarter of an hour, at most some hours away."""
     first = (room.above // 15 + 1) * 15 if room.above is not None else max(6 * 60, (room.below - 1) // 15 * 15 - 240)
     last = (room.below - 1) // 15 * 15 if room.below is not None else min(first + 240, _LAST_MINUTE)
+    if room.above is None:
+        first = min(first, last)  # what was very early
     return int(first + 15 * rng.randrange(max(1, (last - first) // 15 + 1)))
 
 

@@ -12,13 +12,15 @@ import pytest
 from pydantic import ValidationError
 
 from synthagent.teacher.natural import kinds, sense
-from synthagent.teacher.natural.compose import PATTERNS, _NaturalComposer, changeable
+from synthagent.teacher.natural.chains import changeable
+from synthagent.teacher.natural.compose import PATTERNS, write
 from synthagent.teacher.natural.domain import Field, NaturalDomain, Thing
 from synthagent.teacher.natural.library import load_domains
 from synthagent.teacher.natural.rows import RowWriter, SaidValue
 from synthagent.teacher.natural.schemas import Naming, TypedParameter, write_field
 from synthagent.teacher.natural.toolset import ToolsetWriter, column
 from synthagent.teacher.natural.values import Context, Spoken, others
+from synthagent.teacher.natural.writing import TaskWriter
 from synthagent.worlds import Call
 
 TODAY = date(2026, 3, 10)
@@ -36,16 +38,14 @@ def broken(fields: Sequence[Field], plain: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def composed(domain: NaturalDomain, seeds: int) -> Iterator[_NaturalComposer]:
+def composed(domain: NaturalDomain, seeds: int) -> Iterator[TaskWriter]:
     """Tasks of every pattern, but of `cannot`: the tool that it speaks of is gone."""
     for pattern in PATTERNS:
         if pattern == "cannot" or (pattern in ("chain", "rule") and not changeable(domain)):
             continue
         for seed in range(seeds):
-            composer = _NaturalComposer(
-                domain, "a baker", seed % 2 == 0, random.Random(f"{domain.name}{pattern}{seed}")
-            )
-            composer.draft(pattern)
+            composer = TaskWriter(domain, "a baker", seed % 2 == 0, random.Random(f"{domain.name}{pattern}{seed}"))
+            write(composer, pattern)
             yield composer
 
 
@@ -55,7 +55,7 @@ def read(written: Sequence[TypedParameter], by_column: Mapping[str, Any]) -> dic
     return {each.field.name: kinds.read(each.field, each.form, by_column[column(each.field)]) for each in there}
 
 
-def rows_break(composer: _NaturalComposer) -> Iterator[str]:
+def rows_break(composer: TaskWriter) -> Iterator[str]:
     lookups = {lookup.name: lookup for lookup in composer.domain.lookups}
     for name, rows in composer.rows.rows.items():
         if name in lookups:
@@ -68,7 +68,7 @@ def rows_break(composer: _NaturalComposer) -> Iterator[str]:
             yield from broken(fields, read(written, row))
 
 
-def calls_break(composer: _NaturalComposer) -> Iterator[str]:
+def calls_break(composer: TaskWriter) -> Iterator[str]:
     specs = {spec.name: spec for spec in composer.parts.used}
     for call in composer.parts.steps:
         if isinstance(call, Call) and call.tool in specs:
