@@ -29,7 +29,7 @@ from synthagent.worlds import Call, Fact
 NOTE = "reword"  # in a task's provenance: DONE, or why the procedural words stay
 DONE = "done"
 _LONGEST_PERSONA = 1_000
-_LONGER = 3  # times the words of the request, and some
+_LONGER, _AND_SOME = 2, 15  # so many times the words of the request, and some
 
 
 class Reworded(Record):
@@ -99,7 +99,7 @@ def fault_of(task: Task, answer: Reworded, surfaces: Sequence[Surface], domain: 
         return "other request"
     if any(contains_phrase(after, tool.name) and not contains_phrase(before, tool.name) for tool in task.tools):
         return "tool named"
-    return "too long" if len(after.split()) > _LONGER * len(before.split()) + 10 else ""
+    return "too long" if len(after.split()) > _LONGER * len(before.split()) + _AND_SOME else ""
 
 
 def _asked_for(task: Task) -> list[Fact]:

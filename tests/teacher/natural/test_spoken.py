@@ -54,6 +54,13 @@ def test_a_value_is_kept_in_its_words_or_as_tools_want_it_and_as_often(after: st
     assert survive([FRIDAY, TWO], BEFORE, after, in_order=False) is kept
 
 
+def test_a_value_that_is_gone_is_not_taken_for_another_that_is_the_same_number() -> None:
+    six = Surface("half a dozen", 6)
+    before = "Tickets for half a dozen adults and 6 children."
+    assert not survive([six], before, "Tickets for adults and 6 children.", in_order=False)
+    assert survive([six], before, "Tickets for 6 adults and 6 children.", in_order=False)
+
+
 def test_values_of_several_calls_have_to_stay_in_their_order() -> None:
     some = [Surface("Paris", "Paris"), Surface("two", 2), Surface("Rome", "Rome"), Surface("three", 3)]
     before = "The weather in Paris in two days, and in Rome in three."
