@@ -71,6 +71,9 @@ class NaturalParams(Record):
     wordings: Literal["many", "one"] = Field(
         description="how users and agents say a thing; one: always in the same frame, an ablation"
     )
+    reword: bool = Field(
+        description="an openai teacher words requests and replies anew; where a value or a proof is lost, ours stay"
+    )
 
 
 class TasksParams(Record):

@@ -30,6 +30,8 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent schema task",
     "synthagent results",
     "synthagent doctor",
+    "synthagent domain sample --count 20 --seed 7 --out tasks.html",
+    "synthagent domain sample --count 20 --seed 7 --tasks data/tasks.parquet -o tasks.html",
     "python -m benchmarks.scaling",
     "synthagent import agenticqwen FILE.json -o tasks.parquet",
     "synthagent validate tasks.parquet",
@@ -79,6 +81,9 @@ NOT_RUN = {
     "synthagent evaluate --suite tau2 --policy gold": Reason(LONG, TAU2, '["gold"]'),
     "synthagent evaluate --suite tau2 --policy endpoint --categories mock,retail --trials 4": Reason(
         "it needs a model"
+    ),
+    "synthagent variety --tasks data/tasks.parquet --suite bfcl": Reason(
+        "it needs the environment of a suite", "tests/suites/test_variety.py", '"--suite", "bfcl"'
     ),
     "synthagent domain check FILE": Reason("it needs a file of yours", NATURAL, 'synthagent("domain", "check"'),
     "synthagent decontaminate": Reason("it needs a suite", PROBLEMS, 'synthagent("decontaminate", cwd'),

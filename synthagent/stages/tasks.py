@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -40,6 +40,7 @@ from synthagent.teacher.llm.write import Proposal, id_of, share_of, write_two
 from synthagent.teacher.natural.domain import NaturalDomain
 from synthagent.teacher.natural.library import load_domains
 from synthagent.teacher.natural.propose import propose_natural
+from synthagent.teacher.natural.reword import reword, tokens_of
 from synthagent.teacher.twins import pair
 from synthagent.teacher.variety import Variety, headlines, variety_of
 from synthagent.teacher.wording import without_gap
@@ -210,8 +211,17 @@ def run(params: Params) -> Figures:
             "params.yaml: tasks.information_gap: an openai teacher has no tasks without one; set it to true, or "
             "roles.teacher.backend to embedded"
         )
+    reworded = params.tasks.natural.reword
+    if reworded and (llm is None or params.tasks.language != "natural"):
+        raise ParamsError(
+            "params.yaml: tasks.natural.reword: a model rewords natural tasks only; set tasks.language to natural and "
+            "roles.teacher.backend to openai, or reword to false"
+        )
     comparison = _comparison(params)
-    judged = _by_model(llm, personas, params, comparison) if llm else _by_code(personas, params, comparison)
+    if llm and not reworded:
+        judged = _by_model(llm, personas, params, comparison)
+    else:
+        judged = _by_code(personas, params, comparison, llm)
     funnel = Funnel()
     with closing(judged), records_written(Paths.tasks, Task) as write:
         for proposal in judged:
@@ -245,18 +255,36 @@ def _plain_variety(personas: Sequence[Persona], params: Params) -> Variety:
 
 
 def _by_code(
-    personas: Sequence[Persona], params: Params, comparison: Decontamination | None
+    personas: Sequence[Persona], params: Params, comparison: Decontamination | None, llm: Llm | None
 ) -> Generator[Proposal, None, None]:
-    """The embedded teacher's proposals, judged."""
+    """The embedded teacher's proposals, judged. `llm`: whose teacher words them anew."""
     numbers = _numbers(params.tasks.count, 2)
-    work = (
+    proposing = (
         partial(_propose_and_judge_natural, personas, load_domains(), params)
         if params.tasks.language == "natural"
         else partial(_propose_and_judge, personas, load_vocabulary(), params)
     )
-    with closing(shared_out(params.compute, work, numbers, _A_PIECE)) as judged:
+    with closing(shared_out(params.compute, proposing, numbers, _A_PIECE)) as judged:
         groups = chain.from_iterable(progress(judged, len(numbers), "tasks"))
-        yield from (Proposal(row, {}) for row in accept(groups, comparison))
+        if llm is None:
+            yield from (Proposal(row, {}) for row in accept(groups, comparison))
+            return
+        work = partial(_reworded, llm, {persona.id: persona.text for persona in personas})
+        with closing(ordered(work, groups, params.llm.max_concurrency, llm.close)) as said:
+            yield from (Proposal(row, tokens_of(row)) for row in accept(said, comparison))
+
+
+async def _reworded(llm: Llm, personas: Mapping[str, str], one: PairProved) -> PairProved:
+    """The same in a model's words, if all proofs hold in these; else as it was."""
+    required = (*PROOFS, QUIET)
+
+    def failed(tasks: Sequence[Task]) -> str:
+        return next((fault[0] for fault in judge(tasks, required).faults if fault), "")
+
+    if any(one.faults):
+        return one
+    found = await reword(llm, one.tasks, personas[one.tasks[0].persona_id], failed)
+    return judge(found.tasks, required) if found.done else replace(one, tasks=found.tasks)
 
 
 def _propose_and_judge(

@@ -12,6 +12,7 @@ from synthagent.records import Rejected
 from synthagent.teacher.decontaminate import Decontamination
 from synthagent.teacher.llm.checks import REASONS
 from synthagent.teacher.llm.write import Proposal
+from synthagent.teacher.natural.reword import DONE, NOTE
 from synthagent.teacher.variety import VarietyCount, headlines
 
 COPIED = "contaminated"  # the reason to reject what is like a problem of a benchmark
@@ -30,6 +31,7 @@ class Funnel:
     worlds: Counter[str] = field(default_factory=Counter)
     ruled: int = 0
     reworded: int = 0
+    worded_anew: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     not_executable: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejected] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Funnel:
         self.levels[row.difficulty] += 1
         self.worlds[row.world_kind] += 1
         self.reworded += int(row.provenance.get("reworded", 0))
+        self.worded_anew.update([str(row.provenance[NOTE])] if NOTE in row.provenance else [])
         self.ruled += all(constraint.id in row.world.rules for constraint in row.constraints)
         self.not_executable.update([proposal.not_executable] if proposal.not_executable else [])
 
@@ -64,6 +67,7 @@ class Funnel:
             "tokens_per_accepted_task": round(self.tokens.total() / self.tasks) if self.tasks else None,
             "constraints_checked_by_code": self.ruled,
             "facts_reworded": self.reworded,
+            **({"tasks_reworded": self.worded_anew[DONE]} if self.worded_anew else {}),
             **varied,
         }
 
@@ -89,5 +93,6 @@ class Funnel:
                 "accepted": self.tasks,
                 "not_executable": dict(sorted(self.not_executable.items())),
             },
+            **({"reword": dict(sorted(self.worded_anew.items()))} if self.worded_anew else {}),
             **({"decontamination": comparison.details()} if comparison else {}),
         }

@@ -63,7 +63,7 @@ class Package(Protocol):
 
     def texts(self, category: str) -> list[dict[str, Any]]:
         """What a task may have been copied from: of each problem `id`, `instructions` (what its user says), `tools`
-        (`name`, and the names of its `parameters`), `answers` (right calls: `name`, `arguments`)."""
+        (`name`, the names of its `parameters`, `takes`: their schema), `answers` (right calls: `name`, `arguments`)."""
         ...
 
     def gold(self, id: str, style: str) -> list[dict[str, Any]]:

@@ -32,6 +32,8 @@ Note = Annotated[str, Field(min_length=3, max_length=70), AfterValidator(_tidied
 Clause = Annotated[str, Field(min_length=4, max_length=100), AfterValidator(_tidied)]
 Sentence = Annotated[str, Field(min_length=12, max_length=240), AfterValidator(_tidied)]
 Passage = Annotated[str, Field(min_length=40, max_length=1200), AfterValidator(_tidied)]
+RequestText = Annotated[str, Field(min_length=8, max_length=1200), AfterValidator(_tidied)]
+ReplyText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_tidied)]
 Whole = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Real = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 CellValue = Annotated[str, Field(max_length=60)] | bool | Whole | Real
