@@ -70,6 +70,7 @@ NOT_RUN = {
     "python -m benchmarks.transfer": Reason(A_PART),
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
     "make smollm2": Reason("it needs a network"),
+    "make smollm2 bench-suites": Reason("it needs a network"),
     "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
     "make bench-suites": Reason("it needs a network"),
     "python -m benchmarks.train --only gpu": Reason("it needs a GPU"),

@@ -276,7 +276,7 @@ def _by_code(
 
 async def _reworded(llm: Llm, personas: Mapping[str, str], one: PairProved) -> PairProved:
     """The same in a model's words, if all proofs hold in these; else as it was."""
-    required = (*PROOFS, QUIET)
+    required = (*PROOFS, *NATURAL_PROOFS)
 
     def failed(tasks: Sequence[Task]) -> str:
         return next((fault[0] for fault in judge(tasks, required).faults if fault), "")
