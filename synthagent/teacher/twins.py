@@ -119,8 +119,8 @@ def _values(condition: Condition, met: bool, known: Sequence[Json]) -> Iterator[
     value = condition.value
     among: Sequence[Json] = value if condition.op in ("in", "not_in") and isinstance(value, list) else [value]
     match condition.op:
-        case "eq" | "in" | "ne" | "not_in":
-            if met == (condition.op in ("eq", "in")):
+        case "eq" | "same" | "in" | "ne" | "not_in":
+            if met == (condition.op in ("eq", "same", "in")):
                 yield from among[:1]
             else:
                 like = [other for other in known if any(type(other) is type(one) for one in among)]

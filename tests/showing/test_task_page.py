@@ -77,7 +77,7 @@ def test_a_file_without_such_tasks_is_told(file: Path) -> None:
 
 def test_a_reader_sees_what_the_policy_sees_what_the_user_knows_what_is_right_and_how_the_twin_differs() -> None:
     pages = {len(group): shown_task(group, {}) for group in FRESH.groups}
-    pair = next(group for group in FRESH.groups if len(group) == 2)
+    pair = next(group for group in FRESH.groups if len(group) == 2 and group[0].constraints)
     shown = shown_task(pair, {pair[0].persona_id: "a <b>baker</b>"})
     assert shown.persona == "a <b>baker</b>"
     assert shown.request == pair[0].instruction
