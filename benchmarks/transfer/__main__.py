@@ -17,19 +17,21 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from benchmarks.project import FOUND, Project, changed, copy_of
-from benchmarks.transfer.cells import DEFAULT, NAMES, PROFILES, SCALES, Cell, Scale, cell_of
+from benchmarks.transfer.cells import DEFAULT, NAMES, PROBLEMS, PROFILES, SCALES, Cell, Scale, cell_of
 from synthagent.errors import LockedError, SynthAgentError
 from synthagent.params import Params
 from synthagent.stage import CACHE, say
 from synthagent.store import write_text
 from synthagent.student.base import SMOLLM2
 from synthagent.suites.known import suite_of
+from synthagent.suites.problems import export_problems
 
 FOLDER = CACHE / "transfer"
 _MEASURE = "benchmarks/transfer/measure.py"
@@ -146,6 +148,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 suite_of(suite).environment.check()
         if given.plan:
             return 0
+        with chdir(project.folder):  # of which the tasks have to be clean
+            for line in export_problems(Path(PROBLEMS), "installed")[:-1]:
+                say(line)
         done = {cell.name: run_cell(root, project, cell, given.scale) for cell in cells}
         shown = list(table(done))
         for line in shown:
