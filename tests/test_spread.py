@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def proofs(params: ComputeParams) -> Iterator[Any]:
 
 
 def written(judged: Any, path: Path) -> bytes:
-    write_records(path, Task, [row for row in tasks_stage.accept(judged) if isinstance(row, Task)])
+    write_records(path, Task, [row for row in tasks_stage.accept(chain.from_iterable(judged)) if isinstance(row, Task)])
     return path.read_bytes()
 
 
