@@ -6,9 +6,11 @@ again. The copy has a git of its own, since `dvc exp run` resets the workspace t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
-from synthagent.errors import SynthAgentError
+from synthagent.errors import LockedError, SynthAgentError
 from synthagent.ops.guard import guarded
 from synthagent.stage import CACHE
 
@@ -131,6 +134,40 @@ def changed(params: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
             content = content[section]
         content[key] = value
     return found
+
+
+def key_of(value: Any) -> str:
+    """What a cell that is done is kept by: a digest of all that decides it, as JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def run_alone(name: str, folder: Path, work: Callable[[], None]) -> int:
+    """Do the work of an experiment unless another process is at it, and say in a line what ended it; the exit code.
+
+    `folder`: where its cells are kept, and the lock lies.
+    """
+    lock = FileLock(folder / "lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock.acquire(timeout=0):
+            work()
+    except Timeout:
+        held = LockedError(f"{name}: another process is at it ({lock.lock_file}); wait for it to end")
+        print(held, file=sys.stderr)
+        return 1
+    except SynthAgentError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: stopped; cells and stages that are done are kept: run it again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def stop_by_signals() -> None:
+    """Let SIGINT and SIGTERM both stop this process as Ctrl-C does, wherever it was started from."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _hydra(value: Any) -> str:

@@ -10,10 +10,8 @@ Cells that are done lie in `.cache/replicate`, keyed by params and code; the tab
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,12 +21,10 @@ from statistics import fmean
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
-from benchmarks.project import FOUND, Project, copy_of
+from benchmarks.project import FOUND, Project, copy_of, key_of, run_alone, stop_by_signals
 from benchmarks.replicate.claims import ALL, CELLS, CLAIMS, DEFAULT, SCALES, Cell, cells_of, overrides
 from benchmarks.replicate.table import Row, decide, lines
-from synthagent.errors import LockedError, SynthAgentError
 from synthagent.params import Params
 from synthagent.stage import CACHE, say
 from synthagent.store import write_text
@@ -64,7 +60,7 @@ def run_cell(runs: Runs, cell: Cell, seed: int, at: str) -> None:
     name = f"{cell.name}-{seed}"
     ours = runs.done.get(f"ours-{seed}", {})
     changes = overrides(cell, seed, runs.project.params, ours.get("warm", ""), ours.get("equal_demos", 0))
-    key = _key([runs.project.params, changes, runs.project.code])
+    key = key_of([runs.project.params, changes, runs.project.code])
     stored = runs.root / FOLDER / "cells" / f"{runs.scale}-{name}.json"
     known = json.loads(stored.read_text()) if stored.is_file() else {}
     if known.get("key") == key and _is_whole(runs, cell, seed, known):
@@ -183,10 +179,6 @@ def _rate(one: Mapping[str, Any]) -> float:
     return fmean(one["pairs"].values())
 
 
-def _key(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _minutes(runs: Runs) -> str:
     """What is left, at the pace that this machine has had."""
     pace = runs.took / runs.thought if runs.thought else 1.0
@@ -213,33 +205,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(line)
     if given.plan:
         return 0
-    lock = FileLock(root / FOLDER / "lock")
-    try:
-        (root / FOLDER).mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+
+    def work() -> None:
         project = copy_of(root, root / FOLDER / "project", SCALES[given.scale].changes, _MEASURE)
         total = len(cells) * len(seeds)
         runs = Runs(root, given.scale, project, left=sum(cell.seconds for cell in cells) * len(seeds))
-        work = [(cell, seed) for seed in seeds for cell in cells]
-        for number, (cell, seed) in enumerate(work, 1):
+        todo = [(cell, seed) for seed in seeds for cell in cells]
+        for number, (cell, seed) in enumerate(todo, 1):
             run_cell(runs, cell, seed, f"[{number}/{total}]")
         write(runs, decided(runs, given.claims, seeds))
-    except Timeout:
-        held = LockedError(f"replicate: another process is at it ({lock.lock_file}); wait for it to end")
-        print(held, file=sys.stderr)
-        return 1
-    except SynthAgentError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("replicate: stopped; cells and stages that are done are kept: run it again to go on", file=sys.stderr)
-        return 130
-    finally:
-        lock.release()
-    return 0
+
+    return run_alone("replicate", root / FOLDER, work)
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):  # both stop it, wherever it was started from
-        signal.signal(number, signal.default_int_handler)
+    stop_by_signals()
     sys.exit(main())

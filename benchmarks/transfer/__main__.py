@@ -11,9 +11,7 @@ loses what a training has done since its last checkpoint, a minute, and of an ev
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +19,9 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from benchmarks.project import FOUND, Project, changed, copy_of
+from benchmarks.project import FOUND, Project, changed, copy_of, key_of, run_alone, stop_by_signals
 from benchmarks.transfer.cells import DEFAULT, NAMES, PROBLEMS, PROFILES, SCALES, Cell, Scale, cell_of
-from synthagent.errors import LockedError, SynthAgentError
+from synthagent.errors import SynthAgentError
 from synthagent.params import Params
 from synthagent.stage import CACHE, say
 from synthagent.store import write_text
@@ -41,7 +37,7 @@ def run_cell(root: Path, project: Project, cell: Cell, scale: str) -> dict[str, 
     """What a cell came to: it is trained and measured, unless that is done."""
     from benchmarks.transfer.measure import measure
 
-    key = _key([project.params, cell.changes, [str(asked) for asked in cell.asked], project.code])
+    key = key_of([project.params, cell.changes, [str(asked) for asked in cell.asked], project.code])
     stored = root / FOLDER / "cells" / f"{scale}-{cell.name}.json"
     known: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8")) if stored.is_file() else {}
     if known.get("key") == key:
@@ -118,10 +114,6 @@ def _training(cell: Mapping[str, Any], policy: str) -> float:
     return float(sum(cell["minutes"].get(stage, 0.0) for stage in stages))
 
 
-def _key(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _cells(names: Sequence[str], scale: Scale, params: Mapping[str, Any]) -> list[Cell]:
     return [cell_of(name, scale, params["tasks"]["natural"]["patterns"]) for name in names]
 
@@ -134,12 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--plan", action="store_true", help="say what would be run, and end")
     given = parser.parse_args(argv)
     root, scale = Path.cwd(), SCALES[given.scale]
-    lock = FileLock(root / FOLDER / "lock")
-    try:
+
+    def work() -> None:
         if not (root / SMOLLM2).is_dir():
             raise SynthAgentError(f"transfer: {SMOLLM2} is not there; run `make smollm2`")
-        (root / FOLDER).mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
         project = copy_of(root, root / FOLDER / "project", scale.changes, _MEASURE, PROFILES)
         cells = _cells(list(dict.fromkeys(given.cells)), scale, project.params)
         for cell in cells:
@@ -147,33 +137,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             for suite in dict.fromkeys(asked.suite for asked in cell.asked):
                 suite_of(suite).environment.check()
         if given.plan:
-            return 0
+            return
         with chdir(project.folder):  # of which the tasks have to be clean
             for line in export_problems(Path(PROBLEMS), "installed")[:-1]:
                 say(line)
-        done = {cell.name: run_cell(root, project, cell, given.scale) for cell in cells}
-        shown = list(table(done))
-        for line in shown:
-            say(line)
-        place = root / FOUND / f"transfer-{given.scale}"
-        write_text(place.with_suffix(".md"), "\n".join(shown) + "\n")
-        write_text(place.with_suffix(".json"), json.dumps({"code": project.code, "cells": done}, indent=1) + "\n")
-    except Timeout:
-        held = LockedError(f"transfer: another process is at it ({lock.lock_file}); wait for it to end")
-        print(held, file=sys.stderr)
-        return 1
-    except SynthAgentError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("transfer: stopped; what is done is kept: run it again to go on", file=sys.stderr)
-        return 130
-    finally:
-        lock.release()
-    return 0
+        write(root, project, {cell.name: run_cell(root, project, cell, given.scale) for cell in cells}, given.scale)
+
+    return run_alone("transfer", root / FOLDER, work)
+
+
+def write(root: Path, project: Project, done: Mapping[str, Mapping[str, Any]], scale: str) -> None:
+    """Print the table; write it, and the figures behind it."""
+    shown = list(table(done))
+    for line in shown:
+        say(line)
+    place = root / FOUND / f"transfer-{scale}"
+    write_text(place.with_suffix(".md"), "\n".join(shown) + "\n")
+    write_text(place.with_suffix(".json"), json.dumps({"code": project.code, "cells": done}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):  # both stop it, wherever it was started from
-        signal.signal(number, signal.default_int_handler)
+    stop_by_signals()
     sys.exit(main())
