@@ -8,6 +8,7 @@ from typing import Any
 
 MOST_CHARACTERS = 1_000_000
 _UNFIT = "\ufffd"
+_WORD = re.compile(r"(?<!\w)-?\d+\.\d+(?!\w)|(?<!\w)-\d+(?!\w)|\w+")
 
 
 def clean(text: str) -> str:
@@ -44,8 +45,8 @@ def visible(text: str) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, lower case: letters of any script, digits and underscores."""
-    return re.findall(r"\w+", text.lower())
+    """The words of a text, lower case: letters of any script, digits and underscores; `-1.5` is one."""
+    return _WORD.findall(text.lower())
 
 
 def contains_phrase(text: str, phrase: str) -> bool:

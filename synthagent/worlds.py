@@ -292,6 +292,7 @@ class Call(Record):
     otherwise: Answer | None = Field(default=None, description="what to do when the call fails")
     given: dict[str, Json] = _rare({}, "arguments that the instruction tells")
     together: bool = _rare(False, "made in one turn with the call before it")
+    keeps: dict[str, str] = _rare({}, "output -> a name that calls after this one do not overwrite")
 
 
 class Guard(Record):

@@ -58,3 +58,11 @@ def test_no_text_reaches_a_terminal_with_a_control_character(text: str) -> None:
 def test_clean_text_has_an_end_and_halves_of_one_character_are_joined() -> None:
     assert len(clean("x" * (MOST_CHARACTERS + 1))) == MOST_CHARACTERS
     assert clean("a\x00b \ud83d\ude00 \ud800") == "a\ufffdb \U0001f600 \ufffd"
+
+
+def test_a_number_is_not_found_inside_another_one() -> None:
+    assert contains_phrase("it comes to -1.5 degrees", "-1.5")
+    assert not contains_phrase("it comes to -1.5 degrees", "1.5")
+    assert not contains_phrase("Done 37.5", "37")
+    assert contains_phrase("37.", "37")
+    assert words_of("on 2026-03-13, K-17 at 7:15") == ["on", "2026", "03", "13", "k", "17", "at", "7", "15"]

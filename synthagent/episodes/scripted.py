@@ -131,16 +131,20 @@ class _Reference:
         step = steps[0]
         if step.precaution and not (self.style.careful and self._keeps_habit()):
             return
-        turn = Turn(calls=tuple(ToolCall(each.tool, self._arguments(each)) for each in steps))
+        calls = [ToolCall(each.tool, self._arguments(each)) for each in steps]
+        results: list[dict[str, Any]] = [{} for _ in steps]
+        left = [*range(len(steps))]
         for _ in range(_TRIES):
-            yield self._said(turn)
-            answers = [] if self.episode.end else self.episode.messages[-len(steps) :]
-            results = [json.loads(message["content"]) for message in answers] or [{} for _ in steps]
-            busy = any(result.get("error") == BUSY for result in results)
-            if not (busy and self.style.careful and self._keeps_habit()):
+            yield self._said(Turn(calls=tuple(calls[number] for number in left)))
+            answers = [] if self.episode.end else self.episode.messages[-len(left) :]
+            for number, message in zip(left, answers, strict=False):
+                results[number] = json.loads(message["content"])
+            left = [number for number in left if results[number].get("error") == BUSY]
+            if not (left and self.style.careful and self._keeps_habit()):
                 break
         for each, result in zip(steps, results, strict=True):
             self.known.update(result)
+            self.known.update({name: result[output] for output, name in each.keeps.items() if output in result})
             self._note(each)
         failed = any("error" in result for result in results)
         if failed and step.otherwise and self.style.careful and self._keeps_habit():

@@ -110,8 +110,11 @@ def _answered(task: Task, executed: Executed) -> Answered:
     words = [step.outcome, *(str(value) for value in executed.values.values())]
     outcomes = (*OUTCOMES, CANNOT) if natural(task) else OUTCOMES
     others = [outcome for outcome in outcomes if outcome != step.outcome]
+    columns = {name: output for s in task.reference if isinstance(s, Call) for output, name in s.keeps.items()}
+    said = {str(value) for value in executed.values.values()}
     for name, value in executed.values.items():
-        others += sorted({str(v) for v in _rivals(task, name)} - {str(value)})
+        told = said if name in columns else {str(value)}
+        others += sorted({str(v) for v in _rivals(task, columns.get(name, name))} - told)
     return Answered(words=tuple(words), none_of=tuple(others))
 
 

@@ -24,8 +24,10 @@ _NTH = {word: number for number, word in enumerate(_SMALL_NTH.split(), 1)} | {"t
 
 
 def number(text: str) -> Fraction:
-    """Read `24`, `1,200`, `twenty-four`, `a hundred and five`, `two dozen`, `one and a half`, `two point five`."""
+    """Read `24`, `1,200`, `twenty-four`, `two dozen`, `one and a half`, `2.5`, `-3`."""
     text = text.strip().lower()
+    if text.startswith(("-", "minus ")):
+        return -number(text.removeprefix("-").removeprefix("minus "))
     if re.fullmatch(r"[\d,]+(\.\d+)?", text):
         return Fraction(text.replace(",", ""))
     for words, part in ((" and a half", 2), (" and a quarter", 4)):

@@ -7,7 +7,7 @@
 `rule`      a chain, and a policy decides whether it may be done; its twin has the other outcome
 `condition` the request says on what it depends, and what is to be done in either case (`conditions`)
 `two`       a lookup, and once its result has been told, another request, which the user has kept till then
-`cannot`    a single call whose tool is not there
+`cannot`    a single call whose tool is not there; often nor is anything like it, since it was asked at another desk
 
 In `one`, `parallel` and `chain` something needed may be left out of the request: then it has to be asked for.
 """
@@ -15,6 +15,7 @@ In `one`, `parallel` and `chain` something needed may be left out of the request
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -25,7 +26,7 @@ from synthagent.teacher.natural.conditions import condition
 from synthagent.teacher.natural.conversations import first_request, next_request, report
 from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain
 from synthagent.teacher.natural.toolset import column
-from synthagent.teacher.natural.writing import MANNER, Manner, TaskWriter
+from synthagent.teacher.natural.writing import MANNER, Manner, TaskWriter, is_told, told_of
 from synthagent.worlds import Answer, Ask, Call, Fact, Removed
 
 Pattern = Literal["one", "several", "parallel", "chain", "rule", "condition", "two", "cannot"]
@@ -36,17 +37,26 @@ OWNED: tuple[Pattern, ...] = (
     "rule",
     "condition",
 )  # those that need a thing with an owner, and an action on it
-_NOT_TOLD = ("flag", "list", "person", "address")  # kinds whose values an answer may write in many ways
+_ELSEWHERE = 0.6  # of what no tool does: it was asked at another desk, and none of the tools there is like it
 
 
 def compose(
-    domain: NaturalDomain, persona: str, pattern: Pattern, gap: bool, rng: random.Random, manner: Manner = MANNER
+    domain: NaturalDomain,
+    persona: str,
+    pattern: Pattern,
+    gap: bool,
+    rng: random.Random,
+    manner: Manner = MANNER,
+    desks: Sequence[NaturalDomain] = (),
 ) -> Draft:
-    """Write one task down. `gap`: something that is needed is left out of the request."""
-    return write(TaskWriter(domain, persona, gap, rng, manner), pattern)
+    """Write one task down. `gap`: something that is needed is left out of the request.
+
+    `desks`: other domains, whose tools may be there in place of those of this one, so that none fits.
+    """
+    return write(TaskWriter(domain, persona, gap, rng, manner), pattern, desks)
 
 
-def write(task: TaskWriter, pattern: Pattern) -> Draft:
+def write(task: TaskWriter, pattern: Pattern, desks: Sequence[NaturalDomain] = ()) -> Draft:
     """Write a task of this pattern with what was drawn for it."""
     match pattern:
         case "one":
@@ -62,7 +72,7 @@ def write(task: TaskWriter, pattern: Pattern) -> Draft:
         case "two":
             _two(task)
         case "cannot":
-            return _cannot(task)
+            return _cannot(task, desks)
     return task.draft()
 
 
@@ -99,10 +109,9 @@ def _parallel(task: TaskWriter) -> None:
 def _two(task: TaskWriter) -> None:
     """A lookup whose result is told, and another request after that."""
     rng, parts = task.rng, task.parts
-    telling = [lookup for lookup in task.domain.lookups if any(each.kind not in _NOT_TOLD for each in lookup.gives)]
-    first = rng.choice(telling or task.domain.lookups)
+    first = rng.choice([one for one in task.domain.lookups if any(map(is_told, one.gives))] or task.domain.lookups)
     _ask_lookup(task, first, gap=False)
-    told = next((f for f in first.gives if f.kind not in _NOT_TOLD), first.gives[0])
+    told = told_of(parts.used[-1])
     name = column(told)
     parts.goes_on = (str(task.rows.rows[first.name][0][name]),)
     parts.steps.append(
@@ -123,12 +132,12 @@ def _two(task: TaskWriter) -> None:
     parts.instruction = first_request(found, task.voice, task.persona, rng)
     said = next_request(wanted, task.voice, rng)
     parts.facts.append(Fact(slot=NEXT, value=said, phrase=said))
-    reported = [column(each.field) for each in parts.used[-1].gives[:1]]
-    parts.steps.append(Answer(outcome="done", values=tuple(reported), milestone="Report what was done"))
+    values = (column(told_of(parts.used[-1])),)
+    parts.steps.append(Answer(outcome="done", values=values, milestone="Report what was done"))
 
 
-def _cannot(task: TaskWriter) -> Draft:
-    """A single call is wanted, and its tool taken away."""
+def _cannot(task: TaskWriter, desks: Sequence[NaturalDomain]) -> Draft:
+    """A single call is wanted, and its tool taken away; or all tools are those of another desk."""
     _single(task)
     parts = task.parts
     removed, call = parts.used.pop(), parts.steps[0]
@@ -136,7 +145,10 @@ def _cannot(task: TaskWriter) -> Draft:
     parts.removed = Removed(tool=removed.tool, effects=removed.effects, args=call.given)
     parts.steps = [Answer(outcome="cannot", milestone="Say that no tool does it")]
     parts.facts, parts.canonical, parts.asked_by = [], {}, {}
-    return task.draft(removed)
+    tables = {effect.table for effect in removed.effects}
+    others = [desk for desk in desks if not tables & desk.tables]
+    elsewhere = task.rng.choice(others) if others and task.rng.random() < _ELSEWHERE else None
+    return task.draft(removed, elsewhere)
 
 
 def _ask_lookup(task: TaskWriter, lookup: Lookup, gap: bool, together: bool = False) -> None:

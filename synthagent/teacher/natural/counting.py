@@ -98,7 +98,10 @@ def count(number: int, dozens: bool, rng: random.Random) -> str:
 
 
 def decimal(number: float, dozens: bool, rng: random.Random) -> str:
-    """Return a number that may have two decimals: `2.5`, `two and a half`, `two point five`."""
+    """Return a number that may have two decimals: `2.5`, `two and a half`, `minus two point five`, `-2.5`."""
+    if number < 0:
+        said = decimal(-number, False, rng)
+        return f"-{said}" if said[0].isdigit() and rng.random() < 0.7 else f"minus {said}"
     hundredths = round(number * 100)
     whole, part = divmod(hundredths, 100)
     if not part:

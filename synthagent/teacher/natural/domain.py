@@ -118,6 +118,11 @@ class NaturalDomain(Record):
     actions: tuple[NaturalAction, ...] = Described(min_length=3)
     lookups: tuple[Lookup, ...] = Described(min_length=2)
 
+    @property
+    def tables(self) -> frozenset[str]:
+        """The names of all tables that its tools read and write."""
+        return frozenset(each.name for each in (*self.things, *self.lookups))
+
     @model_validator(mode="after")
     def _fits(self) -> NaturalDomain:
         things = {thing.name: thing for thing in self.things}

@@ -15,7 +15,7 @@ from synthagent.teacher.natural.sense import NoRoomError
 from synthagent.teacher.natural.writing import Manner
 from synthagent.teacher.twins import pair
 
-VERSION = "natural-2"
+VERSION = "natural-3"
 _TRIES = 20
 _LEVELS: dict[Pattern, int] = {
     "one": 1,
@@ -74,7 +74,8 @@ def _drafted(
     unseen = rng.random() < params.unseen_share
     domain = _domain_of(persona.text, [d for d in domains if (d.split == "unseen_domain") == unseen], rng)
     gap = params.information_gap and pattern in ("one", "parallel", "chain") and rng.random() < params.natural.missing
-    draft = _composed(domain, persona.text, pattern, gap, rng, params)
+    desks = [other for other in domains if other.split == domain.split and other is not domain]
+    draft = _composed(domain, persona.text, pattern, gap, rng, params, desks)
     task = Task(
         id=name,
         persona_id=persona.id,
@@ -96,13 +97,19 @@ def _drafted(
 
 
 def _composed(
-    domain: NaturalDomain, persona: str, pattern: Pattern, gap: bool, rng: random.Random, params: TasksParams
+    domain: NaturalDomain,
+    persona: str,
+    pattern: Pattern,
+    gap: bool,
+    rng: random.Random,
+    params: TasksParams,
+    desks: Sequence[NaturalDomain],
 ) -> Draft:
     """A draft; begun anew where values that were drawn leave no room for one beside them."""
     manner = Manner(params.natural.masked, params.natural.wordings)
     for _ in range(_TRIES):
         try:
-            return compose(domain, persona, pattern, gap, rng, manner)
+            return compose(domain, persona, pattern, gap, rng, manner, desks)
         except NoRoomError as error:
             failed = error
     raise failed

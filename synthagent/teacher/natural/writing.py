@@ -13,7 +13,7 @@ from typing import Literal
 
 from synthagent.frozen import Json
 from synthagent.teacher.compose import Draft
-from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain, Thing
+from synthagent.teacher.natural.domain import Field, Lookup, NaturalAction, NaturalDomain, Thing
 from synthagent.teacher.natural.house import Ruled, house_rules
 from synthagent.teacher.natural.language import Detail, SpokenWish, Voice, question_of, reply_of, request, voice_of
 from synthagent.teacher.natural.moments import WEEKS
@@ -32,6 +32,7 @@ _OTHERS = (
     (0, 1, 2, 3, 5, 8, 14),
     (0.42, 0.22, 0.14, 0.09, 0.07, 0.04, 0.02),
 )  # tools around those that are needed, and how often
+_NOT_TOLD = ("flag", "list", "person", "address")  # kinds whose values an answer may write in many ways
 _NEUTRAL = 0.4  # how often the agent is told, too, how to write to people
 _SMALL = frozenset(
     "a an the of is it what which who whose when how to be for in on at as with and or by are does do".split()  # noqa: SIM905
@@ -158,9 +159,18 @@ class TaskWriter:
         self.parts.steps.append(Call(tool=spec.name, args=dict(args), precaution=True, milestone=f"Call {spec.name}"))
 
     def finish(self) -> None:
-        """Report, where there is something to report."""
-        reported = [column(each.field) for spec in self.parts.used for each in spec.gives if len(self.parts.used) == 1]
-        self.parts.steps.append(Answer(outcome="done", values=tuple(reported[:1]), milestone="Report what was done"))
+        """Report what each call has brought, unless it was only a step to something else."""
+        told = {spec.name: column(told_of(spec)) for spec in self.parts.used if spec.gives}
+        names: list[str] = []
+        if len(told) == len(self.parts.used):
+            calls = [number for number, step in enumerate(self.parts.steps) if isinstance(step, Call)]
+            for nth, number in enumerate(calls, 1):
+                step = self.parts.steps[number]
+                assert isinstance(step, Call)
+                names.append(told[step.tool] if len(calls) == 1 else f"{told[step.tool]} {nth}")
+                if len(calls) > 1:
+                    self.parts.steps[number] = step.model_copy(update={"keeps": {told[step.tool]: names[-1]}})
+        self.parts.steps.append(Answer(outcome="done", values=tuple(names), milestone="Report what was done"))
 
     # --- wishes ----------------------------------------------------------------------------------------------------
 
@@ -183,13 +193,16 @@ class TaskWriter:
 
     # --- the whole -------------------------------------------------------------------------------------------------
 
-    def draft(self, removed: Spec | None = None) -> Draft:
-        """The task, with other tools around those that it needs. `removed`: the tool that would do it is not there."""
-        rng, parts = self.rng, self.parts
-        distractors = self._distractors(removed)
+    def draft(self, removed: Spec | None = None, elsewhere: NaturalDomain | None = None) -> Draft:
+        """The task, with other tools around those that it needs. `removed`: the tool that would do it is not there.
+
+        `elsewhere`: the domain whose tools are there instead, and whose desk it is.
+        """
+        rng, parts, desk = self.rng, self.parts, elsewhere or self.domain
+        distractors = self._distractors(desk, removed)
         everything = [*parts.used, *distractors]
         rng.shuffle(everything)
-        house = house_rules(self.domain, parts.used, distractors, rng)
+        house = house_rules(desk, parts.used, distractors, rng)
         constraints = [Constraint(id=rule.id, text=rule.text) for rule in (*parts.rules, *house) if rule.text]
         rng.shuffle(constraints)
         said = neutral(rng.randint(1, 3), rng) if rng.random() < _NEUTRAL else ()
@@ -201,12 +214,13 @@ class TaskWriter:
             constraints=tuple(constraints),
             world=WorldSpec(
                 tables=self.rows.tables(
-                    [*everything, *([removed] if removed else [])], {thing.name for thing in self.domain.things}
+                    [*everything, *([removed] if removed else [])],
+                    {thing.name for domain in (self.domain, desk) for thing in domain.things},
                 ),
                 effects={spec.name: self._effects(spec) for spec in everything},
                 new_ids=tuple(self.rows.codes(self._made(), 4)),
                 rules={rule.id: rule.check for rule in (*parts.rules, *house)},
-                opening=" ".join((opening(self.domain.about, self.context.today, rng), WEEKS, *said)),
+                opening=" ".join((opening(desk.about, self.context.today, rng), WEEKS, *said)),
                 canonical=parts.canonical,
                 asked_by=parts.asked_by,
                 goes_on=parts.goes_on,
@@ -216,12 +230,15 @@ class TaskWriter:
             change=parts.change,
         )
 
-    def _distractors(self, removed: Spec | None) -> list[Spec]:
-        """Other tools of the same domain, none of which does the same."""
+    def _distractors(self, desk: NaturalDomain, removed: Spec | None) -> list[Spec]:
+        """Other tools, of the same domain or all of another one, none of which does the same."""
+        writer = self.writer
+        if desk is not self.domain:
+            writer = ToolsetWriter(desk, self.writer.style, self.context.currency, self.rng)
         known = [*self.parts.used, *([removed] if removed else [])]
         used = {(e.op, e.table, tuple(e.write)) for spec in known for e in spec.effects}
-        candidates: list[Spec] = [self.writer.look_up(lookup) for lookup in self.domain.lookups]
-        candidates += [self.writer.act(action) for action in self.domain.actions]
+        candidates: list[Spec] = [writer.look_up(lookup) for lookup in desk.lookups]
+        candidates += [writer.act(action) for action in desk.actions]
         others_left = [
             spec for spec in candidates if all((e.op, e.table, tuple(e.write)) not in used for e in spec.effects)
         ]
@@ -239,6 +256,17 @@ class TaskWriter:
         tables = {effect.table for spec in self.parts.used for effect in spec.effects}
         makers = [action for action in self.domain.actions if action.needs and action.thing in tables]
         return self.writer.thing(makers[0].thing) if makers else self.domain.things[0]
+
+
+def told_of(spec: Spec) -> Field:
+    """What is told of a tool's results: the first that is written in one way only, where there is one."""
+    fields = [each.field for each in spec.gives]
+    return next(filter(is_told, fields), fields[0])
+
+
+def is_told(field: Field) -> bool:
+    """Whether an answer can write a value of this field in one way only."""
+    return field.kind not in _NOT_TOLD
 
 
 def detail(said: SaidValue, new: bool, rng: random.Random) -> Detail:

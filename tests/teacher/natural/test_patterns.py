@@ -7,15 +7,16 @@ import json
 from helpers.natural import acted, calls_of, pairs, score_of, tasks
 
 from synthagent.episodes.episode import Episode, opening, play
-from synthagent.episodes.scripted import MIXES_UP, NEVER_ASKS, RECKLESS
+from synthagent.episodes.scripted import MIXES_UP, NEVER_ASKS, RECKLESS, Style
 from synthagent.episodes.turn import Turn, answer_turn
 from synthagent.episodes.user import DOES_NOT_KNOW, NEXT
 from synthagent.judging.criteria import extract
 from synthagent.judging.natural_proofs import does_the_same
 from synthagent.judging.proofs import prove
 from synthagent.records import Task
+from synthagent.teacher.natural.library import load_domains
 from synthagent.teacher.natural.policy import wordings
-from synthagent.worlds import Called, Condition, Guard, Never, Pick
+from synthagent.worlds import Answer, Call, Called, Condition, Guard, Never, Pick
 
 
 def ending(task: Task) -> str:
@@ -225,3 +226,60 @@ def test_an_agent_that_says_it_cannot_ends_right() -> None:
     task = tasks("cannot")[0]
     assert score_of(task, play(Episode(task), iter([answer_turn("cannot")]))).reward == 1.0
     assert score_of(task, play(Episode(task), iter([answer_turn("done")]))).reward < 1.0
+
+
+# --- what no tool does, what failed at first, what is told at the end -------------------------------------------------
+
+
+def desk_of(task: Task) -> str:
+    """The domain whose tools a task has, by the desk that its opening names."""
+    return next(domain.name for domain in load_domains() if domain.about in task.world.opening)
+
+
+def test_of_what_no_tool_does_a_part_is_asked_at_another_desk_and_a_part_at_the_right_one() -> None:
+    found = tasks("cannot")
+    elsewhere = [task for task in found if desk_of(task) != task.domain]
+    assert 0.4 < len(elsewhere) / len(found) < 0.8
+    splits = {domain.name: domain.split for domain in load_domains()}
+    assert all(splits[desk_of(task)] == task.split for task in elsewhere)
+    for task in found:
+        assert "Cannot" in ending(task)
+        assert score_of(task, acted(task)).reward == 1.0
+
+
+def test_at_another_desk_no_tool_reads_or_writes_what_the_removed_one_did() -> None:
+    for task in tasks("cannot"):
+        removed = task.world.removed
+        assert removed
+        if desk_of(task) != task.domain:
+            there = {effect.table for effects in task.world.effects.values() for effect in effects}
+            assert not there & {effect.table for effect in removed.effects}
+
+
+def test_of_calls_made_together_only_those_that_failed_in_passing_are_made_again() -> None:
+    busy = [
+        task
+        for task in (*tasks("several"), *tasks("parallel"))
+        if any(effect.busy for effects in task.world.effects.values() for effect in effects)
+    ]
+    assert busy
+    for task in busy:
+        turns = calls_of(acted(task, Style(parallel=True)))
+        assert len(turns) == 2
+        assert len(turns[1]) < len(turns[0]) or len({str(call["name"]) for call in turns[0]}) == 1
+        assert all(call in turns[0] for call in turns[1])
+
+
+def test_the_answer_tells_what_each_lookup_found_and_one_that_tells_only_the_last_earns_less() -> None:
+    differ = 0
+    for task in (*tasks("several"), *tasks("parallel")):
+        answer = task.reference[-1]
+        assert isinstance(answer, Answer)
+        assert len(answer.values) == sum(isinstance(step, Call) for step in task.reference)
+        short = task.model_copy(
+            update={"reference": (*task.reference[:-1], answer.model_copy(update={"values": answer.values[-1:]}))}
+        )
+        if ending(short) != ending(task):
+            differ += 1
+            assert score_of(task, acted(short)).reward < 1.0
+    assert differ
