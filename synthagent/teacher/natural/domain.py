@@ -121,7 +121,7 @@ class NaturalDomain(Record):
     @property
     def tables(self) -> frozenset[str]:
         """The names of all tables that its tools read and write."""
-        return frozenset(each.name for each in (*self.things, *self.lookups))
+        return frozenset([*(thing.name for thing in self.things), *(lookup.name for lookup in self.lookups)])
 
     @model_validator(mode="after")
     def _fits(self) -> NaturalDomain:
