@@ -30,7 +30,7 @@ _FIRST_DAY = date(2026, 1, 1)
 _OPTIONAL, _BUSY = 0.4, 0.06  # how often an optional value is said; how often a tool fails in passing
 _OTHERS = (
     (0, 1, 2, 3, 5, 8, 14),
-    (0.42, 0.22, 0.14, 0.09, 0.07, 0.04, 0.02),
+    (0.5, 0.24, 0.12, 0.06, 0.04, 0.03, 0.01),
 )  # tools around those that are needed, and how often
 _NOT_TOLD = ("flag", "list", "person", "address")  # kinds whose values an answer may write in many ways
 _NEUTRAL = 0.4  # how often the agent is told, too, how to write to people
