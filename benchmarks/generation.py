@@ -27,8 +27,9 @@ from synthagent.params import Params
 from synthagent.params_file import load_params
 from synthagent.records import Task
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import judge_proposals, propose
+from synthagent.stages.tasks import propose
 from synthagent.store import records_written
+from synthagent.teacher.acceptance import judge_proposals
 from synthagent.teacher.domains import load_vocabulary
 from synthagent.teacher.funnel import Funnel
 from synthagent.teacher.llm.write import Proposal

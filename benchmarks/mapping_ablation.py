@@ -38,7 +38,8 @@ from synthagent.params import Params
 from synthagent.params_file import load_params
 from synthagent.records import Criterion, Rubric, Task
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import judge_proposals, propose
+from synthagent.stages.tasks import propose
+from synthagent.teacher.acceptance import judge_proposals
 from synthagent.teacher.domains import load_vocabulary
 from synthagent.worlds import Answer as AnswerStep
 from synthagent.worlds import Answered, Call, Called, Check, WorldSpec

@@ -23,7 +23,8 @@ from synthagent.judging.reward import score, verdicts_by_check
 from synthagent.params import Formula, Params
 from synthagent.records import Rubric, Task
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import judge_proposals, propose
+from synthagent.stages.tasks import propose
+from synthagent.teacher.acceptance import judge_proposals
 from synthagent.teacher.domains import load_vocabulary
 
 

@@ -15,8 +15,9 @@ from synthagent.records import Rubric, Task
 from synthagent.stages.personas import built_in
 from synthagent.stages.rubrics import demonstrate
 from synthagent.stages.sft import Example, base_student
-from synthagent.stages.tasks import judge_proposals, propose
+from synthagent.stages.tasks import propose
 from synthagent.student.model import Student
+from synthagent.teacher.acceptance import judge_proposals
 from synthagent.teacher.domains import load_vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,7 +19,8 @@ from synthagent.records import Task
 from synthagent.stages import rubrics
 from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import judge_proposals, propose
+from synthagent.stages.tasks import propose
+from synthagent.teacher.acceptance import judge_proposals
 from synthagent.teacher.domains import load_vocabulary
 
 COUNT = 300

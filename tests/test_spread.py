@@ -25,6 +25,7 @@ from synthagent.records import Persona, Task, Trajectory
 from synthagent.spread import shared_out, spread
 from synthagent.stages import tasks as tasks_stage
 from synthagent.store import write_records
+from synthagent.teacher.acceptance import accept
 from synthagent.teacher.domains import load_vocabulary
 
 PERSONAS = [Persona(id=f"p{n}", text=text, source="test") for n, text in enumerate(("a nurse", "a pilot", "a cook"))]
@@ -82,7 +83,7 @@ def proofs(params: ComputeParams) -> Iterator[Any]:
 
 
 def written(judged: Any, path: Path) -> bytes:
-    write_records(path, Task, [row for row in tasks_stage.accept(chain.from_iterable(judged)) if isinstance(row, Task)])
+    write_records(path, Task, [row for row in accept(chain.from_iterable(judged)) if isinstance(row, Task)])
     return path.read_bytes()
 
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from synthagent.episodes.user import CONFIRM
 from synthagent.errors import ParamsError
-from synthagent.judging.natural_proofs import NATURAL_PROOFS
-from synthagent.judging.proofs import PROOFS, WITHOUT_GAP, Proved, Uniqueness, decisive, prove
+from synthagent.judging.proofs import PROOFS, WITHOUT_GAP, Uniqueness
 from synthagent.llm.client import Llm
 from synthagent.llm.embeddings import embeddings_of
 from synthagent.llm.ordered import ordered
@@ -32,10 +30,20 @@ from synthagent.records import Persona, Rejected, Split, Task
 from synthagent.spread import shared_out
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, records_written, write_records
+from synthagent.teacher.acceptance import (
+    COPIED,
+    OF_NATURAL,
+    PairProved,
+    accept,
+    alone,
+    judge,
+    rejected,
+    rejected_with_twin,
+)
 from synthagent.teacher.compose import compose
 from synthagent.teacher.decontaminate import Decontamination, in_batches
 from synthagent.teacher.domains import BLEND, Vocabulary, blend, domain_of, load_vocabulary
-from synthagent.teacher.funnel import COPIED, Funnel
+from synthagent.teacher.funnel import Funnel
 from synthagent.teacher.llm.write import Proposal, id_of, share_of, write_two
 from synthagent.teacher.natural.domain import NaturalDomain
 from synthagent.teacher.natural.library import load_domains
@@ -99,74 +107,6 @@ def split_of(task: Task, domain_split: str, heldout_share: float) -> Split:
     return "heldout" if task.domain != BLEND and share_of(content) < heldout_share else "train"
 
 
-@dataclass(frozen=True, slots=True)
-class PairProved:
-    """A pair of twins, or a single task, that was run: for each the first proof that failed, and what the others say.
-
-    A fault is the proof and the detail.
-    """
-
-    tasks: tuple[Task, ...]
-    faults: tuple[tuple[str, str] | None, ...]
-    updates: tuple[dict[str, Any], ...]
-
-
-def judge(tasks: Sequence[Task], required: Sequence[str] = PROOFS) -> PairProved:
-    """Prove a pair of twins, or a single task: all but that nothing is nearly the same."""
-    proved = [prove(task) for task in tasks]
-    faults = [_first_failed(found, required) for found in proved]
-    if len(tasks) == 2 and not any(faults):
-        whole = decisive(tasks[0], tasks[1], proved[0].extracted, proved[1].extracted)
-        faults = [None if whole.holds else ("decisive", whole.detail)] * 2
-    pair_holds: dict[str, Any] = {"decisive": True} if len(tasks) == 2 else {}
-    updates = [
-        {**found.columns, "unique": True, "workflow": found.extracted.workflow, **pair_holds} for found in proved
-    ]
-    return PairProved(tuple(tasks), tuple(faults), tuple(updates))
-
-
-def judge_proposals(proposals: Iterable[Sequence[Task]], required: Sequence[str] = PROOFS) -> Iterator[Task | Rejected]:
-    """Prove every pair of twins, or single task; yield its tasks as accepted, or as rejected rows with the reason.
-
-    That is the first proof that failed; or `twin`, where it was the twin's.
-    """
-    return accept(judge(tasks, required) for tasks in proposals)
-
-
-def accept(judged: Iterable[PairProved], comparison: Decontamination | None = None) -> Iterator[Task | Rejected]:
-    """The tasks in their order, accepted where no problem and nothing before is nearly the same, or rejected."""
-    index = Uniqueness()
-    for compared in in_batches(judged, lambda one: () if any(one.faults) else one.tasks, comparison):
-        one, copies = compared.group, compared.hits
-        faults = list(one.faults)
-        if not any(faults):
-            faults = [(COPIED, copies[task.id]) if task.id in copies else None for task in one.tasks]
-        if not any(faults):  # last, so that nothing is too like a task that is not accepted
-            likes = [index.near_duplicate_of(task) for task in one.tasks]
-            faults = [("unique", f"nearly the same as {like}") if like else None for like in likes]
-        for task, update, fault in zip(one.tasks, one.updates, faults, strict=True):
-            if fault:
-                yield _rejected(task, *fault)
-            elif any(faults):
-                yield _rejected_with_twin(task)
-            else:
-                yield task.model_copy(update=update)
-
-
-def _first_failed(proved: Proved, required: Sequence[str]) -> tuple[str, str] | None:
-    """The first required proof that a task fails by itself, and the detail."""
-    failed = next((name for name in required if proved.holds.get(name) is False), None)
-    return (failed, proved.detail[failed]) if failed else None
-
-
-def _rejected(task: Task, reason: str, detail: str) -> Rejected:
-    return Rejected(id=task.id, stage="tasks", reason=reason, detail=detail, payload=task.model_dump_json())
-
-
-def _rejected_with_twin(task: Task) -> Rejected:
-    return _rejected(task, "twin", f"its twin {task.twin_of} was rejected")
-
-
 def domain_split(domain: str, unseen_share: float) -> str:
     """Of an openai teacher's task: whole domains are unseen, by the hash of their name."""
     return "unseen_domain" if share_of(f"domain {domain}") < unseen_share else "train"
@@ -190,9 +130,9 @@ def settle(
             if isinstance(row, Rejected):
                 yield proposal
             elif row.id in faults:
-                yield replace(proposal, row=_rejected(row, *faults[row.id]))
+                yield replace(proposal, row=rejected(row, *faults[row.id]))
             elif row.twin_of in faults:
-                yield replace(proposal, row=_rejected_with_twin(row))
+                yield replace(proposal, row=rejected_with_twin(row))
             else:
                 split = split_of(row, domain_split(row.domain, params.unseen_share), params.heldout_share)
                 yield replace(proposal, row=row.model_copy(update={"unique": True, "split": split}))
@@ -269,22 +209,9 @@ def _by_code(
         if llm is None:
             yield from (Proposal(row, {}) for row in accept(groups, comparison))
             return
-        work = partial(_reworded, llm, {persona.id: persona.text for persona in personas})
+        work = partial(reword, llm, {persona.id: persona.text for persona in personas})
         with closing(ordered(work, groups, params.llm.max_concurrency, llm.close)) as said:
             yield from (Proposal(row, tokens_of(row)) for row in accept(said, comparison))
-
-
-async def _reworded(llm: Llm, personas: Mapping[str, str], one: PairProved) -> PairProved:
-    """The same in a model's words, if all proofs hold in these; else as it was."""
-    required = (*PROOFS, *NATURAL_PROOFS)
-
-    def failed(tasks: Sequence[Task]) -> str:
-        return next((fault[0] for fault in judge(tasks, required).faults if fault), "")
-
-    if any(one.faults):
-        return one
-    found = await reword(llm, one.tasks, personas[one.tasks[0].persona_id], failed)
-    return judge(found.tasks, required) if found.done else replace(one, tasks=found.tasks)
 
 
 def _propose_and_judge(
@@ -301,7 +228,7 @@ def _propose_and_judge_natural(
 ) -> list[PairProved]:
     """Two twins of these numbers, or two tasks that have nothing to do with each other."""
     groups = propose_natural(numbers, personas, domains, params.tasks, params.seed)
-    return [judge([_with_split(task, params.tasks) for task in group], (*PROOFS, *NATURAL_PROOFS)) for group in groups]
+    return [judge([_with_split(task, params.tasks) for task in group], OF_NATURAL) for group in groups]
 
 
 def _with_split(task: Task, params: TasksParams) -> Task:
@@ -321,8 +248,3 @@ def _by_model(
 def _numbers(count: int, together: int) -> list[range]:
     """The numbers of the proposals, those together that may be twins."""
     return [range(first, min(first + together, count)) for first in range(0, count, together)]
-
-
-def alone(task: Task) -> Task:
-    """A task whose twin is left out."""
-    return task.model_copy(update={"twin_of": None, "decisive": None})

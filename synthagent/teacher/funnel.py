@@ -9,13 +9,12 @@ from typing import Any
 from synthagent.judging.proofs import PROOFS
 from synthagent.llm.embeddings import Embeddings
 from synthagent.records import Rejected
+from synthagent.teacher.acceptance import COPIED
 from synthagent.teacher.decontaminate import Decontamination
 from synthagent.teacher.llm.checks import REASONS
 from synthagent.teacher.llm.write import Proposal
 from synthagent.teacher.natural.reword import DONE, NOTE
 from synthagent.teacher.variety import VarietyCount, headlines
-
-COPIED = "contaminated"  # the reason to reject what is like a problem of a benchmark
 
 
 @dataclass

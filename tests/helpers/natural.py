@@ -14,7 +14,7 @@ from synthagent.judging.proofs import PROOFS
 from synthagent.judging.reward import Score, score_world
 from synthagent.records import Rejected, Rubric, Task
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import accept, judge
+from synthagent.teacher.acceptance import accept, judge
 from synthagent.teacher.natural.library import load_domains
 from synthagent.teacher.natural.propose import propose_natural
 

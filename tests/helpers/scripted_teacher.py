@@ -20,8 +20,8 @@ from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import alone
 from synthagent.store import read_records, write_records
+from synthagent.teacher.acceptance import alone
 from synthagent.worlds import Answer as AnswerStep
 from synthagent.worlds import Ask, Call, Condition, Effect, Guard, Step, Table, Tool
 

@@ -17,8 +17,9 @@ from synthagent.params import RewardParams
 from synthagent.records import Reward, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import judge_proposals, propose
+from synthagent.stages.tasks import propose
 from synthagent.store import read_records
+from synthagent.teacher.acceptance import judge_proposals
 from synthagent.teacher.compose import compose
 from synthagent.teacher.domains import Domain, blend, load_vocabulary
 

@@ -12,7 +12,7 @@ from synthagent.episodes.world import fresh_world
 from synthagent.judging.criteria import Derived, extract
 from synthagent.judging.proofs import PROOFS, Decisive, Uniqueness, decisive, leaked, prove
 from synthagent.records import Task
-from synthagent.stages.tasks import alone
+from synthagent.teacher.acceptance import alone
 from synthagent.worlds import Answer, Answered, Ask, Call, Constraint, Fact, Guard, Never, Tool
 
 

@@ -15,8 +15,8 @@ from synthagent.judging.proofs import prove
 from synthagent.judging.validate import validate_file
 from synthagent.records import Task
 from synthagent.stage import Paths
-from synthagent.stages.tasks import alone
 from synthagent.store import write_records
+from synthagent.teacher.acceptance import alone
 from synthagent.worlds import Ask, Call, Tool, WorldSpec
 
 TASK = alone(task_of_level(1))

@@ -24,8 +24,8 @@ from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rollouts
-from synthagent.stages.tasks import alone
 from synthagent.store import read_records, write_records
+from synthagent.teacher.acceptance import alone
 
 TASKS = tuple(simulated_task(f"task-s{number}") for number in range(3))
 ROLES = ("policy", "tools", "user")

@@ -18,8 +18,9 @@ from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
 from synthagent.stages import tasks as stage
 from synthagent.stages.personas import built_in
-from synthagent.stages.tasks import accept, alone, judge, judge_proposals, propose, settle, split_of
+from synthagent.stages.tasks import propose, settle, split_of
 from synthagent.store import read_records, write_records
+from synthagent.teacher.acceptance import accept, alone, judge, judge_proposals
 from synthagent.teacher.decontaminate import Decontamination
 from synthagent.teacher.domains import BLEND, load_vocabulary
 from synthagent.teacher.funnel import Funnel

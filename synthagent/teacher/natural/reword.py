@@ -8,8 +8,8 @@ request that no tool serves (`cannot`) has no call to compare with, and stays.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from synthagent.judging.proofs import leaked
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.prompts import fenced, render
 from synthagent.records import Rejected, Task
+from synthagent.teacher.acceptance import OF_NATURAL, PairProved, judge
 from synthagent.teacher.llm.shapes import ReplyText, RequestText
 from synthagent.teacher.natural.domain import NaturalDomain
 from synthagent.teacher.natural.library import load_domains
@@ -39,31 +40,25 @@ class Reworded(Record):
     phrases: tuple[ReplyText, ...] = Field(max_length=8)
 
 
-@dataclass(frozen=True, slots=True)
-class Rewording:
-    """What came of it: the tasks, in other words or as they were, with a note in their provenance."""
+async def reword(llm: Llm, personas: Mapping[str, str], one: PairProved) -> PairProved:
+    """Ask for other words for a task, or two twins, who say the same. They are taken where all proofs hold in them.
 
-    tasks: tuple[Task, ...]
-    done: bool
-
-
-async def reword(llm: Llm, tasks: Sequence[Task], persona: str, sound: Callable[[Sequence[Task]], str]) -> Rewording:
-    """Ask for other words for a task, or two twins, who say the same.
-
-    `sound`: the name of the first proof that tasks fail, or nothing.
+    `personas`: id -> text. A note in the provenance says whether it was done, or why not.
 
     Raises:
         SynthAgentError: no further call makes sense.
     """
-    first = tasks[0]
-    domain = next((one for one in load_domains() if one.name == first.domain), None)
+    if any(one.faults):
+        return one
+    first = one.tasks[0]
+    domain = next((each for each in load_domains() if each.name == first.domain), None)
     surfaces = surfaces_of(first, domain) if domain else None
     if domain is None or surfaces is None or not any(isinstance(step, Call) for step in first.reference):
-        return _kept(tasks, "not watched", 0)
+        return _kept(one, "not watched", 0)
     facts = _asked_for(first)
     prompt = render(
         "reword",
-        persona=fenced(persona[:_LONGEST_PERSONA]),
+        persona=fenced(personas[first.persona_id][:_LONGEST_PERSONA]),
         instruction=fenced(first.instruction),
         kept=[surface.words for surface in surfaces],
         answers=fenced("\n".join(json.dumps([fact.value, fact.phrase], ensure_ascii=False) for fact in facts)),
@@ -71,14 +66,13 @@ async def reword(llm: Llm, tasks: Sequence[Task], persona: str, sound: Callable[
     try:
         given = await llm.ask("teacher", Request.of(prompt, int(first.id.rpartition("-")[2])), Reworded)
     except BadReplyError as fault:
-        return _kept(tasks, fault.reason, fault.tokens)
+        return _kept(one, fault.reason, fault.tokens)
     if fault_found := fault_of(first, given.value, surfaces, domain):
-        return _kept(tasks, fault_found, given.tokens)
-    said = [_said(task, given.value) for task in tasks]
-    if failed := sound(said):
-        return _kept(tasks, failed, given.tokens)
+        return _kept(one, fault_found, given.tokens)
     notes = {NOTE: DONE, "model": llm.roles["teacher"].model, "prompt": prompt.version}
-    return Rewording(_noted(said, notes, given.tokens), True)
+    said = judge(_noted([_said(task, given.value) for task in one.tasks], notes, given.tokens), OF_NATURAL)
+    failed = next((fault[0] for fault in said.faults if fault), "")
+    return _kept(one, failed, given.tokens) if failed else said
 
 
 def fault_of(task: Task, answer: Reworded, surfaces: Sequence[Surface], domain: NaturalDomain) -> str:
@@ -140,8 +134,8 @@ def tokens_of(row: Task | Rejected) -> dict[str, int]:
     return {NOTE: int(task.provenance["tokens"])} if NOTE in task.provenance else {}
 
 
-def _kept(tasks: Sequence[Task], why: str, tokens: int) -> Rewording:
-    return Rewording(_noted(tasks, {NOTE: why}, tokens), False)
+def _kept(one: PairProved, why: str, tokens: int) -> PairProved:
+    return replace(one, tasks=_noted(one.tasks, {NOTE: why}, tokens))
 
 
 def _noted(tasks: Sequence[Task], notes: dict[str, str | None], tokens: int) -> tuple[Task, ...]:

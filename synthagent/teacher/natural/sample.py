@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synthagent.errors import InputError
-from synthagent.judging.proofs import decisive, prove
 from synthagent.params import TasksParams
 from synthagent.records import Persona, Task
+from synthagent.teacher.acceptance import OF_NATURAL, judge
 from synthagent.teacher.natural.library import load_domains
 from synthagent.teacher.natural.propose import propose_natural
 
@@ -38,17 +38,9 @@ def fresh_tasks(
     groups, refused, number = list[tuple[Task, ...]](), 0, 0
     while len(groups) < count:
         for group in propose_natural(range(number, number + 2), personas, domains, params, seed):
-            if _holds(group):
-                groups.append(group)
-            else:
+            if any(judge(group, OF_NATURAL).faults):
                 refused += 1
+            else:
+                groups.append(group)
         number += 2
     return FreshTasks(groups[:count], refused)
-
-
-def _holds(group: Sequence[Task]) -> bool:
-    """Whether all proofs that a task, or two twins, can have hold."""
-    proved = [prove(task) for task in group]
-    if any(holds is False for found in proved for holds in found.holds.values()):
-        return False
-    return len(group) == 1 or decisive(group[0], group[1], proved[0].extracted, proved[1].extracted).holds
