@@ -14,6 +14,8 @@ from synthagent.episodes.policy import Decoding
 from synthagent.episodes.scripted import RECKLESS, SCRIPTS, Style
 from synthagent.params_file import load_params
 from synthagent.records import Evaluation, Rubric, Task, Trajectory
+from synthagent.showing.scoreboard import plot_table
+from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
 from synthagent.stages import personas, rewards, rubrics, tasks
 from synthagent.stages.evaluate import Acted, evaluation_of, expert_path
@@ -44,6 +46,7 @@ def build_dataset(folder: Path) -> None:
         rewards.run(params)
         rows = [row for task in accepted if task.split != "train" for row in evaluated(task)]
         write_records(Paths.evaluation, Evaluation, sorted(rows, key=lambda row: (row.policy, row.decoding)))
+        write_text(Paths.plots / "evaluation.csv", plot_table(summarise(rows, params.seed)))
         write_text(Paths.details("tasks"), "{}\n")
         write_text(Paths.metrics("tasks"), "{}\n")
         write_text(Paths.plots / "grpo.csv", "\n".join(CURVE) + "\n")
