@@ -60,7 +60,9 @@ SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tes
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
 NATURAL = "tests/teacher/natural/test_check.py"
 NOT_RUN = {
-    "python -m synthagent.ops.plots_page": Reason(A_PART, "tests/test_plots.py", "import page"),
+    "python -m synthagent.ops.plots_page": Reason(
+        "it needs vl-convert-python", "tests/test_plots.py", "plots_page import page"
+    ),
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
     "make test": Reason("it runs this test"),
