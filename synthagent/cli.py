@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synthagent.cli_groups import cache, domain, exporting, importing
+from synthagent.cli_runs import lineage
 from synthagent.errors import SynthAgentError
 from synthagent.ops.profile import PROFILES
 
@@ -245,6 +246,7 @@ def judge_report(
     print(f"written to {out}")
 
 
+app.command(rich_help_panel="Looking at runs")(lineage)
 app.add_typer(importing, name="import", rich_help_panel="Import and export")
 app.add_typer(exporting, name="export", rich_help_panel="Import and export")
 app.add_typer(cache, name="cache", rich_help_panel="Language models")
