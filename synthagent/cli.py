@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synthagent.cli_groups import cache, domain, exporting, importing
-from synthagent.cli_runs import lineage
+from synthagent.cli_runs import lineage, report_card
 from synthagent.errors import SynthAgentError
 from synthagent.ops.profile import PROFILES
 
@@ -247,6 +247,7 @@ def judge_report(
 
 
 app.command(rich_help_panel="Looking at runs")(lineage)
+app.command(rich_help_panel="Looking at runs")(report_card)
 app.add_typer(importing, name="import", rich_help_panel="Import and export")
 app.add_typer(exporting, name="export", rich_help_panel="Import and export")
 app.add_typer(cache, name="cache", rich_help_panel="Language models")

@@ -1,4 +1,4 @@
-"""The commands that look at a whole run: where a checkpoint comes from.
+"""The commands that look at a whole run: where a checkpoint comes from, its report card.
 
 Launch: `synthagent lineage data/models/grpo`. Heavy imports happen inside the commands.
 """
@@ -26,3 +26,18 @@ def lineage(
         return
     for line in lines(found):
         print(line)
+
+
+def report_card(
+    against: Annotated[
+        str | None, typer.Option(help="The commit to compare with; the last with other figures.")
+    ] = None,
+    params: Annotated[Path, typer.Option("--params", help="The params file.")] = Path("params.yaml"),
+) -> None:
+    """Join the report with what differs from run to run: commit, machine, time, tokens, the run before."""
+    from synthagent.differing import changed_params, decides
+    from synthagent.params_file import load_params
+    from synthagent.showing.joined import join
+
+    untracked = [change for change in changed_params(load_params(params)) if not decides(change)]
+    print(f"{join(untracked, against)}: for any browser")

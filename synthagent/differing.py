@@ -9,7 +9,10 @@ from typing import Any
 
 import yaml
 
-_DEFAULTS = "ops/profiles/embedded.yaml"
+from synthagent.params import Params
+
+_FOLDER, _DEFAULTS = "ops/profiles", "embedded.yaml"
+_HOW = ("llm.", "serve.", "compute.runner", "compute.ray_address", "compute.checkpoint_minutes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,9 @@ class Changed:
 
 def default_values() -> dict[str, Any]:
     """The defaults, as they stand in a params file."""
-    values: dict[str, Any] = yaml.safe_load(resources.files("synthagent").joinpath(_DEFAULTS).read_text("utf-8"))
+    values: dict[str, Any] = yaml.safe_load(
+        resources.files("synthagent").joinpath(_FOLDER, _DEFAULTS).read_text("utf-8")
+    )
     return values
 
 
@@ -49,3 +54,14 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
             inner = inner.setdefault(section, {})
         inner[name] = value
     return whole
+
+
+def changed_params(params: Params) -> list[Changed]:
+    """All params but the seed that are not the defaults."""
+    defaults = Params.model_validate(default_values()).model_dump(mode="json")
+    return [change for change in differing(params.model_dump(mode="json"), defaults) if change.key != "seed"]
+
+
+def decides(change: Changed) -> bool:
+    """Whether a param decides any figure of a run, and not only how it is run."""
+    return not change.key.startswith(_HOW)

@@ -112,6 +112,7 @@ NOT_RUN = {
     "dvc plots show .cache/live/grpo.csv -t steps -x step -y reward": Reason(
         "it needs a training", "tests/test_plots.py", '".cache/live/grpo.csv", "-t", "steps"'
     ),
+    "synthagent report-card": Reason(UNDER_GIT, "tests/showing/test_joined.py", '"report-card"'),
     "synthagent lineage data/models/grpo": Reason(UNDER_GIT, "tests/ops/test_lineage.py", '"data/models/grpo"'),
     "dvc metrics diff": Reason(UNDER_GIT, SHARING, '"metrics", "diff"'),
     "dvc status": Reason(UNDER_GIT, SHARING, '"dvc", "status"'),

@@ -91,7 +91,7 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _InLock:
     lock: Lock
     stage: str
     out: Locked
@@ -170,7 +170,7 @@ def as_json(found: Lineage) -> str:
     return json.dumps({**asdict(found), "params": found.params}, indent=2)
 
 
-def _found(there: Locked, rev: str | None) -> _Found:
+def _found(there: Locked, rev: str | None) -> _InLock:
     """The `dvc.lock` that names this content, and where it is recorded."""
     if rev is not None:
         candidates: Iterator[tuple[Lock, Revision | None]] = iter([(lock_at(rev), _recorded(rev))])
@@ -180,7 +180,7 @@ def _found(there: Locked, rev: str | None) -> _Found:
         outs = [(name, out) for name, stage in lock.items() for out in stage.outs if out.md5 == there.md5]
         if outs:  # two of them have the same content where a training took no step; the path then tells them apart
             stage, out = next((pair for pair in outs if Path(pair[1].path).name == Path(there.path).name), outs[0])
-            return _Found(lock, stage, out, recorded)
+            return _InLock(lock, stage, out, recorded)
     searched = f"dvc.lock of {rev}" if rev else "dvc.lock here, nor in any commit or experiment of this repository"
     remedy = (
         "leave --rev out to search all of history"
