@@ -16,6 +16,7 @@ import typer
 from synthagent import __version__
 from synthagent.cli_groups import cache, domain, exporting, importing
 from synthagent.cli_looking import looking
+from synthagent.cli_runs import lineage, report_card
 from synthagent.errors import SynthAgentError
 from synthagent.ops.profile import PROFILES
 
@@ -244,6 +245,8 @@ def judge_report(
 
 
 app.add_typer(looking)
+app.command(rich_help_panel="Looking at runs")(lineage)
+app.command(rich_help_panel="Looking at runs")(report_card)
 app.add_typer(importing, name="import", rich_help_panel="Import and export")
 app.add_typer(exporting, name="export", rich_help_panel="Import and export")
 app.add_typer(cache, name="cache", rich_help_panel="Language models")

@@ -99,6 +99,11 @@ def _cache_folder() -> Path:
     return Path(Config(".dvc").get("cache", {}).get("dir") or ".dvc/cache") / "files" / "md5"
 
 
+def cached(md5: str) -> Path:
+    """Where DVC's cache keeps a file, or the list of a folder's files."""
+    return _cache_folder() / md5[:2] / md5[2:]
+
+
 def _files_of(md5: str, cache: Path) -> Iterator[CachedFile]:
     """The files of an out; DVC keeps a folder as a list of them."""
     stored = cache / md5[:2] / md5[2:]

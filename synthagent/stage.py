@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from synthagent.errors import LockedError, ParamsError, StoppedError, StoreError
+from synthagent.origin import origin
 from synthagent.outs import copy_from_dvc, keep, put_back, remove
 from synthagent.params_file import load_params
 from synthagent.store import write_text
@@ -104,7 +106,16 @@ def run_stage(stage: str, params_file: Path) -> None:
             _write_json(Paths.details(stage), figures.details)
         _write_json(Paths.metrics(stage), figures.metrics)
         spent = {"seconds": round(time.monotonic() - started, 1), "peak_rss_mb": round(_peak_rss_mb())}
-        _write_json(Paths.timings(stage), {**spent, **figures.usage})
+        where = {"origin": origin(), "metrics_md5": md5_of_metrics(stage)}
+        _write_json(Paths.timings(stage), {**spent, **where, **figures.usage})
+
+
+def md5_of_metrics(stage: str) -> str:
+    """The md5 of a stage's metrics: timings with another one are of another run. Empty: there are none."""
+    try:
+        return hashlib.md5(Paths.metrics(stage).read_bytes(), usedforsecurity=False).hexdigest()
+    except OSError:
+        return ""
 
 
 @contextmanager

@@ -60,6 +60,9 @@ SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tes
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
 NATURAL = "tests/teacher/natural/test_check.py"
 NOT_RUN = {
+    "python -m synthagent.ops.plots_page": Reason(
+        "it needs vl-convert-python", "tests/test_plots.py", "plots_page import page"
+    ),
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
     "make test": Reason("it runs this test"),
@@ -106,7 +109,11 @@ NOT_RUN = {
     "dvc exp run": Reason(A_PART),
     "dvc exp run -S grpo.steps=3": Reason(LONG, SHARING, '"exp", "run", "-S", "grpo.steps=3"'),
     "dvc exp show": Reason(UNDER_GIT, SHARING, '"exp", "show"'),
-    "dvc plots show .cache/live/grpo.csv -x step -y reward": Reason("it needs a training"),
+    "dvc plots show .cache/live/grpo.csv -t steps -x step -y reward": Reason(
+        "it needs a training", "tests/test_plots.py", '".cache/live/grpo.csv", "-t", "steps"'
+    ),
+    "synthagent report-card": Reason(UNDER_GIT, "tests/showing/test_joined.py", '"report-card"'),
+    "synthagent lineage data/models/grpo": Reason(UNDER_GIT, "tests/ops/test_lineage.py", '"data/models/grpo"'),
     "dvc metrics diff": Reason(UNDER_GIT, SHARING, '"metrics", "diff"'),
     "dvc status": Reason(UNDER_GIT, SHARING, '"dvc", "status"'),
     "dvc remote add -d storage /mnt/synthagent": Reason("the place is an example", SHARING, '"remote", "add", "-d"'),
@@ -187,6 +194,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("Makefile", "dvc.yaml"):
         shutil.copy(ROOT / name, folder)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
     return folder
 
 

@@ -18,7 +18,7 @@ import yaml
 from helpers.projects import ROOT, assert_one_message, files_under, synthagent, write_params
 
 from synthagent.errors import LockedError, StoppedError, StoreError
-from synthagent.stage import OUTS, PROGRESS_LINES, Paths, outs_kept, progress
+from synthagent.stage import OUTS, PROGRESS_LINES, Paths, md5_of_metrics, outs_kept, progress
 
 A, B, MODEL = Path("data/a.parquet"), Path("data/b.parquet"), Path("data/models/m")
 OUTS_OF_DEMO = (A, B, MODEL)
@@ -64,7 +64,9 @@ def test_headline_numbers_details_and_timings_go_to_files_of_their_own(project: 
     assert metrics["proposed"] == 40
     assert all(value is None or isinstance(value, int | float) for value in metrics.values())
     assert details["funnel"]["proposed"] == 40
-    assert set(timings) == {"seconds", "peak_rss_mb"}
+    assert set(timings) == {"seconds", "peak_rss_mb", "origin", "metrics_md5"}
+    assert set(timings["origin"]) == {"at", "commit", "uncommitted", "machine"}
+    assert timings["metrics_md5"] == md5_of_metrics("tasks")
     assert timings["seconds"] >= 0
     assert timings["peak_rss_mb"] > 10
 

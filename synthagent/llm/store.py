@@ -222,6 +222,11 @@ class ResponseStore:
         )
         return [StoreCount(*row) for row in rows]
 
+    def keys(self, role: str, model: str) -> Iterator[str]:
+        """The keys of all replies of a model in a role, in order."""
+        query = "SELECT key FROM replies WHERE role = ? AND model = ? ORDER BY key"
+        yield from (key for (key,) in self._rows(query, (role, model)))
+
     def entries(self) -> Iterator[dict[str, Json]]:
         """Everything, in the order of the keys, as `Entry` has it."""
         for key, role, model, identity, sent, reply in self._rows(_EVERYTHING):
@@ -247,9 +252,9 @@ class ResponseStore:
         """Whether it is new: 1 or 0."""
         return self._db.execute(f"INSERT OR IGNORE INTO {table} {_VALUES}", row).rowcount
 
-    def _rows(self, query: str) -> Iterator[Any]:
+    def _rows(self, query: str, values: tuple[str, ...] = ()) -> Iterator[Any]:
         try:
-            yield from self._db.execute(query)
+            yield from self._db.execute(query, values)
         except sqlite3.Error as error:
             raise self._fault(error) from None
 

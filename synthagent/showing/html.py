@@ -9,6 +9,9 @@ from synthagent.text import visible
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+# In the report, where `synthagent report-card` joins what differs from run to run.
+PLACE = "<!-- `synthagent report-card` joins here what differs from run to run -->"
+
 
 def environment() -> Environment:
     """Where templates are rendered."""

@@ -5,6 +5,7 @@ What a task or a policy wrote is shown as text, never as markup; the page itself
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +14,15 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
+from synthagent.differing import Changed
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.judging.proofs import PROOFS
 from synthagent.judging.reward import middling
 from synthagent.records import Criterion, Evaluation, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.showing import pictures
+from synthagent.showing.card import Card, Decided, card_of
 from synthagent.showing.counts import RubricCounts, TaskCounts, count_rubrics, count_tasks
-from synthagent.showing.html import environment
+from synthagent.showing.html import PLACE, environment
 from synthagent.showing.paper import MODELS, NOTES, PaperRow, figures, paper_table
 from synthagent.showing.statistics import Cell, Difference, Measure, in_order, summarise
 
@@ -34,7 +37,8 @@ _svg = partial(pictures.svg, on_page=True)
 class Inputs:
     """The run, as its datasets tell it. `compared`: with which problems of others the tasks were, and what was hit.
 
-    `variety`: the tasks, and others beside them -> the figures that `teacher/variety.py` gives.
+    `variety`: the tasks, and others beside them -> the figures that `teacher/variety.py` gives. `changed`: the params
+    that decided it and are not the defaults. `decided`: of SFT and GRPO, sampled.
     """
 
     personas: int
@@ -47,6 +51,8 @@ class Inputs:
     rewards: Sequence[Reward]
     steps: pictures.Steps
     evaluation: Sequence[Evaluation]
+    changed: Sequence[Changed]
+    decided: Iterable[Decided]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ class Shown:
 class Page:
     """All that the template shows. Pictures are SVG elements."""
 
+    card: Card
     comparisons: tuple[Comparison, ...]
     funnel: tuple[Stage, ...]
     rejections: Mapping[str, int]
@@ -116,9 +123,10 @@ class Page:
 def page_of(inputs: Inputs, seed: int) -> Page:
     """Count, average, choose episodes, draw."""
     chosen = choose_episodes(inputs.rollouts, inputs.rewards)
-    tasks = count_tasks(inputs.tasks, {trajectory.task_id for _, trajectory, _ in chosen})
+    evaluated = {row.task_id for row in inputs.evaluation}
+    tasks = count_tasks(inputs.tasks, evaluated | {trajectory.task_id for _, trajectory, _ in chosen})
     rolled = {trajectory.task_id for trajectory in inputs.rollouts}
-    rubrics = count_rubrics(inputs.rubrics, rolled)
+    rubrics = count_rubrics(inputs.rubrics, rolled | evaluated)
     earned = [r for r in inputs.rewards if r.reward is not None]
     accepted, refused = tasks.total, Counter(row.reason for row in inputs.rejected if row.stage == "tasks")
     proposed = accepted + sum(refused.values())
@@ -137,6 +145,7 @@ def page_of(inputs: Inputs, seed: int) -> Page:
     splits = sorted({cell.split for cell in summary.cells})
     cells = {(c.policy, c.decoding, c.split, c.difficulty): c for c in summary.cells}
     return Page(
+        card=card_of(seed, inputs.changed, inputs.evaluation, inputs.decided, tasks.kept, rubrics.kept),
         comparisons=tuple(
             Comparison(d, cells["sft", "sampled", d.split, 0], cells["grpo", "sampled", d.split, 0])
             for d in summary.differences
@@ -205,6 +214,7 @@ def render(page: Page) -> str:
     templates = environment()
     templates.filters |= {
         "count": lambda value: f"{value:,}",
+        "written": json.dumps,
         "share": lambda value: f"{value:.0%}",
         "score": lambda value: f"{value:.3f}",
         "mean": lambda value: f"{value.mean:.3f}" if value else "",
@@ -217,7 +227,9 @@ def render(page: Page) -> str:
     drawn = {name: [Markup(drawing) for drawing in drawings] for name, drawings in page.pictures.items()}
     themes = {"light": pictures.COLOURS, "dark": pictures.DARK}
     paper = {"models": MODELS, "reported": figures, "notes": NOTES}
-    return templates.get_template("report.html.j2").render(page=page, pictures=drawn, paper=paper, **themes)
+    return templates.get_template("report.html.j2").render(
+        page=page, pictures=drawn, paper=paper, place=Markup(PLACE), **themes
+    )
 
 
 def _facts(tasks: TaskCounts, rubrics: RubricCounts) -> dict[str, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from synthagent.differing import changed_params, decides
 from synthagent.params import Params
 from synthagent.records import Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory
 from synthagent.showing.page import Inputs, page_of, render
@@ -33,6 +34,8 @@ def run(params: Params) -> Figures:
         rewards=list(read_records(Paths.rewards, Reward)),
         steps=read_steps(Paths.plots / "grpo.csv"),
         evaluation=list(read_records(Paths.evaluation, Evaluation)),
+        changed=[change for change in changed_params(params) if decides(change)],
+        decided=[],
     )
     page = page_of(inputs, params.seed)
     html = render(page)

@@ -13,6 +13,8 @@ from helpers.tasks import played, scored, scripted
 from synthagent.episodes.scripted import RECKLESS, SCRIPTS, Style
 from synthagent.params_file import load_params
 from synthagent.records import Decoding, EvaluatedEpisode, Evaluation, Rubric, Task, Trajectory
+from synthagent.showing.scoreboard import plot_table
+from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
 from synthagent.stages import personas, rewards, rubrics, tasks
 from synthagent.stages.evaluate import Acted, evaluation_of, expert_path, kept
@@ -45,6 +47,7 @@ def build_dataset(folder: Path) -> None:
         rows = sorted((row for row, _ in done), key=lambda row: (row.policy, row.decoding))
         write_records(Paths.evaluation, Evaluation, rows)
         write_records(Paths.episodes, EvaluatedEpisode, sorted((e for _, e in done), key=lambda episode: episode.id))
+        write_text(Paths.plots / "evaluation.csv", plot_table(summarise(rows, params.seed)))
         write_text(Paths.details("tasks"), "{}\n")
         write_text(Paths.metrics("tasks"), "{}\n")
         write_text(Paths.plots / "grpo.csv", "\n".join(CURVE) + "\n")

@@ -10,14 +10,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from helpers.projects import default_params
+import yaml
+from helpers.projects import ROOT, default_params
 from helpers.run import CURVE, build_dataset
 
+from synthagent.differing import Changed, decides, differing
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.errors import StoreError
+from synthagent.params import Params
 from synthagent.problems import KnownProblem
 from synthagent.records import Evaluation, Persona, Reward, Rubric, Task, Trajectory
 from synthagent.showing import pictures
+from synthagent.showing.card import pairs_of
 from synthagent.showing.page import choose_episodes
 from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
@@ -178,6 +182,43 @@ def test_the_page_shows_the_figures_of_the_datasets(html: str, run: Path) -> Non
         assert f"{name} {script.__doc__}" in text
     for curve in pictures.CURVES:
         assert curve.title in text
+
+
+def test_the_card_names_params_that_are_not_the_defaults_domains_and_the_largest_changes(html: str, run: Path) -> None:
+    assert "What was asked for seed 0 Every other param that decides a figure is the default." in Tags(html).text
+    changed = Params.model_validate(default_params().model_dump() | {"seed": 4, "personas": {"path": EVIL, "count": 3}})
+    report.run(changed)
+    page = Tags(Paths.report.read_text(encoding="utf-8"))
+    assert "seed 4 personas.path" in page.text
+    assert "personas.count 3 default null" in page.text
+    tasks = {task.id: task for task in read_records(Paths.tasks, Task)}
+    evaluation = list(read_records(Paths.evaluation, Evaluation))
+    both = pairs_of(evaluation, tasks)
+    for domain in {pair.task.domain for pair in both}:
+        n = sum(pair.task.domain == domain for pair in both)
+        assert re.search(rf"{domain} (heldout|unseen_domain) {n} ", page.text)
+    largest = max(both, key=lambda pair: pair.change)
+    assert f"{largest.before.reward:.3f} {largest.after.reward:.3f} {largest.change:+.3f}" in page.text
+    assert [name for name, _ in page.elements if name in ("script", "img")] == []
+
+
+def test_every_table_can_be_scrolled_by_keyboard_and_has_a_name(html: str) -> None:
+    boxes = [attributes for _, attributes in Tags(html).elements if attributes.get("class") == "scroll"]
+    assert len(boxes) == html.count("<table>")
+    names = [box["aria-label"] for box in boxes]
+    assert len(set(names)) == len(names)
+    assert all(box["tabindex"] == "0" for box in boxes)
+
+
+def test_the_stage_depends_on_every_param_that_decides_a_figure() -> None:
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["report"]["params"]
+    keys = [change.key for change in differing(default_params().model_dump(), {})]
+    sections = {section: default_params().model_dump()[section] for section in keys}
+    inner = [Changed(f"{a}.{b}", None, ()) for a, its in sections.items() if isinstance(its, dict) for b in its]
+    wanted = {change.key for change in inner if decides(change)}
+    covered = {key for key in wanted if key in declared or key.partition(".")[0] in declared}
+    assert covered == wanted
+    assert not [key for key in declared if not decides(Changed(f"{key}.", None, ()))]
 
 
 def test_the_papers_datasets_are_not_measured_unless_a_suite_was(html: str, run: Path) -> None:
