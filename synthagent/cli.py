@@ -185,6 +185,28 @@ def variety(
         print(line)
 
 
+@app.command(rich_help_panel="Looking at tasks")
+def serve_world(
+    task_id: Annotated[str, typer.Argument(metavar="TASK", help="A task's id.")],
+    tasks: Annotated[Path, typer.Option(help="The Parquet file that has it.")] = Path("data/tasks.parquet"),
+    rubrics: Annotated[Path | None, typer.Option(help="Of these tasks; left out: by the task's reference.")] = None,
+    http: Annotated[int | None, typer.Option(metavar="PORT", help="Over HTTP, on this machine; 0: any port.")] = None,
+    record: Annotated[Path | None, typer.Option(help="JSON lines to which each episode is appended.")] = None,
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Serve a task's world over MCP, on stdio: any agent client acts in it, asks the user, answers and is told its
+    score."""
+    from synthagent.exchange.mcp_world import rubric_for
+    from synthagent.exchange.mcp_world import serve_world as serve_task
+    from synthagent.exchange.playable import task_of
+    from synthagent.params_file import load_params
+    from synthagent.stage import Paths
+
+    read, task = load_params(params), task_of(tasks, task_id)
+    beside = Paths.rubrics if rubrics is None and tasks == Paths.tasks else rubrics
+    serve_task(task, rubric_for(task, beside), read, http, record)
+
+
 @app.command(rich_help_panel="Language models")
 def serve(
     role: Annotated[str, typer.Argument(help="teacher, user, tools, judge or policy")],

@@ -93,6 +93,36 @@ def hf(
     print(export_hf(folder, data))
 
 
+PackageFolder = Annotated[
+    Path, typer.Argument(help="The folder to write; new, empty, or an earlier export of this kind.")
+]
+RulesFile = Annotated[Path, typer.Option("--params", help="The params file: turn limit and reward are taken from it.")]
+
+
+@exporting.command()
+def verifiers(folder: PackageFolder, data: DataFolder = Path("data"), params: RulesFile = Path("params.yaml")) -> None:
+    """The tasks as an environment package of verifiers, for prime-rl and others: pip install FOLDER where they train.
+
+    Tasks that need a model beside the policy, and those without a rubric, are left out.
+    """
+    from synthagent.exchange.packages import export_package
+    from synthagent.params_file import load_params
+
+    print(export_package("verifiers", folder, load_params(params), data))
+
+
+@exporting.command()
+def openenv(folder: PackageFolder, data: DataFolder = Path("data"), params: RulesFile = Path("params.yaml")) -> None:
+    """The tasks as an OpenEnv environment: a server over HTTP and websockets, its image, and its client.
+
+    Tasks that need a model beside the policy, and those without a rubric, are left out.
+    """
+    from synthagent.exchange.packages import export_package
+    from synthagent.params_file import load_params
+
+    print(export_package("openenv", folder, load_params(params), data))
+
+
 @exporting.command()
 def problems(
     folder: Annotated[Path, typer.Argument(help="Where the files go: a file a suite.")] = Path("data/problems"),

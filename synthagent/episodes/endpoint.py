@@ -6,13 +6,12 @@ A server that gives calls as text in the Hermes format is understood, too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.policy import Setting, Start
-from synthagent.episodes.turn import ToolCall, Turn, parse_arguments, parse_turn
+from synthagent.episodes.turn import Turn, turn_of_chat
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.ordered import ordered
@@ -88,9 +87,7 @@ class EndpointPolicy:
 
 def turn_of_reply(reply: Reply) -> Turn:
     """The turn that a reply makes. Arguments that are not JSON make a call that the world refuses."""
-    if not reply.tool_calls:
-        return parse_turn(reply.text)
-    return Turn(reply.text.strip(), tuple(_call_of(call["function"]) for call in reply.tool_calls))
+    return turn_of_chat(reply.text, (call["function"] for call in reply.tool_calls))
 
 
 class _Meter:
@@ -107,10 +104,6 @@ class _Meter:
         self.completion += reply.completion_tokens
         # A server that does not count prompts leaves only what was written.
         self.length = max(self.completion, reply.prompt_tokens - self._opening + reply.completion_tokens)
-
-
-def _call_of(function: Mapping[str, Any]) -> ToolCall:
-    return ToolCall(str(function["name"]), parse_arguments(str(function["arguments"])))
 
 
 def well_formed(message: Message) -> Message:

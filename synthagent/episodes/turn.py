@@ -6,7 +6,7 @@ All that a policy writes is untrusted: whatever cannot be read becomes a call th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,15 @@ def parse_turn(text: str) -> Turn:
     """Read the Hermes format: `<tool_call>{"name": .., "arguments": {..}}</tool_call>` blocks and free text."""
     cut = cut_out(text, "<tool_call>", "</tool_call>")
     return Turn(cut.outside.strip(), tuple(map(_parse_call, cut.inside)))
+
+
+def turn_of_chat(text: str, calls: Iterable[Mapping[str, Any]]) -> Turn:
+    """The turn that a model's chat message makes: native calls (`{"name": .., "arguments": JSON text}`), else its text.
+
+    Arguments that are not JSON make a call that the world refuses.
+    """
+    made = tuple(ToolCall(str(call["name"]), parse_arguments(str(call["arguments"]))) for call in calls)
+    return Turn(text.strip(), made) if made else parse_turn(text)
 
 
 def parse_arguments(text: str) -> Any:

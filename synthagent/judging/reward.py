@@ -89,6 +89,21 @@ def score_world(rubric: Rubric, world: World, formula: Formula = "product", requ
     )
 
 
+def reward_of(earned: Score, task_id: str, verdicts: Sequence[Verdict], name: str) -> Reward:
+    """The row that says what the episode on record under `name` earned."""
+    return Reward(
+        trajectory_id=name,
+        task_id=task_id,
+        gate=earned.gate,
+        subgoals=earned.subgoals,
+        interactions=earned.interactions,
+        reward=earned.reward,
+        reward_paper=earned.reward_paper,
+        verdicts=tuple(verdicts),
+        status="ok",
+    )
+
+
 SamePrompt = tuple[str, ...]  # ids of tasks that look the same: twins, or one alone
 
 

@@ -12,7 +12,7 @@ from synthagent.episodes.episode import Episode, at_once
 from synthagent.episodes.rerun import rerun
 from synthagent.errors import RecordError, StoreError
 from synthagent.judging.judge import judge
-from synthagent.judging.reward import Score, score, verdicts_by_check
+from synthagent.judging.reward import Score, reward_of, score, verdicts_by_check
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.llm.usage import Usage
@@ -58,18 +58,7 @@ async def score_episode(
         formula=rule.formula,
         require_answer=rule.require_answer,
     )
-    reward = Reward(
-        trajectory_id=name,
-        task_id=task.id,
-        gate=earned.gate,
-        subgoals=earned.subgoals,
-        interactions=earned.interactions,
-        reward=earned.reward,
-        reward_paper=earned.reward_paper,
-        verdicts=verdicts,
-        status="ok",
-    )
-    return Scored(reward, earned, void)
+    return Scored(reward_of(earned, task.id, verdicts, name), earned, void)
 
 
 async def score_trajectory(
