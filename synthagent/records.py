@@ -60,6 +60,22 @@ class Task(Record):
     provenance: Annotated[dict[str, Json], JsonText] = Field(default={})
 
 
+class Problem(Record):
+    """A problem with a known answer, to be solved with real tools; a row of `data/reasoning.parquet`."""
+
+    id: str
+    persona_id: str
+    kind: str = Field(description="of reasoning-gym the name of its task, of a file its `kind`, or 'given'")
+    split: Literal["train", "heldout"]
+    instruction: str = Field(description="all that the policy is told")
+    answer: str = Field(description="as the source writes it")
+    source: str = Field(description="'reasoning-gym:NAME', or the file's name")
+    tools: tuple[Literal["python", "search"], ...] = Field(description="the real tools that it comes with")
+    provenance: Annotated[dict[str, Json], JsonText] = Field(
+        default={}, description="how it was made, what its source's scorer needs, what the solver answered"
+    )
+
+
 class Rejected(Record):
     """What did not become a task, and why; a row of `data/rejected.parquet`."""
 
