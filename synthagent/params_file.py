@@ -38,7 +38,7 @@ def _explain(path: Path, fault: Any) -> str:
     place = ".".join(map(str, fault["loc"])) or "the file"
     match fault["type"]:
         case "extra_forbidden":
-            return f"{path}: {place}: unknown key; remove it, or see synthagent/params.py for the keys there are"
+            return f"{path}: {place}: unknown key; remove it, or see synthagent/params*.py for the keys there are"
         case "missing":
             return f"{path}: {place}: missing key; add it (its default stands in the params.yaml of the repository)"
         case _:

@@ -19,6 +19,7 @@ Message = dict[str, Any]  # an OpenAI chat message
 Kind = Literal["constraint", "subgoal", "interaction"]
 Split = Literal["train", "heldout", "unseen_domain"]
 BENCHMARK = "synthagent"  # what our own tasks are called among other suites
+REASONING = "reasoning"  # what problems are called there; also the domain of the tasks that are made of them
 End = Literal["answer", "turn_limit", "token_limit", "error"]
 Decoding = Literal["sampled", "greedy", "scripted"]
 Outcome = Literal["done", "refused", "kept", "cannot"]  # cannot: of other benchmarks
@@ -46,7 +47,9 @@ class Task(Record):
     tools: Annotated[tuple[Tool, ...], JsonText] = Field(description="OpenAI function schemas + `outputs`")
     distractors: tuple[str, ...] = Field(description="names of tools that the reference does not need")
     constraints: tuple[Constraint, ...]
-    world_kind: Literal["executable", "simulated"]
+    world_kind: Literal["executable", "simulated", "real"] = Field(
+        description="who answers for the tools: our rows, a model, or, of problems, tools that really run"
+    )
     world: Annotated[WorldSpec, JsonText]
     reference: Annotated[tuple[Step, ...], JsonText] = Field(description="a program that solves the task")
     twin_of: str | None = Field(
@@ -59,6 +62,22 @@ class Task(Record):
     unique: bool | None = None
     decisive: bool | None = Field(default=None, description="the twin is as `twin_of` says; null without a twin")
     provenance: Annotated[dict[str, Json], JsonText] = Field(default={})
+
+
+class Problem(Record):
+    """A problem with a known answer, to be solved with real tools; a row of `data/reasoning.parquet`."""
+
+    id: str
+    persona_id: str
+    kind: str = Field(description="of reasoning-gym the name of its task, of a file its `kind`, or 'given'")
+    split: Literal["train", "heldout"]
+    instruction: str = Field(description="all that the policy is told")
+    answer: str = Field(description="as the source writes it")
+    source: str = Field(description="'reasoning-gym:NAME', or the file's name")
+    tools: tuple[Literal["python", "search"], ...] = Field(description="the real tools that it comes with")
+    provenance: Annotated[dict[str, Json], JsonText] = Field(
+        default={}, description="how it was made, what its source's scorer needs, what the solver answered"
+    )
 
 
 class Rejected(Record):

@@ -40,7 +40,7 @@ class ProblemError(Exception):
     """A problem that cannot be brought to an end; its text is all that is said of it: `who: what`, or `what`."""
 
 
-class Problem(Protocol):
+class StartedProblem(Protocol):
     """A problem under way."""
 
     def state(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Package(Protocol):
         """Read what many problems need: once, before each has a process of its own. Says nothing."""
         ...
 
-    def start(self, id: str, style: str) -> Problem:
+    def start(self, id: str, style: str) -> StartedProblem:
         """A fresh problem."""
         ...
 
@@ -200,7 +200,7 @@ class _Child:
 def _live(suite: Package, pipe: Connection[Any, Any]) -> None:
     """A problem's process: its requests, one after the other."""
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-    problem: list[Problem] = []
+    problem: list[StartedProblem] = []
     while True:
         request = json.loads(pipe.recv_bytes())
         answer = _answer(request["n"], lambda: _done(suite, problem, request))  # noqa: B023 (called at once)
@@ -210,7 +210,7 @@ def _live(suite: Package, pipe: Connection[Any, Any]) -> None:
         pipe.send_bytes(data)
 
 
-def _done(suite: Package, problem: list[Problem], request: dict[str, Any]) -> dict[str, Any]:
+def _done(suite: Package, problem: list[StartedProblem], request: dict[str, Any]) -> dict[str, Any]:
     match request["do"]:
         case "start":
             problem.append(suite.start(request["id"], request["style"]))

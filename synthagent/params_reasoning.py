@@ -1,0 +1,58 @@
+"""The section `reasoning` of `params.yaml`: problems with a known answer, and the real tools to solve them with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from synthagent.frozen import Record
+from synthagent.params_values import Count, Rate, Share
+
+
+class PythonParams(Record):
+    """The Python tool: how the code that a model writes is kept apart, and what it may use."""
+
+    isolation: Literal["bubblewrap", "rlimits", "none"] = Field(
+        description="bubblewrap: its own root, processes and network; rlimits: limits alone, it reads what we can read "
+        "and has the network; none: not even limits"
+    )
+    wall_s: Rate = Field(description="longest time of a call")
+    cpu_s: Count = Field(description="CPU time of an episode's calls together")
+    memory_mb: Count = Field(description="of a process")
+    processes: Count = Field(description="at once")
+    output_chars: Count = Field(description="what a call prints is cut after so many")
+    file_mb: Count = Field(description="of a file, and of all it may write")
+
+
+class SearchParams(Record):
+    """The search tool: an index over a corpus, or a web API."""
+
+    corpus: str | None = Field(description="JSON lines file with `text` and optionally `id`, `title`; null: none")
+    url: str | None = Field(description="a web API in place of a corpus; null: none")
+    api_key_env: str | None = Field(description="name of the environment variable that holds the API's key")
+    top: Count = Field(description="passages of an answer")
+
+
+class ReasoningParams(Record):
+    """Problems with a known answer, which a solver solves several times; kept where all its answers agree."""
+
+    path: str | None = Field(
+        description="JSON lines file in the format of ToolStar or AIME, relative to the project; null: reasoning-gym"
+    )
+    kinds: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        description="tasks of reasoning-gym, by weight; without a file"
+    )
+    count: Annotated[int, Field(ge=0)] = Field(description="proposals, of a file at most so many; 0: no such problems")
+    heldout_share: Share = Field(description="of the problems, chosen by content")
+    attempts: Count = Field(description="how often each is solved")
+    error_rate: Share = Field(description="of the embedded solver: how often its code is wrong")
+    python: PythonParams
+    search: SearchParams
+
+    @field_validator("kinds")
+    @classmethod
+    def _some(cls, kinds: dict[str, float]) -> dict[str, float]:
+        if not any(kinds.values()):
+            raise ValueError("at least one kind needs a weight above 0")
+        return kinds
