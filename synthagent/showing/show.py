@@ -1,4 +1,4 @@
-"""Tasks and trajectories as readable text: an id + `data/` -> text for the terminal.
+"""Tasks, problems and trajectories as readable text: an id + `data/` -> text for the terminal.
 
 The texts of a dataset are untrusted: control characters are shown as escapes, so that no text can steer the terminal.
 
@@ -29,6 +29,7 @@ from synthagent.records import (
     Criterion,
     EvaluatedEpisode,
     Evaluation,
+    Problem,
     Rejected,
     Reward,
     Rubric,
@@ -46,13 +47,23 @@ _TRAJECTORIES: dict[Path, type[Trajectory]] = {
     Paths.demos: Trajectory,
     Paths.rollouts: Trajectory,
     Paths.episodes: EvaluatedEpisode,
+    Paths.reasoning_demos: Trajectory,
 }
-_WRITERS = {Paths.tasks: "tasks", Paths.demos: "rubrics", Paths.rollouts: "rollouts", Paths.episodes: "evaluate"}
+_RECORDS: dict[Path, type[Record]] = {Paths.tasks: Task, Paths.reasoning: Problem, **_TRAJECTORIES}
+_WRITERS = {
+    Paths.tasks: "tasks",
+    Paths.demos: "rubrics",
+    Paths.rollouts: "rollouts",
+    Paths.episodes: "evaluate",
+    Paths.reasoning: "reasoning",
+    Paths.reasoning_demos: "reasoning",
+}
+_GONE = ((Paths.rejected, "refused"), (Paths.dropped, "dropped"), (Paths.reasoning_rejected, "refused"))
 VALUES = ("gate", "subgoals", "interactions", "reward", "reward_paper")
 
 
 def show_text(id: str, tasks: Path | None = None) -> str:
-    """A task or a trajectory as text, coloured where standard output is a terminal.
+    """A task, a problem or a trajectory as text, coloured where standard output is a terminal.
 
     `tasks`: a file of tasks to look in, instead of `data/`.
 
@@ -80,12 +91,15 @@ def _parts(id: str) -> Sequence[RenderableType]:
     task = find(Paths.tasks, Task, id)
     if task is not None:
         return _task_parts(task, find(Paths.rubrics, Rubric, id), find(Paths.dropped, Rejected, id))
+    problem = find(Paths.reasoning, Problem, id)
+    if problem is not None:
+        return _problem_parts(problem)
     for path, record in _TRAJECTORIES.items():
         trajectory = find(path, record, id)
         if trajectory is not None:
             rubric = find(Paths.rubrics, Rubric, trajectory.task_id)
             return _trajectory_parts(trajectory, _reward_of(trajectory), rubric)
-    raise no_such_id(id, (Paths.tasks, *_TRAJECTORIES))
+    raise no_such_id(id, [*_RECORDS])
 
 
 def _parts_of_file(id: str, file: Path) -> Sequence[RenderableType]:
@@ -133,7 +147,7 @@ def no_such_id(id: str, paths: Sequence[Path]) -> InputError:
     if Paths.tasks in paths and (gone := _why_gone(id)) is not None:
         return gone
     here = [path for path in paths if path.exists()]
-    keys = [key for path in here for key in read_keys(path, _TRAJECTORIES.get(path, Task))]
+    keys = [key for path in here for key in read_keys(path, _RECORDS.get(path, Task))]
     shown, places = visible(id), ", ".join(map(str, here or paths))
     if not keys:
         return InputError(f"{shown}: no rows in {places}; run `dvc repro`, from the project's root")
@@ -152,10 +166,12 @@ def _why_gone(id: str) -> InputError | None:
     """Which stage left out the task of this name, or of this trajectory, and why."""
     names = (id, id.rsplit(".", 2)[0], id.rsplit(".", 3)[0])  # TASK.POLICY.SAMPLE, TASK.POLICY.greedy.SAMPLE
     for name in dict.fromkeys(names):
-        for path, verb in ((Paths.rejected, "refused"), (Paths.dropped, "dropped")):
+        for path, verb in _GONE:
             row = find(path, Rejected, name)
             if row is not None:
-                whose = "it" if name == id else f"its task {name}"
+                whose = (
+                    "it" if name == id else f"its {'problem' if path == Paths.reasoning_rejected else 'task'} {name}"
+                )
                 said = f"{whose} was {verb} by the stage {row.stage}: {_reason(row)} ({path})"
                 return InputError(visible(f"{id}: no such id; {said}"))
     return None
@@ -181,6 +197,17 @@ def _task_parts(task: Task, rubric: Rubric | None, dropped: Rejected | None) -> 
         *([] if rubric is None else [_criteria_table(rubric)]),
         *([] if dropped is None else [section(f"Dropped by the stage {dropped.stage}", [_reason(dropped)])]),
         section("Proofs", [f"{name}: {outcome}" for name, outcome in proofs.items()]),
+    ]
+
+
+def _problem_parts(problem: Problem) -> Sequence[RenderableType]:
+    head = f"{problem.kind}, {problem.split}; source {problem.source}; persona {problem.persona_id}"
+    answered = [f"{answer}: {count}" for answer, count in problem.provenance.get("answers", {}).items()]
+    return [
+        Panel(safe(problem.instruction), title=safe(problem.id, "bold"), subtitle=safe(head), title_align="left"),
+        section("Tools, which really run", problem.tools),
+        section("Answer, which the agent never sees", [problem.answer]),
+        section("Answered by the solver: how often", answered),
     ]
 
 
