@@ -92,7 +92,7 @@ def card_of(
     tasks: Mapping[str, Task],
     rubrics: Mapping[str, Rubric],
 ) -> Card:
-    """Put the card together. `decided`: of SFT and GRPO, sampled; `tasks`, `rubrics`: of the tasks evaluated."""
+    """Put the card together. `decided`: of sampled episodes; `tasks`, `rubrics`: of the tasks evaluated."""
     pairs = pairs_of(evaluation, tasks)
     by_change = sorted(pairs, key=lambda pair: (-abs(pair.change), pair.task.id, pair.after.sample))
     return Card(
@@ -136,7 +136,7 @@ def _by_domain(pairs: Sequence[Pair], seed: int) -> list[DomainResult]:
 
 def _by_criterion(decided: Iterable[Decided], rubrics: Mapping[str, Rubric]) -> list[CriterionResult]:
     failed: dict[tuple[str, str], dict[str, list[bool]]] = defaultdict(lambda: {"sft": [], "grpo": []})
-    for episode in decided:
+    for episode in (one for one in decided if one.policy in ("sft", "grpo")):
         rubric = rubrics.get(episode.task_id)
         criteria = {criterion.id: criterion for criterion in rubric.criteria} if rubric else {}
         for verdict in episode.verdicts:

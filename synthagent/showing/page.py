@@ -38,7 +38,7 @@ class Inputs:
     """The run, as its datasets tell it. `compared`: with which problems of others the tasks were, and what was hit.
 
     `variety`: the tasks, and others beside them -> the figures that `teacher/variety.py` gives. `changed`: the params
-    that decided it and are not the defaults. `decided`: of SFT and GRPO, sampled.
+    that decided it and are not the defaults. `decided`: of sampled episodes.
     """
 
     personas: int

@@ -7,12 +7,13 @@ Launch: `synthagent report` or `dvc repro report`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from synthagent.differing import changed_params, decides
 from synthagent.params import Params
-from synthagent.records import Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory
+from synthagent.records import EvaluatedEpisode, Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory
+from synthagent.showing.card import Decided
 from synthagent.showing.page import Inputs, page_of, render
 from synthagent.showing.paper import printed
 from synthagent.showing.pictures import read_steps
@@ -35,7 +36,7 @@ def run(params: Params) -> Figures:
         steps=read_steps(Paths.plots / "grpo.csv"),
         evaluation=list(read_records(Paths.evaluation, Evaluation)),
         changed=[change for change in changed_params(params) if decides(change)],
-        decided=[],
+        decided=_decided(),
     )
     page = page_of(inputs, params.seed)
     html = render(page)
@@ -45,6 +46,13 @@ def run(params: Params) -> Figures:
     kilobytes = round(len(html.encode()) / 1000)
     say(f"{Paths.report}: {kilobytes} kB, for any browser")
     return Figures({"kilobytes": kilobytes})
+
+
+def _decided() -> Iterator[Decided]:
+    """The verdicts on the students' sampled episodes."""
+    for row in read_records(Paths.episodes, EvaluatedEpisode):
+        if row.decoding == "sampled":
+            yield Decided(row.policy, row.task_id, row.verdicts)
 
 
 def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
