@@ -156,9 +156,7 @@ def _problems(params: Params) -> list[Problem]:
         return []
     found = {p.id: p for p in read_records(Paths.reasoning, Problem) if p.split == "train"}
     if not found:
-        say(
-            f"grpo: grpo.reasoning_share: {Paths.reasoning} has no train problem; all prompts are of tasks (raise reasoning.count)"
-        )
+        say(f"grpo: grpo.reasoning_share: {Paths.reasoning} has no train problem, so all prompts are of tasks")
         return []
     names = sorted(task.id for task in tasks_that_fit("grpo", [*map(task_of, found.values())], Paths.sft, params))
     random.Random(f"problems-{params.seed}").shuffle(names)
