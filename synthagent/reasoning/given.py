@@ -29,7 +29,7 @@ _TOOLS = ("python", "search")
 _EITHER = re.compile(r"\d\s+or\s+[-+$\\(]*\d")
 
 
-class _UnfitError(Exception):
+class _RowError(Exception):
     """Why a row is no problem."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -57,7 +57,7 @@ def read_given(path: Path, count: int, search: bool) -> Iterator[Problem | Rejec
     for index, (number, line) in enumerate(rows[:count]):
         try:
             yield _problem(_row(line), index, path, number, search)
-        except _UnfitError as fault:
+        except _RowError as fault:
             detail = f"{path.name}:{number}: {fault.detail}"
             payload = line[:MOST_OF_A_QUESTION].encode("utf-8", "replace").decode()
             yield Rejected(id=id_of(index), stage="reasoning", reason=fault.reason, detail=detail, payload=payload)
@@ -67,20 +67,20 @@ def _row(line: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise _UnfitError("malformed", f"not JSON ({error})") from None
+        raise _RowError("malformed", f"not JSON ({error})") from None
     if not isinstance(row, dict):
-        raise _UnfitError("malformed", "not a JSON object")
+        raise _RowError("malformed", "not a JSON object")
     try:
         return {str(key).lower(): value for key, value in clean_value(row).items()}
     except RecursionError:
-        raise _UnfitError("malformed", "nested too deep") from None
+        raise _RowError("malformed", "nested too deep") from None
 
 
 def _problem(row: Mapping[str, Any], index: int, path: Path, number: int, search: bool) -> Problem:
     question = _question(row)
     kind = row.get("kind") or row.get("ability") or "given"
     if not isinstance(kind, str) or not re.fullmatch(r"[\w .:-]{1,60}", kind):
-        raise _UnfitError("malformed", f"`kind` must be a short text, but it is {reprlib.repr(kind)}")
+        raise _RowError("malformed", f"`kind` must be a short text, but it is {reprlib.repr(kind)}")
     answer, *aliases = _answers(row)
     return Problem(
         id=id_of(index),
@@ -102,9 +102,9 @@ def _question(row: Mapping[str, Any]) -> str:
         users = [part.get("content") for part in found if isinstance(part, dict) and part.get("role") == "user"]
         found = users[0] if len(users) == 1 else None
     if not isinstance(found, str) or not found.strip():
-        raise _UnfitError("malformed", f"no question: a text under one of {', '.join(_QUESTIONS)} is wanted")
+        raise _RowError("malformed", f"no question: a text under one of {', '.join(_QUESTIONS)} is wanted")
     if len(found) > MOST_OF_A_QUESTION:
-        raise _UnfitError("too_long", f"a question of {len(found):,} characters; at most {MOST_OF_A_QUESTION:,}")
+        raise _RowError("too_long", f"a question of {len(found):,} characters; at most {MOST_OF_A_QUESTION:,}")
     return found.strip()
 
 
@@ -112,15 +112,15 @@ def _answers(row: Mapping[str, Any]) -> list[str]:
     """The right answers of a row: one; or several words for one thing."""
     texts = [text for name in _ANSWERS for text in _texts(row.get(name))]
     if not texts:
-        raise _UnfitError("no_answer", f"no answer: a text or a number under one of {', '.join(_ANSWERS)} is wanted")
+        raise _RowError("no_answer", f"no answer: a text or a number under one of {', '.join(_ANSWERS)} is wanted")
     if len(max(texts, key=len)) > MOST_CHARACTERS:
-        raise _UnfitError("too_long", f"an answer of more than {MOST_CHARACTERS:,} characters")
+        raise _RowError("too_long", f"an answer of more than {MOST_CHARACTERS:,} characters")
     first, *others = dict.fromkeys(texts)
     in_words = not any(MATHS.search(text) for text in texts)
     if not in_words and not all(equal(first, other) for other in others):
-        raise _UnfitError("several_answers", f"answers that differ: {', '.join(texts)[:300]}")
+        raise _RowError("several_answers", f"answers that differ: {', '.join(texts)[:300]}")
     if _EITHER.search(first):
-        raise _UnfitError("several_answers", f"an answer that is several: {first[:300]}")
+        raise _RowError("several_answers", f"an answer that is several: {first[:300]}")
     return [first, *others] if in_words else [first]
 
 
@@ -140,7 +140,7 @@ def _texts(value: Any) -> list[str]:
 def _tools(row: Mapping[str, Any], kind: str, search: bool) -> tuple[Any, ...]:
     wanted = row.get("tools") or (("search",) if kind == "qa" else ("python",))
     if not isinstance(wanted, list | tuple) or not all(name in _TOOLS for name in wanted):
-        raise _UnfitError("malformed", f"`tools` must be of {', '.join(_TOOLS)}, but it is {reprlib.repr(wanted)}")
+        raise _RowError("malformed", f"`tools` must be of {', '.join(_TOOLS)}, but it is {reprlib.repr(wanted)}")
     if "search" in wanted and not search:
-        raise _UnfitError("no_search", "it needs the search tool; name a corpus in reasoning.search")
+        raise _RowError("no_search", "it needs the search tool; name a corpus in reasoning.search")
     return tuple(name for name in _TOOLS if name in wanted)

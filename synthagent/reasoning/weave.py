@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
+from synthagent.personas import role_of
 from synthagent.records import Persona, Problem
-from synthagent.teacher.wording import role_of
 
 # What comes before the question, and after it.
 _FRAMES = (
