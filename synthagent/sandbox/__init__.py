@@ -4,7 +4,7 @@
         session.run("x = 6 * 7")
         session.run("x")  # Ran(output="42\\n", error=None)
 
-`pool.py` starts sandboxes and lends them to episodes, `keeper.py` is what runs inside one, `filter.py` says which system
+`pool.py` starts sandboxes and lends them to episodes, `keeper.py` runs inside one, `filter.py` says which system
 calls code may make.
 """
 
