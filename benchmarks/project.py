@@ -34,6 +34,7 @@ WITHOUT_PROBLEMS: Mapping[str, Any] = {
     "sft.reasoning_share": 0.0,
     "grpo.reasoning_share": 0.0,
     "evaluate.reasoning": 0,
+    "student.tiny.vocab_size": 1800,
 }
 _CODE = ("synthagent", "dvc.yaml")  # what decides a cell, besides its params and what evaluates it
 

@@ -27,6 +27,7 @@ STAGES = {
     "personas": "Read the personas that seed the tasks.",
     "tasks": "Invent tasks with their own tools and worlds, and prove each by running it.",
     "rubrics": "Roll out the teacher's demonstrations and write a rubric for every task.",
+    "reasoning": "Pose problems with a known answer, and solve them with real tools.",
     "sft": "Warm-start the student on the demonstrations.",
     "rollouts": "Let the student act, several episodes a task.",
     "rewards": "Judge the rollouts by the rubrics.",

@@ -8,10 +8,20 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from synthagent.episodes.turn import turn_of
 from synthagent.reasoning.answers import same, scores_itself
 from synthagent.records import Problem, Rejected, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A problem as it was solved, the attempts at it, and those of them that may be shown to a student if right."""
+
+    problem: Problem
+    attempts: tuple[Trajectory, ...]
+    shown: tuple[Trajectory, ...]
 
 
 def distinct(rows: Iterable[Problem | Rejected]) -> list[Problem | Rejected]:

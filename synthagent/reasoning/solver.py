@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from synthagent.episodes.episode import Episode
-from synthagent.episodes.turn import ToolCall, Turn
+from synthagent.episodes.turn import ToolCall, Turn, turn_of
 from synthagent.reasoning.code import broken, misread, programs
-from synthagent.records import Message, Problem
+from synthagent.records import Message, Problem, Trajectory
 
 _SHARED = 0.1  # of the rate: all attempts at a problem misread it alike
 _FAILED = re.compile(r"^[\w.]*(Error|Exception|Interrupt)\b", re.MULTILINE)
@@ -38,7 +38,8 @@ def plan(problem: Problem, sample: int, error_rate: float, seed: int) -> tuple[s
     elif rng.random() < error_rate:
         ways = programs(kind, misread(kind, text, rng)) or right
     program = rng.choice(ways)
-    return (broken(program, rng), program) if rng.random() < error_rate else (program,)
+    first = (broken(program, rng),) if rng.random() < error_rate else ()
+    return (*first, program, *(() if program in right else right[:1]))
 
 
 def attempt(planned: Sequence[str], episode: Episode) -> Iterator[Turn]:
@@ -50,6 +51,12 @@ def attempt(planned: Sequence[str], episode: Episode) -> Iterator[Turn]:
             yield Turn(f"<answer>{printed}</answer>")
             return
     yield Turn("<answer></answer>")
+
+
+def is_sound(problem: Problem, attempt: Trajectory) -> bool:
+    """Whether the program that gave the answer is right, and the answer not so by luck."""
+    calls = [call for message in attempt.messages if message["role"] == "assistant" for call in turn_of(message).calls]
+    return bool(calls) and calls[-1].arguments["code"] in programs(problem.kind, problem.instruction)
 
 
 def _printed(message: Message) -> str | None:

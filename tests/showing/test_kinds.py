@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from helpers.evaluations import evaluation, row
+from helpers.evaluations import evaluation, solved
 
-from synthagent.records import Evaluation
 from synthagent.showing.kinds import details_of_kinds, headline_of_kinds, printed_kinds, right_by_kind
 from synthagent.showing.statistics import summarise
-
-
-def solved(policy: str, kind: str, first: int, right: list[int], **changes: Any) -> list[Evaluation]:
-    """Episodes of problems of a kind, numbered from `first`."""
-    of_problem = {"benchmark": "reasoning", "category": kind, "difficulty": None, **changes}
-    return [row(policy, first + number, float(reward), **of_problem) for number, reward in enumerate(right)]
-
 
 ROWS = [
     *evaluation(),
