@@ -24,6 +24,8 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[reasoning]' \
+	  || echo 'reasoning-gym cannot be built here (pycosat needs a C compiler): a run has no reasoning problems'
 	touch $(STAMP)
 
 repro: $(STAMP) ## run the whole pipeline: data, checkpoint, evaluation

@@ -24,6 +24,7 @@ STAGES = {
     "personas": "Read the personas that seed the tasks.",
     "tasks": "Invent tasks with their own tools and worlds, and prove each by running it.",
     "rubrics": "Roll out the teacher's demonstrations and write a rubric for every task.",
+    "reasoning": "Pose problems with a known answer, and solve them with real tools.",
     "sft": "Warm-start the student on the demonstrations.",
     "rollouts": "Let the student act, several episodes a task.",
     "rewards": "Judge the rollouts by the rubrics.",
@@ -170,9 +171,9 @@ def variety(
 
 @app.command(rich_help_panel="Looking at tasks")
 def show(
-    id: Annotated[str, typer.Argument(help="A task's or a trajectory's id.")],
+    id: Annotated[str, typer.Argument(help="A task's, a problem's or a trajectory's id.")],
 ) -> None:
-    """Print a task or a trajectory, readable."""
+    """Print a task, a problem or a trajectory, readable."""
     from synthagent.showing.show import show_text
 
     print(show_text(id))

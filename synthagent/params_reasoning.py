@@ -45,7 +45,9 @@ class ReasoningParams(Record):
     )
     count: Annotated[int, Field(ge=0)] = Field(description="proposals, of a file at most so many; 0: no such problems")
     heldout_share: Share = Field(description="of the problems, chosen by content")
-    attempts: Count = Field(description="how often each is solved")
+    attempts: Annotated[int, Field(ge=0)] = Field(
+        description="how often each is solved; 0: they are taken as they are, and nothing is demonstrated"
+    )
     error_rate: Share = Field(description="of the embedded solver: how often its code is wrong")
     python: PythonParams
     search: SearchParams

@@ -19,6 +19,7 @@ Message = dict[str, Any]  # an OpenAI chat message
 Kind = Literal["constraint", "subgoal", "interaction"]
 Split = Literal["train", "heldout", "unseen_domain"]
 BENCHMARK = "synthagent"  # what our own tasks are called among other suites
+REASONING = "reasoning"  # what problems are called there; also the domain of the tasks that are made of them
 End = Literal["answer", "turn_limit", "token_limit", "error"]
 Outcome = Literal["done", "refused", "kept", "cannot"]  # cannot: of other benchmarks
 
@@ -45,7 +46,9 @@ class Task(Record):
     tools: Annotated[tuple[Tool, ...], JsonText] = Field(description="OpenAI function schemas + `outputs`")
     distractors: tuple[str, ...] = Field(description="names of tools that the reference does not need")
     constraints: tuple[Constraint, ...]
-    world_kind: Literal["executable", "simulated"]
+    world_kind: Literal["executable", "simulated", "real"] = Field(
+        description="who answers for the tools: our rows, a model, or, of problems, tools that really run"
+    )
     world: Annotated[WorldSpec, JsonText]
     reference: Annotated[tuple[Step, ...], JsonText] = Field(description="a program that solves the task")
     twin_of: str | None = Field(

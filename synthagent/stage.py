@@ -69,6 +69,7 @@ OUTS: Mapping[str, tuple[Path, ...]] = {  # of each stage, as in `dvc.yaml`
     "personas": (Paths.personas,),
     "tasks": (Paths.tasks, Paths.rejected, Paths.details("tasks")),
     "rubrics": (Paths.demos, Paths.rubrics, Paths.dropped, Paths.details("rubrics")),
+    "reasoning": (Paths.reasoning, Paths.reasoning_demos, Paths.reasoning_rejected, Paths.details("reasoning")),
     "sft": (Paths.sft,),
     "rollouts": (Paths.rollouts, Paths.mappings, Paths.details("rollouts")),
     "rewards": (Paths.rewards,),

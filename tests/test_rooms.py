@@ -16,6 +16,7 @@ ORDER = (  # lowest first; those of one line stand side by side
     ("llm",),
     ("episodes",),
     ("judging",),
+    ("reasoning",),
     ("teacher", "student", "exchange", "showing", "ops"),
     ("suites",),
     (STAGES,),

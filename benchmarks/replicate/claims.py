@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from benchmarks.project import WITHOUT_PROBLEMS
+
 ClaimName = Literal["gap", "equal", "reward", "tasks", "mapping", "demos"]
 DEFAULT: tuple[ClaimName, ...] = ("gap", "equal", "reward")
 ALL: tuple[ClaimName, ...] = (*DEFAULT, "tasks", "mapping", "demos")
@@ -31,9 +33,10 @@ class Scale:
 
 # `small` is for the tests: the least training after which episodes differ in reward. Its figures mean nothing.
 SCALES = {
-    "full": Scale({"evaluate.tasks": 512}),
+    "full": Scale({**WITHOUT_PROBLEMS, "evaluate.tasks": 512}),
     "small": Scale(
         {
+            **WITHOUT_PROBLEMS,
             "personas.count": 20,
             "tasks.count": 220,
             "tasks.difficulty_mix": [1, 0, 0],

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from benchmarks.project import WITHOUT_PROBLEMS
+
 PROFILES = ("embedded", "smollm2")
 PROBLEMS = "data/problems"  # of the benchmarks that are installed: a task like one of them is rejected
 CALLING = ("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance")
@@ -47,7 +49,7 @@ class Scale:
     count: int | None
 
 
-_CLEAN = {"tasks.decontaminate.path": PROBLEMS}
+_CLEAN = {**WITHOUT_PROBLEMS, "tasks.decontaminate.path": PROBLEMS}
 # `small` is for the tests: it shows that all of it runs. Its figures mean nothing.
 SCALES = {
     "full": Scale({**_CLEAN, "tasks.count": 6000, "sft.demos": 100_000}, whole=1_000_000, part=300_000, count=None),

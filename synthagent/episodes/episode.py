@@ -25,6 +25,7 @@ SIMULATED_PROTOCOL = (
     "Call tools. Write to the user to ask for what you do not know. "
     "When all is done, or cannot be, answer in <answer></answer>."
 )
+REASONING_PROTOCOL = "Work it out with the tools. Answer in <answer></answer>: the result alone."
 MAX_TURNS = 16  # paper section 2; stages take `episode.max_turns`
 
 Response = ToolEvent | str
@@ -59,8 +60,8 @@ EMBEDDED = Embedded()
 
 def opening(task: Task) -> list[Message]:
     """The messages an episode starts with: the constraints, how to end, and the instruction."""
-    protocol = SIMULATED_PROTOCOL if task.world_kind == "simulated" else PROTOCOL
-    lines = [*(constraint.text for constraint in task.constraints), protocol]
+    protocols = {"executable": PROTOCOL, "simulated": SIMULATED_PROTOCOL, "real": REASONING_PROTOCOL}
+    lines = [*(constraint.text for constraint in task.constraints), protocols[task.world_kind]]
     if task.world.opening:
         lines = [task.world.opening, *lines[:-1], NATURAL_PROTOCOL]
     return [{"role": "system", "content": "\n".join(lines)}, {"role": "user", "content": task.instruction}]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
 from synthagent.episodes.episode import EMBEDDED, MAX_TURNS, Environment, Episode, Script, play
@@ -21,10 +22,23 @@ class Start(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the episodes of a policy have in common: who answers, and the most turns."""
+    """What the episodes of a policy have in common: who answers, and the most turns.
+
+    `opening`: opens, for so many episodes at once, who answers, where that cannot be handed to another process.
+    """
 
     environment: Environment = EMBEDDED
     max_turns: int = MAX_TURNS
+    opening: Callable[[int], AbstractContextManager[Environment]] | None = None
+
+    @contextmanager
+    def opened(self, at_once: int) -> Iterator[Setting]:
+        """The setting in the process that acts."""
+        if self.opening is None:
+            yield self
+            return
+        with self.opening(at_once) as environment:
+            yield replace(self, environment=environment, opening=None)
 
     def episode(self, start: Start) -> Episode:
         """A fresh episode."""

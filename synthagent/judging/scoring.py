@@ -42,14 +42,14 @@ async def score_episode(
     """
     task = episode.task
     if episode.error is not None:
-        return Scored(_without_score(name, task))
+        return Scored(without_score(name, task))
     verdicts = verdicts_by_check(rubric, episode.world)
     void, left = 0, undecided(rubric)
     if left and llm is not None and "judge" in llm.roles:
         judged = await judge(episode.messages, task, left, llm)
         void, verdicts = judged.void, _in_order(rubric, (*verdicts, *judged.verdicts))
     if missing := len(rubric.criteria) - len(verdicts):
-        return Scored(_without_score(name, task), void=void, open=missing)
+        return Scored(without_score(name, task), void=void, open=missing)
     rule = params.reward
     earned = score(
         rubric.criteria,
@@ -85,7 +85,7 @@ async def score_trajectory(
             raise RecordError(trajectory.error)
         episode = rerun(task, trajectory.messages, params.episode.max_turns)
     except RecordError:
-        return Scored(_without_score(trajectory.id, task))
+        return Scored(without_score(trajectory.id, task))
     return await score_episode(episode, rubric, params, llm, trajectory.id)
 
 
@@ -141,6 +141,6 @@ def _in_order(rubric: Rubric, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...
     return tuple(by_name[c.id] for c in rubric.criteria if c.id in by_name)
 
 
-def _without_score(name: str, task: Task) -> Reward:
+def without_score(name: str, task: Task) -> Reward:
     empty = dict.fromkeys(("gate", "subgoals", "interactions", "reward", "reward_paper"))
     return Reward(trajectory_id=name, task_id=task.id, verdicts=(), status="error", **empty)

@@ -20,6 +20,7 @@ from synthagent.records import Criterion, Evaluation, Rejected, Reward, Rubric, 
 from synthagent.showing import pictures
 from synthagent.showing.counts import RubricCounts, TaskCounts, count_rubrics, count_tasks
 from synthagent.showing.html import environment
+from synthagent.showing.kinds import Board, right_by_kind
 from synthagent.showing.paper import MODELS, NOTES, PaperRow, figures, paper_table
 from synthagent.showing.statistics import Cell, Difference, Measure, in_order, summarise
 
@@ -107,6 +108,7 @@ class Page:
     facts: Mapping[str, float]
     scripts: Mapping[str, str]
     lines: Mapping[str, Sequence[TableRow]]
+    problems: Board | None
     paper: tuple[PaperRow, ...]
     ends: Mapping[str, int]
     shown: tuple[Shown, ...]
@@ -158,11 +160,16 @@ def page_of(inputs: Inputs, seed: int) -> Page:
         },
         scripts={name: (script.__doc__ or "").partition("\n")[0] for name, script in SCRIPTS.items()},
         lines={split: _lines(cells, split) for split in splits},
+        problems=right_by_kind(inputs.evaluation, seed),
         paper=paper_table(inputs.evaluation, seed),
         ends=dict(sorted(Counter(t.end for t in inputs.rollouts).items())),
         shown=tuple(_shown(*choice, tasks.kept, rubrics.kept) for choice in chosen),
         pictures={
-            "learning": [_svg(pictures.learning_curve(inputs.steps, [curve])) for curve in pictures.CURVES],
+            "learning": [
+                _svg(pictures.learning_curve(inputs.steps, [curve]))
+                for curve in (*pictures.CURVES, pictures.OF_PROBLEMS)
+                if curve is not pictures.OF_PROBLEMS or any(curve.column in row for row in inputs.steps)
+            ],
             "evaluation": [
                 _svg(pictures.policies(summary, split, measure, title))
                 for split in splits

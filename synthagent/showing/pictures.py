@@ -77,6 +77,7 @@ CURVES = (
     Curve("questions", "Questions an episode", "violet", share=False),
     Curve("entropy", "Entropy of the policy", "orange", share=False),
 )
+OF_PROBLEMS = Curve("reward_reasoning", "Mean reward of the steps' problems", "blue")
 Steps = Sequence[Mapping[str, float]]
 
 
@@ -108,7 +109,8 @@ def learning_curve(steps: Steps, curves: Sequence[Curve] = CURVES[:4]) -> Figure
         for axes, curve in zip(figure.subplots(lines, columns, squeeze=False).flat, curves, strict=False):
             axes.set_title(curve.title, loc="left")
             _plain(axes)
-            numbers, values = [row["step"] for row in steps], [row[curve.column] for row in steps]
+            drawn = [row for row in steps if curve.column in row]
+            numbers, values = [row["step"] for row in drawn], [row[curve.column] for row in drawn]
             colour = COLOURS[curve.colour]
             axes.plot(numbers, values, color=colour, alpha=0.3, linewidth=1)
             axes.plot(numbers, _smoothed(values), color=colour, linewidth=2)

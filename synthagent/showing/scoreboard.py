@@ -51,7 +51,7 @@ def headline(summary: Summary) -> dict[str, float]:
     found: dict[str, float] = {}
     for cell in summary.cells:
         if (cell.policy, cell.decoding, cell.difficulty) == ("grpo", "sampled", 0):
-            measures: Sequence[Measure] = ("pair_rate", "pair_reward", "perfect_done") if cell.pairs else _WITHOUT_PAIRS
+            measures = _LEADS if cell.pairs else _WITHOUT_PAIRS
             found |= {f"{cell.split}_grpo_{m}": _round(cell.measures[m].mean) for m in measures if m in cell.measures}
     for difference in summary.differences:
         leads = _LEADS if "pair_rate" in difference.measures else _WITHOUT_PAIRS

@@ -1,4 +1,4 @@
-"""Tasks and trajectories as readable text: an id + `data/` -> text for the terminal.
+"""Tasks, problems and trajectories as readable text: an id + `data/` -> text for the terminal.
 
 The texts of a dataset are untrusted: control characters are shown as escapes, so that no text can steer the terminal.
 
@@ -25,19 +25,24 @@ from rich.text import Text
 from synthagent.errors import InputError
 from synthagent.frozen import Record
 from synthagent.judging.proofs import PROOFS
-from synthagent.records import Criterion, Rejected, Reward, Rubric, Task, Trajectory, Verdict
+from synthagent.records import Criterion, Problem, Rejected, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.stage import Paths
 from synthagent.store import find_record, read_keys
 from synthagent.text import visible
 from synthagent.worlds import Tool
 
 R = TypeVar("R", bound=Record)
-_TRAJECTORIES = (Paths.demos, Paths.rollouts)
+_TRAJECTORIES = (Paths.demos, Paths.rollouts, Paths.reasoning_demos)
+_RECORDS: dict[Path, type[Record]] = {
+    Paths.tasks: Task,
+    Paths.reasoning: Problem,
+}  # of paths whose rows are no trajectories
+_GONE = ((Paths.rejected, "refused"), (Paths.dropped, "dropped"), (Paths.reasoning_rejected, "refused"))
 VALUES = ("gate", "subgoals", "interactions", "reward", "reward_paper")
 
 
 def show_text(id: str) -> str:
-    """A task or a trajectory as text, coloured where standard output is a terminal.
+    """A task, a problem or a trajectory as text, coloured where standard output is a terminal.
 
     Raises:
         InputError: no such id; says why its task is not there, or names the nearest.
@@ -63,13 +68,16 @@ def _parts(id: str) -> Sequence[RenderableType]:
     task = find(Paths.tasks, Task, id)
     if task is not None:
         return _task_parts(task, find(Paths.rubrics, Rubric, id), find(Paths.dropped, Rejected, id))
+    problem = find(Paths.reasoning, Problem, id)
+    if problem is not None:
+        return _problem_parts(problem)
     for path in _TRAJECTORIES:
         trajectory = find(path, Trajectory, id)
         if trajectory is not None:
             reward = find(Paths.rewards, Reward, id) if path == Paths.rollouts else None
             rubric = find(Paths.rubrics, Rubric, trajectory.task_id)
             return _trajectory_parts(trajectory, reward, rubric)
-    raise no_such_id(id, (Paths.tasks, *_TRAJECTORIES))
+    raise no_such_id(id, (*_RECORDS, *_TRAJECTORIES))
 
 
 def find(path: Path, record: type[R], key: str) -> R | None:
@@ -82,7 +90,7 @@ def no_such_id(id: str, paths: Sequence[Path]) -> InputError:
     if (gone := _why_gone(id)) is not None:
         return gone
     here = [path for path in paths if path.exists()]
-    keys = [key for path in here for key in read_keys(path, Task if path == Paths.tasks else Trajectory)]
+    keys = [key for path in here for key in read_keys(path, _RECORDS.get(path, Trajectory))]
     shown, places = visible(id), ", ".join(map(str, here or paths))
     if not keys:
         return InputError(f"{shown}: no rows in {places}; run `dvc repro`, from the project's root")
@@ -100,10 +108,12 @@ def _why_gone(id: str) -> InputError | None:
     """Which stage left out the task of this name, or of this trajectory, and why."""
     task_id = id.rsplit(".", 2)[0]  # TASK.POLICY.SAMPLE
     for name in dict.fromkeys((id, task_id)):
-        for path, verb in ((Paths.rejected, "refused"), (Paths.dropped, "dropped")):
+        for path, verb in _GONE:
             row = find(path, Rejected, name)
             if row is not None:
-                whose = "it" if name == id else f"its task {name}"
+                whose = (
+                    "it" if name == id else f"its {'problem' if path == Paths.reasoning_rejected else 'task'} {name}"
+                )
                 said = f"{whose} was {verb} by the stage {row.stage}: {_reason(row)} ({path})"
                 return InputError(visible(f"{id}: no such id; {said}"))
     return None
@@ -129,6 +139,17 @@ def _task_parts(task: Task, rubric: Rubric | None, dropped: Rejected | None) -> 
         *([] if rubric is None else [_criteria_table(rubric)]),
         *([] if dropped is None else [section(f"Dropped by the stage {dropped.stage}", [_reason(dropped)])]),
         section("Proofs", [f"{name}: {outcome}" for name, outcome in proofs.items()]),
+    ]
+
+
+def _problem_parts(problem: Problem) -> Sequence[RenderableType]:
+    head = f"{problem.kind}, {problem.split}; source {problem.source}; persona {problem.persona_id}"
+    answered = [f"{answer}: {count}" for answer, count in problem.provenance.get("answers", {}).items()]
+    return [
+        Panel(safe(problem.instruction), title=safe(problem.id, "bold"), subtitle=safe(head), title_align="left"),
+        section("Tools, which really run", problem.tools),
+        section("Answer, which the agent never sees", [problem.answer]),
+        section("Answered by the solver: how often", answered),
     ]
 
 

@@ -2,8 +2,9 @@
 
 Scripted baselines bound the scale (the lazy ones, never_asks, expert; a simulated world has no reference, so only the
 lazy ones act in it); `base` is the student before any training, `sft` and `grpo` the trained ones, sampled at
-temperature 1 and, beside it, greedily; `endpoint` is the model of `roles.policy`, if it has one. The trained ones, and
-`endpoint`, also act in the benchmarks of others that `evaluate.suites` names.
+temperature 1 and, beside it, greedily; `endpoint` is the model of `roles.policy`, if it has one. All but the scripts
+also act in held-out problems (benchmark `reasoning`, by kind); the trained ones, and `endpoint`, in the benchmarks of
+others that `evaluate.suites` names.
 
 Launch: `synthagent evaluate` or `dvc repro evaluate`.
 """
@@ -13,13 +14,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from synthagent.episodes.endpoint import EndpointPolicy
 from synthagent.episodes.environment import ModelEnvironment, live_models, needs_models
 from synthagent.episodes.lazy import LAZY
 from synthagent.episodes.mapping import Mappings
 from synthagent.episodes.policy import Decoding, Policy, ScriptedPolicy, Setting, Start
+from synthagent.episodes.real_tools import task_of
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.episodes.turn import Question
 from synthagent.episodes.world import fresh_world
@@ -29,7 +32,20 @@ from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
-from synthagent.records import BENCHMARK, Evaluation, MappingEntry, Outcome, Reward, Rubric, Task, Trajectory
+from synthagent.reasoning.evaluation import choose_problems, evaluation_of_problem, setting_of
+from synthagent.records import (
+    BENCHMARK,
+    REASONING,
+    Evaluation,
+    MappingEntry,
+    Outcome,
+    Problem,
+    Reward,
+    Rubric,
+    Task,
+    Trajectory,
+)
+from synthagent.showing.kinds import details_of_kinds, headline_of_kinds, printed_kinds, right_by_kind
 from synthagent.showing.scoreboard import details, headline, plot_table, printed_tables
 from synthagent.showing.statistics import PERFECT_WHERE, summarise
 from synthagent.stage import Figures, Paths, progress, say
@@ -38,6 +54,9 @@ from synthagent.suites.evaluate import evaluate_suite
 from synthagent.suites.known import SUITES
 from synthagent.suites.scores import Figure, figures_in, printed
 from synthagent.teacher.twins import draw_pairs, in_pairs
+
+if TYPE_CHECKING:
+    from synthagent.student.policy import StudentPolicy
 
 SPLITS = ("heldout", "unseen_domain")
 
@@ -109,9 +128,11 @@ def evaluation_of(acted: Acted, task: Task, scored: Reward, expert: ExpertPath |
 def stored_tables(seed: int) -> Iterator[str]:
     """The tables of the evaluation on disk, line by line: benchmark by benchmark."""
     rows = list(read_records(Paths.evaluation, Evaluation))
-    for benchmark in sorted({row.benchmark for row in rows}):
+    for benchmark in sorted({row.benchmark for row in rows}, key=lambda name: (name != BENCHMARK, name)):
         yield f"benchmark {benchmark}"
-        if benchmark in SUITES:
+        if benchmark == REASONING:
+            yield from printed_kinds(right_by_kind(rows, seed))
+        elif benchmark in SUITES:
             yield from printed(SUITES[benchmark], _stored_figures(benchmark))
         else:
             yield from printed_tables(summarise(rows, seed, benchmark))
@@ -126,18 +147,30 @@ def _stored_figures(suite: str) -> list[Figure]:
         raise StoreError(f"{path}: has no figures of suite {suite}; run `dvc checkout` or `dvc repro`") from None
 
 
-def act(chosen: Sequence[Task], params: Params, mappings: Mappings, usage: Usage) -> list[Acted]:
-    """An episode of every policy on every task that it can act in."""
+def act(
+    chosen: Sequence[Task], problems: Sequence[Problem], params: Params, mappings: Mappings, usage: Usage
+) -> list[Acted]:
+    """An episode of every policy on every task, and every problem, that it can act in."""
     starts = [Start(task) for task in chosen]
     with_reference = [start for start in starts if start.task.reference]
     with ExitStack() as stack:
-        policies = [*_scripts(params), *_students(params, chosen, mappings, usage, stack)]
-        if params.roles.policy.backend == "openai":
-            policies.append(_endpoint(params, mappings, usage))
-        work = [
-            (policy, starts if policy.name in LAZY or policy.decoding != "scripted" else with_reference)
-            for policy in policies
+        students = [*_students(params, chosen, mappings, usage, stack)]
+        work: list[tuple[Policy, list[Start]]] = [
+            (script, starts if script.name in LAZY else with_reference) for script in _scripts(params)
         ]
+        work += [(student, starts) for student in students]
+        of_models = params.roles.policy.backend == "openai"
+        if of_models:
+            answering = ModelEnvironment(params, llm := Llm(params, usage=usage), mappings)
+            setting = Setting(answering, params.episode.max_turns)
+            work.append((EndpointPolicy(llm, params, setting, name="endpoint"), starts))
+        if problems:
+            setting, of_problems = setting_of(problems, params), [Start(task_of(problem)) for problem in problems]
+            work += [(replace(student, setting=setting, loop=None), of_problems) for student in students]
+            if of_models:
+                at_once = min(len(problems), params.llm.max_concurrency)
+                here = stack.enter_context(setting.opened(at_once))
+                work.append((EndpointPolicy(Llm(params, usage=usage), params, here, name="endpoint"), of_problems))
         running = [
             (policy, policy.run(those)) for policy, those in work
         ]  # all of them at once, where there are workers
@@ -153,7 +186,7 @@ def _scripts(params: Params) -> Iterator[Policy]:
 
 def _students(
     params: Params, chosen: Sequence[Task], mappings: Mappings, usage: Usage, stack: ExitStack
-) -> Iterator[Policy]:
+) -> Iterator[StudentPolicy]:
     """The student before and after training: on several processes, or in this one if models answer them."""
     from synthagent.student.base import given_base
     from synthagent.student.machine import threads_of
@@ -177,12 +210,6 @@ def _students(
             yield StudentPolicy(name, student, params, setting, greedy, pool, loop)
 
 
-def _endpoint(params: Params, mappings: Mappings, usage: Usage) -> Policy:
-    llm = Llm(params, usage=usage)
-    setting = Setting(ModelEnvironment(params, llm, mappings), params.episode.max_turns)
-    return EndpointPolicy(llm, params, setting, name="endpoint")
-
-
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
     rubrics = {rubric.task_id: rubric for rubric in read_records(Paths.rubrics, Rubric)}
@@ -191,13 +218,20 @@ def run(params: Params) -> Figures:
     tasks = {task.id: task for task in chosen}
     mappings = Mappings.load(read_records(Paths.mappings, MappingEntry), params.episode.mapping)
     usage = Usage(params.llm.prices)
-    acted = act(chosen, params, mappings, usage)
+    problems = {problem.id: problem for problem in choose_problems(params)}
+    everything = act(chosen, [*problems.values()], params, mappings, usage)
+    acted = [each for each in everything if each.trajectory.task_id in tasks]
     trajectories = [each.trajectory for each in acted]
     scored = score_all(trajectories, tasks, rubrics, params, "evaluate", usage)
     paths = {task.id: expert_path(task) for task in chosen}
     found = [
         evaluation_of(each, tasks[row.reward.task_id], row.reward, paths[row.reward.task_id])
         for each, row in zip(acted, scored, strict=True)
+    ]
+    found += [
+        evaluation_of_problem(each.trajectory, each.decoding, problems[each.trajectory.task_id], params)
+        for each in everything
+        if each.trajectory.task_id in problems
     ]
     rows = [row for row in found if row is not None]
     errors = len(found) - len(rows)
@@ -207,13 +241,16 @@ def run(params: Params) -> Figures:
     write_records(Paths.evaluation, Evaluation, rows)
     summary = summarise(rows, params.seed)
     write_text(Paths.plots / "evaluation.csv", plot_table(summary))
-    for line in (*printed_tables(summary), *(line for suite in of_others for line in ("", *suite.lines()))):
+    board = right_by_kind(rows, params.seed)
+    suites = (line for suite in of_others for line in ("", *suite.lines()))
+    for line in (*printed_tables(summary), *printed_kinds(board), *suites):
         say(line)
     calls = usage.metrics()
     return Figures(
-        {**headline(summary), "errors": errors},
+        {**headline(summary), **headline_of_kinds(board), "errors": errors},
         {
             **details(summary),
+            **({"reasoning": details_of_kinds(board)} if board else {}),
             **({"mapping": mappings.metrics()} if calls else {}),
             **({"suites": {suite.suite.name: suite.details() for suite in of_others}} if of_others else {}),
         },

@@ -1,5 +1,6 @@
 """Stage `grpo`: tasks of middling difficulty + the student before RL -> `data/models/grpo`, `data/plots/grpo.csv`.
 
+Some of the groups of a step are of problems (`grpo.reasoning_share`), beside those of tasks.
 Of a prompt both twins are trained on, in the same step as a rule: what is right in one is wrong in the other, and
 nothing but what was asked for or looked up tells which. A few pairs that were never rolled out are the probe's.
 
@@ -20,17 +21,20 @@ from statistics import fmean
 from typing import Any
 
 from synthagent.episodes.environment import needs_models
+from synthagent.episodes.real_tools import task_of
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.judging.reward import SamePrompt, Sifted, by_prompt, sifted
 from synthagent.judging.scoring import needs_judge
 from synthagent.llm.usage import total
 from synthagent.params import Params
-from synthagent.records import MappingEntry, Reward, Rubric, Task
+from synthagent.reasoning.share import reasoning_here, without_problems
+from synthagent.records import MappingEntry, Problem, Reward, Rubric, Task
 from synthagent.showing.show import trajectory_text
 from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_keys, read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
 from synthagent.student.grpo_log import GrpoStep
+from synthagent.student.prompts import problems_before
 from synthagent.student.resume import checkpoints_of, remove
 from synthagent.student.watch import LIVE, Live, speed_of
 from synthagent.teacher.twins import pair_name, twin_names
@@ -95,6 +99,9 @@ def run(params: Params) -> Figures:
     with scratch("grpo") as folder:
         check_params(params)
         check_launcher(params)
+        problems = _problems(params)
+        if not problems:
+            params = without_problems(params)
         rewards = list(read_records(Paths.rewards, Reward))
         rolled = {reward.task_id for reward in rewards}
         known, names = _tasks(rolled)
@@ -105,7 +112,8 @@ def run(params: Params) -> Figures:
         everything = _chosen(sieve, list(by_prompt(rewards, twins)))
         pairs = _probe_pairs(params, names, rolled, everything)
         chosen = [prompt for prompt in everything if prompt not in pairs]
-        order = schedule(chosen, params.grpo.steps * params.grpo.tasks_per_step, params.seed)
+        count = params.grpo.steps * params.grpo.tasks_per_step - problems_before(params.grpo.steps, params.grpo)
+        order = schedule(chosen, count, params.seed)
         pool = tuple(chosen) if params.grpo.replace_dead or params.grpo.curriculum else ()
         wanted = {*order, *(name for prompts in (pool, pairs) for prompt in prompts for name in prompt)}
         if wanted - known.keys():
@@ -113,6 +121,7 @@ def run(params: Params) -> Figures:
         tasks = {name: known[name] for name in sorted(wanted)}
         rubrics = {r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted}
         live = needs_judge(params, rubrics.values()) or needs_models(params, tasks.values())
+        tasks |= {problem.id: task_of(problem) for problem in problems}
         job = GrpoJob(
             start=Paths.sft,
             out=folder / "out",
@@ -123,6 +132,7 @@ def run(params: Params) -> Figures:
             mapping=tuple(read_records(Paths.mappings, MappingEntry)) if live else None,
             pool=pool,
             pairs=pairs,
+            problems=problems,
         )
         checkpoints = checkpoints_of("grpo", job, params.compute.checkpoint_minutes)
         say(f"grpo: watch {LIVE / 'grpo.csv'} grow, and read episodes in {LIVE / 'grpo-episodes'}")
@@ -131,7 +141,27 @@ def run(params: Params) -> Figures:
         steps = [GrpoStep(**row) for row in take_checkpoint(folder / "out", Paths.grpo)]
         write_text(Paths.plots / "grpo.csv", _table(steps))
         remove(checkpoints)
-        return _figures(steps, sieve, pairs, len({*order}), folder)
+        return _figures(steps, sieve, pairs, len({*order}), len(problems), folder)
+
+
+def _problems(params: Params) -> list[Problem]:
+    """The problems to train on, in the order in which they are taken; none where the share is dropped, which is said.
+
+    They are not rolled out first: those kept are solvable, and a group of which all are right or none is left out of
+    the loss as any other dead group.
+    """
+    from synthagent.student.positions import tasks_that_fit
+
+    if not reasoning_here("grpo", "grpo.reasoning_share", params.grpo.reasoning_share, params):
+        return []
+    found = {p.id: p for p in read_records(Paths.reasoning, Problem) if p.split == "train"}
+    if not found:
+        say(f"grpo: grpo.reasoning_share: {Paths.reasoning} has no train problem, so all prompts are of tasks")
+        return []
+    names = sorted(task.id for task in tasks_that_fit("grpo", [*map(task_of, found.values())], Paths.sft, params))
+    random.Random(f"problems-{params.seed}").shuffle(names)
+    most = None if params.grpo.replace_dead else max(1, problems_before(params.grpo.steps, params.grpo))
+    return [found[name] for name in names[:most]]
 
 
 def _chosen(sieve: Sifted, everything: list[SamePrompt]) -> list[SamePrompt]:
@@ -182,14 +212,17 @@ def _probe_pairs(
 
 
 def _figures(
-    steps: Sequence[GrpoStep], sieve: Sifted, pairs: Sequence[SamePrompt], tasks: int, folder: Path
+    steps: Sequence[GrpoStep], sieve: Sifted, pairs: Sequence[SamePrompt], tasks: int, problems: int, folder: Path
 ) -> Figures:
+    reasoning = [step.reward_reasoning for step in steps if step.reward_reasoning is not None]
     metrics = {
         "candidates": len(sieve.differ),
         "steps": len(steps),
         "reward_first_5": round(fmean(s.reward for s in steps[:5]), 4) if steps else None,
         "reward_last_5": round(fmean(s.reward for s in steps[-5:]), 4) if steps else None,
         "dead_groups": round(fmean(s.dead_groups for s in steps), 4) if steps else None,
+        "reasoning_first_5": round(fmean(reasoning[:5]), 4) if reasoning else None,
+        "reasoning_last_5": round(fmean(reasoning[-5:]), 4) if reasoning else None,
     }
     details: dict[str, Any] = {
         "prompts": {field.name: len(getattr(sieve, field.name)) for field in dataclasses.fields(sieve)},
@@ -201,6 +234,9 @@ def _figures(
     }
     first, last = metrics["reward_first_5"], metrics["reward_last_5"]
     say(f"{len(steps)} steps on {tasks} scheduled tasks: reward {first} -> {last}")
+    if reasoning:
+        first, last = metrics["reasoning_first_5"], metrics["reasoning_last_5"]
+        say(f"{len(reasoning)} of them with problems, {problems} in all: reward of these {first} -> {last}")
     usage = total(json.loads(file.read_text()) for file in sorted(folder.glob("usage-*.json")))
     return Figures(metrics, details, {"llm": usage, "tokens_per_second": speed_of(LIVE / "grpo.csv")})
 

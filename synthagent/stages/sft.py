@@ -1,5 +1,7 @@
 """Stage `sft`: demonstrations -> the student before RL (`data/models/sft`), by TRL's SFTTrainer on assistant tokens.
 
+A share of them (`sft.reasoning_share`) is of problems, the rest of tasks.
+
 Launch: `synthagent sft` or `dvc repro sft`.
 """
 
@@ -13,9 +15,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from synthagent.episodes.real_tools import task_of
 from synthagent.errors import ParamsError, SynthAgentError
-from synthagent.params import Params
-from synthagent.records import Task, Trajectory
+from synthagent.params import Params, SftParams
+from synthagent.records import Problem, Task, Trajectory
 from synthagent.stage import Figures, Paths, say, scratch
 from synthagent.store import read_records, write_text
 from synthagent.student.checkpoint import LOG, take_checkpoint
@@ -65,6 +68,18 @@ def choose_lessons(demos: Sequence[Trajectory], tasks: dict[str, Task], count: i
     return chosen
 
 
+def choose_mixed(
+    demos: Sequence[Trajectory], of_problems: Sequence[Trajectory], tasks: dict[str, Task], params: SftParams, seed: int
+) -> list[Lesson]:
+    """`params.demos` demonstrations, of problems as many as their share says and there are, in random order."""
+    problems = choose_lessons(of_problems, tasks, round(params.demos * params.reasoning_share), seed)
+    lessons = choose_lessons(demos, tasks, params.demos - len(problems), seed)
+    if problems:
+        lessons += problems
+        random.Random(f"sft-mix-{seed}").shuffle(lessons)
+    return lessons
+
+
 def in_batches_of_like_length(lessons: Sequence[Sequence[int]], batch: int, seed: int) -> list[int]:
     """An order of training: lessons, given by the lengths of their demonstrations -> numbers of demonstrations.
 
@@ -112,7 +127,9 @@ def run(params: Params) -> Figures:
         check_params(params)
         check_launcher(params)
         tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.split == "train"}
-        lessons = choose_lessons(list(read_records(Paths.demos, Trajectory)), tasks, params.sft.demos, params.seed)
+        of_problems = _of_problems(params, tasks)
+        demos = list(read_records(Paths.demos, Trajectory))
+        lessons = choose_mixed(demos, of_problems, tasks, params.sft, params.seed)
         examples = [example for lesson in lessons for example in lesson]
         if not examples and params.sft.demos:
             raise SynthAgentError(
@@ -124,9 +141,11 @@ def run(params: Params) -> Figures:
         fits = _fitting(student, examples, rows, params)
         fits = _affordable(lessons, fits, [len(row["input_ids"]) for row in rows], params.sft.tokens)
         sizes, rows = _sizes(lessons, fits), [rows[number] for number in fits]
+        reasoning = sum(examples[number].task.world_kind == "real" for number in fits)
         parameters, tokens = sum(p.numel() for p in student.model.parameters()), sum(len(r["input_ids"]) for r in rows)
         words = len(student.tokenizer)
-        say(f"{parameters:,} parameters, {words} words, {len(rows)} demonstrations, {tokens:,} tokens")
+        of_which = f" ({reasoning} of problems)" if reasoning else ""
+        say(f"{parameters:,} parameters, {words} words, {len(rows)} demonstrations{of_which}, {tokens:,} tokens")
         save_student(student, folder / "start")
         del student  # what trains it loads it again
         losses = _train(folder, rows, sizes, params) if rows else _as_it_is(folder)
@@ -134,11 +153,23 @@ def run(params: Params) -> Figures:
             {
                 "parameters": parameters,
                 "demos": len(rows),
+                "reasoning_demos": reasoning,
                 "tokens": tokens,
                 "tokens_per_demo": round(tokens / len(rows), 1) if rows else None,
                 "loss": round(fmean(losses[-10:]), 4) if losses else None,
             }
         )
+
+
+def _of_problems(params: Params, tasks: dict[str, Task]) -> list[Trajectory]:
+    """The demonstrations of train problems, whose tasks are then among `tasks`; says where a share has none to draw."""
+    if not params.sft.reasoning_share:
+        return []
+    tasks |= {p.id: task_of(p) for p in read_records(Paths.reasoning, Problem) if p.split == "train"}
+    found = [demo for demo in read_records(Paths.reasoning_demos, Trajectory) if demo.task_id in tasks]
+    if not found:
+        say(f"sft: sft.reasoning_share: {Paths.reasoning_demos} has no demonstration; all are of tasks")
+    return found
 
 
 def base_student(params: Params, examples: Sequence[Example]) -> Student:

@@ -19,7 +19,8 @@ from trl import GRPOConfig
 from synthagent.episodes.episode import Episode
 from synthagent.judging.reward import SamePrompt
 from synthagent.params import Params
-from synthagent.records import MappingEntry, Rubric, Task
+from synthagent.reasoning.reward import rubric_of
+from synthagent.records import MappingEntry, Problem, Rubric, Task
 from synthagent.store import write_text
 from synthagent.student.callbacks import DeadGroups, PairProbe
 from synthagent.student.format import ChatFormat
@@ -56,7 +57,8 @@ class GrpoJob:
 
     `order` names the tasks, `tasks_per_step` a step. `mapping`: M at the start, None where no
     model takes part; what models are used for is left beside `out`, a file for each process. `pool`: what may be
-    sampled besides the scheduled tasks (`synthagent.student.prompts`). `pairs`: those of the probe.
+    sampled besides the scheduled tasks (`synthagent.student.prompts`). `pairs`: those of the probe. `problems`: in the
+    order in which they are taken; their tasks are among `tasks`.
     """
 
     start: Path
@@ -68,6 +70,7 @@ class GrpoJob:
     mapping: Sequence[MappingEntry] | None
     pool: Sequence[SamePrompt] = ()
     pairs: Sequence[SamePrompt] = ()
+    problems: Sequence[Problem] = ()
     checkpoints: Checkpoints | None = None
     live: Live | None = None
 
@@ -77,7 +80,7 @@ class GrpoJob:
             finish(student, self.params.student, self.out, [])
             return
         with (
-            training_episodes(self.params, self.rubrics, self.mapping) as episodes,
+            training_episodes(self.params, self.rubrics, self.mapping, self._by_name()) as episodes,
             served(self.params, episodes, self.start) as generation,
         ):
             trained, log = self._train(student, episodes, generation)
@@ -130,9 +133,11 @@ class GrpoJob:
         """TRL's hook: the ids that were sampled, and which of them are the model's own and to be learnt from."""
         seats, accelerator = trainer.environments, trainer.accelerator
         step = trainer.state.global_step // self.params.grpo.updates
-        rewards = [float(entry["reward"]) for entry in steps_of(trainer.state.log_history)]
+        logged = steps_of(trainer.state.log_history)
+        rewards = [float(entry.get("reward_tasks", entry["reward"])) for entry in logged]
         levels = {name: task.difficulty for name, task in self.tasks.items()}
-        choice = TaskChoice(self.order, self.pool, levels, self.params.grpo, self.params.seed)
+        problems = [problem.id for problem in self.problems]
+        choice = TaskChoice(self.order, self.pool, levels, self.params.grpo, self.params.seed, problems)
 
         def play(seats: Sequence[LiveEpisode]) -> None:
             episodes = [seat._episode for seat in seats]
@@ -189,11 +194,14 @@ class GrpoJob:
         self._sampled(made, trainer, episodes, greedy=True)
         return {name: score.perfect for name, score in zip(names, made.scores(episodes), strict=True)}
 
+    def _by_name(self) -> dict[str, Problem]:
+        return {problem.id: problem for problem in self.problems}
+
     def _show(self, live: Live, made: TrainingEpisodes, step: int, seats: Sequence[LiveEpisode]) -> None:
         """Leave the best and the worst of this process's episodes as text."""
         ranked = sorted(seats, key=lambda seat: seat.get_reward())
         shown = [seat._episode for seat in (ranked[-1], ranked[0])]
-        rubrics = self.rubrics
+        rubrics = {**self.rubrics, **{name: rubric_of(problem) for name, problem in self._by_name().items()}}
         write_episodes(live, step, [Seen(e.trajectory("grpo"), made.reward(e), rubrics.get(e.task.id)) for e in shown])
 
 

@@ -23,6 +23,7 @@ class GrpoStep:
     The gate of the reward is 1 - `violations`. `tokens`: the student's own. `truncated`: ended by a limit or an error.
     `dead_groups`: those that were left; `replaced`: groups sampled in place of dead ones, a count. `clipped`: tokens
     whose ratio was (None: the loss does not clip). `pair_rate`: of the probe (None: it was not this step's turn).
+    `reward_tasks`, `reward_reasoning`: of the episodes of tasks and of problems (None: the step has none).
     `logprob_gap`: of a served student, mean distance of the server's log-probs from the trainer's; `importance`: mean
     weight that corrects for it.
     """
@@ -47,6 +48,8 @@ class GrpoStep:
     logprob_gap: float
     logprob_gap_max: float
     importance: float
+    reward_tasks: float | None
+    reward_reasoning: float | None
 
 
 def step_logged(updates: int, log: dict[str, Any]) -> GrpoStep:
@@ -77,6 +80,8 @@ def step_logged(updates: int, log: dict[str, Any]) -> GrpoStep:
         logprob_gap=round(float(log.get(f"{GAP}/mean", 0.0)), 7),
         logprob_gap_max=round(float(log.get(f"{GAP}/max", 0.0)), 7),
         importance=round(float(log.get(f"{WEIGHT}/mean", 1.0)), 7),
+        reward_tasks=figure("reward_tasks") if "reward_tasks" in log else None,
+        reward_reasoning=figure("reward_reasoning") if "reward_reasoning" in log else None,
     )
 
 

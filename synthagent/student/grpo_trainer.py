@@ -115,7 +115,9 @@ class LiveEpisode:
 def seen(live: LiveEpisode) -> dict[str, float]:
     """What is watched of an episode that has ended, besides its reward."""
     episode, score = live._episode, live._score
+    kind = "reward_reasoning" if episode.task.world_kind == "real" else "reward_tasks"
     return {
+        kind: live.get_reward(),
         "perfect": float(score.perfect),
         "violations": float(score.gate == 0),
         "subgoals": score.subgoals,

@@ -88,16 +88,17 @@ def _run_batch(policy: StudentPolicy, batch: tuple[int, tuple[Start, ...]]) -> l
     """Run one batch to its end. The student moves to the GPU here, in the process that needs it."""
     number, starts = batch
     policy.student.model.to(device(), arithmetic(policy.params.student))
-    episodes = [policy.setting.episode(start) for start in starts]
-    with memory_told(f"episodes of {policy.name}", remedy_of_acting(policy.params)):
-        sampled = run_episodes(
-            policy.student,
-            episodes,
-            policy.params.episode,
-            greedy=policy.greedy,
-            seed=policy.params.seed * 1_000_003 + number,
-            loop=policy.loop,
-        )
+    with policy.setting.opened(len(starts)) as setting:
+        episodes = [setting.episode(start) for start in starts]
+        with memory_told(f"episodes of {policy.name}", remedy_of_acting(policy.params)):
+            sampled = run_episodes(
+                policy.student,
+                episodes,
+                policy.params.episode,
+                greedy=policy.greedy,
+                seed=policy.params.seed * 1_000_003 + number,
+                loop=policy.loop,
+            )
     return [
         episode.trajectory(policy.name, len(tokens.prompt), sum(tokens.mask))
         for episode, tokens in zip(episodes, sampled, strict=True)

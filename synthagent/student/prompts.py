@@ -1,5 +1,7 @@
 """Which tasks a step of GRPO samples: those scheduled, or by level; others in place of dead groups. All is light.
 
+Some of a step's groups are of problems (`grpo.reasoning_share`), which have a schedule of their own.
+
 A group is all episodes of one task in a step; it is dead where they all earned the same, since nothing is learnt then.
 What is drawn depends on the seed, the number of the step and the rewards that were logged, and on nothing else, so that
 a training that goes on from a checkpoint chooses as it would have.
@@ -34,29 +36,46 @@ class Seat(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TaskChoice:
-    """From what tasks are chosen. `order`: of the schedule; `levels`: of the tasks of `pool`, their difficulty."""
+    """From what tasks are chosen. `order`: of the schedule; `levels`: of the tasks of `pool`, their difficulty.
+
+    `problems`: taken one after the other, and again from the first.
+    """
 
     order: Sequence[str]
     pool: Sequence[SamePrompt]
     levels: Mapping[str, int]
     params: GrpoParams
     seed: int
+    problems: Sequence[str] = ()
 
     def of_step(self, step: int, rewards: Sequence[float]) -> list[str]:
-        """The tasks of a step (from 0), one a group. `rewards`: means of the steps before it."""
+        """The tasks of a step (from 0), one a group, problems among them. `rewards`: means of the steps before it."""
         count = self.params.tasks_per_step
+        start, end = (problems_before(n, self.params) if self.problems else 0 for n in (step, step + 1))
+        problems = [self.problems[number % len(self.problems)] for number in range(start, end)]
+        wanted = count - len(problems)
         if self.params.curriculum is None:
-            return [*self.order[step * count : (step + 1) * count]]
+            return spread_among(self.order[step * count - start :][:wanted], problems)
         found: list[str] = []
         rng = random.Random(f"curriculum-{self.seed}-{step}")
-        while len(found) < count:
-            found += whole_prompts(self._shuffled(rng, rewards), count - len(found), ())
-        return found
+        while len(found) < wanted:
+            found += whole_prompts(self._shuffled(rng, rewards), wanted - len(found), ())
+        return spread_among(found, problems)
 
-    def in_place(self, step: int, rewards: Sequence[float]) -> Callable[[int, Collection[str]], list[str]]:
-        """For a step: so many other tasks, or as many as there are -> tasks."""
-        prompts = self._shuffled(random.Random(f"instead-{self.seed}-{step}"), rewards)
-        return lambda count, taken: whole_prompts(prompts, count, taken)
+    def in_place(
+        self, step: int, rewards: Sequence[float]
+    ) -> Callable[[Sequence[str], Collection[str]], list[str | None]]:
+        """For a step: tasks -> others in their places, problems for problems; None where there are no more."""
+        rng = random.Random(f"instead-{self.seed}-{step}")
+        prompts, kind = self._shuffled(rng, rewards), {*self.problems}
+        problems = rng.sample(sorted(kind), len(kind))
+
+        def others(names: Sequence[str], taken: Collection[str]) -> list[str | None]:
+            tasks = iter(whole_prompts(prompts, sum(name not in kind for name in names), taken))
+            free = (name for name in problems if name not in taken)
+            return [next(free if name in kind else tasks, None) for name in names]
+
+        return others
 
     def _shuffled(self, rng: random.Random, rewards: Sequence[float]) -> list[SamePrompt]:
         """The pool at random; under a curriculum those of likely levels first, of others last."""
@@ -68,6 +87,23 @@ class TaskChoice:
         # The least of exponential variates is one of theirs in proportion to their rates.
         keys = [rng.expovariate(1) / weights[level] if weights[level] else math.inf for level in of_level]
         return [self.pool[i] for i in sorted(range(len(keys)), key=keys.__getitem__)]
+
+
+def problems_before(step: int, params: GrpoParams) -> int:
+    """How many problems the steps before this one (from 0) have: an even number where a step has, for twins' sake.
+
+    Twins then stay in one step, whatever the share is.
+    """
+    at_once = 2 if params.tasks_per_step % 2 == 0 else 1
+    return at_once * math.floor(step * params.tasks_per_step * params.reasoning_share / at_once + 1e-9)
+
+
+def spread_among(tasks: Sequence[str], problems: Sequence[str]) -> list[str]:
+    """Both, the problems at even distances: processes that share a step then share them, too."""
+    found, total = [*tasks], len(tasks) + len(problems)
+    for number, name in enumerate(problems, 1):
+        found.insert(number * total // len(problems) - 1, name)
+    return found
 
 
 def mix_at(curriculum: CurriculumParams, rewards: Sequence[float]) -> Mix:
@@ -117,12 +153,13 @@ def sample_step(
     *,
     play: Callable[[Sequence[Any]], None],
     gather: Callable[[Sequence[float]], Sequence[float]],
-    instead: Callable[[int, Collection[str]], list[str]],
+    instead: Callable[[Sequence[str], Collection[str]], Sequence[str | None]],
 ) -> Sampling:
     """Play the episodes of a step, and of others in place of dead groups, in `params.replace_dead` rounds at most.
 
     Processes share a step's episodes, and may share a group's: this one has the seats from number `first` on. All of
-    them call `gather` equally often. `tasks`: one a group. `instead`: so many tasks that are not taken -> tasks.
+    them call `gather` equally often. `tasks`: one a group. `instead`: tasks, and what is taken -> others in their
+    places.
     """
     groups = [(first + number) // params.group_size for number in range(len(seats))]
     tasks, tried, replaced = [*tasks], {*tasks}, 0
@@ -132,9 +169,12 @@ def sample_step(
     play(seats)
     for left in range(params.replace_dead, -1, -1):
         dead = dead_groups(gather([seat.get_reward() for seat in seats]), params.group_size)
-        fresh = dict(zip(dead, instead(len(dead), tried), strict=False)) if left else {}
+        others = instead([tasks[group] for group in dead], tried) if left else []
+        fresh = {group: name for group, name in zip(dead, others, strict=False) if name is not None}
         if not fresh:
             break
+        for group, name in fresh.items():
+            tasks[group] = name
         tried.update(fresh.values())
         replaced += len(fresh)
         again = [(seat, fresh[group]) for seat, group in zip(seats, groups, strict=True) if group in fresh]

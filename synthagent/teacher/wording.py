@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 from synthagent.episodes.user import all_said
+from synthagent.personas import role_of
 from synthagent.records import Task
 
 _GREETINGS = ("Hi, please", "Please", "Can you", "I want you to", "Hello, kindly")
-_FUNCTION_WORD = re.compile(
-    r"who|whose|with|from|that|which|and|or|but|in|of|for|on|to|by|at|up|out|over|into|under|when|while|after|as", re.I
-)
-_OPENING = re.compile(r"^\s*(as|i am|i'm|i\u2019m)\s+", re.I)
-_MOST_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +22,6 @@ class Wish:
     noun: str
     follow: str | None
     report: str | None
-
-
-def role_of(persona: str) -> str:
-    """A short phrase for who speaks: 'A retired bank teller who sings in bars' -> 'a retired bank teller'."""
-    words = re.findall(r"[A-Za-z][A-Za-z'-]*|[,.;:()]", _OPENING.sub("", persona))
-    article = words.pop(0).lower() if words and words[0].lower() in ("a", "an", "the") else ""
-    kept: list[str] = []
-    for word in words:
-        participle = word.endswith(("ing", "ed")) and kept  # 'a teller | collecting stamps'
-        if _FUNCTION_WORD.fullmatch(word) or not word[0].isalpha() or participle or len(kept) == _MOST_WORDS:
-            break
-        kept.append(word.lower())
-    if not kept:
-        return ""
-    return f"{article or ('an' if kept[0][0] in 'aeiou' else 'a')} {' '.join(kept)}"
 
 
 def request_text(request: Wish, persona: str, rng: random.Random) -> str:

@@ -50,3 +50,9 @@ def evaluation() -> list[Evaluation]:
                 rows.append(one.model_copy(update=names))
                 rows.append(other.model_copy(update={"task_id": names["twin_of"], "twin_of": names["task_id"]}))
     return rows
+
+
+def solved(policy: str, kind: str, first: int, right: list[int], **changes: Any) -> list[Evaluation]:
+    """Episodes of problems of a kind, numbered from `first`."""
+    of_problem = {"benchmark": "reasoning", "category": kind, "difficulty": None, **changes}
+    return [row(policy, first + number, float(reward), **of_problem) for number, reward in enumerate(right)]

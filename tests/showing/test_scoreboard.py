@@ -69,9 +69,9 @@ def test_the_difference_in_the_details_is_that_of_the_policies() -> None:
 def test_headlines_lead_with_pair_rate_and_perfect_where_done_and_are_few() -> None:
     found = headline(SUMMARY)
     compared = [f"grpo_minus_sft_{name}{end}" for name in ("pair_rate", "perfect_done") for end in ("", "_ci_low")]
-    of_split = ["grpo_pair_rate", "grpo_pair_reward", "grpo_perfect_done", *compared]
+    of_split = ["grpo_pair_rate", "grpo_perfect_done", *compared]
     assert set(found) == {f"{split}_{name}" for split in SPLITS for name in of_split}
-    assert len(found) == 14
+    assert len(found) == 12
     read = details(SUMMARY)
     assert found["heldout_grpo_pair_rate"] == read["policies"]["grpo"]["heldout"]["pair_rate"]
     assert found["heldout_grpo_perfect_done"] == read["policies"]["grpo"]["heldout"]["perfect_by_outcome"]["done"]

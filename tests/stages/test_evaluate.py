@@ -6,7 +6,9 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from helpers.evaluations import solved
 from helpers.projects import default_params
+from helpers.reasoning import answer, environment, episode_of, params_here, problem, run
 from helpers.simulated import simulated_task
 from helpers.tasks import accepted_tasks, scored, scripted, task_of_level
 from hypothesis import given, settings
@@ -18,7 +20,9 @@ from synthagent.episodes.turn import ToolCall, Turn
 from synthagent.episodes.world import fresh_world
 from synthagent.judging.criteria import extract
 from synthagent.params import Params
-from synthagent.records import BENCHMARK, Evaluation, Reward, Task
+from synthagent.reasoning import share
+from synthagent.reasoning.evaluation import choose_problems, evaluation_of_problem
+from synthagent.records import BENCHMARK, Evaluation, Problem, Reward, Task
 from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
 from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of, expert_path, stored_tables
@@ -172,6 +176,60 @@ def test_what_another_benchmark_says_is_never_averaged_with_ours(
     assert summarise([*ours, *others], 0) == summarise(ours, 0)
     write_records(Paths.evaluation, Evaluation, sorted([*ours, *others], key=lambda row: row.policy))
     tables = list(stored_tables(0))
-    first, second = (tables.index(f"benchmark {name}") for name in ("a-suite", BENCHMARK))
-    assert all("0.000 [.00,.00]" in line for line in tables[first:second] if " expert " in line)
-    assert all("1.000 [1.0,1.0]" in line for line in tables[second:] if " expert " in line)
+    first, second = (tables.index(f"benchmark {name}") for name in (BENCHMARK, "a-suite"))
+    assert all("1.000 [1.0,1.0]" in line for line in tables[first:second] if " expert " in line)
+    assert all("0.000 [.00,.00]" in line for line in tables[second:] if " expert " in line)
+
+
+# --- problems -------------------------------------------------------------------------------------------------------
+
+
+def of_problems(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int = 10, wanted: int = 3) -> list[Problem]:
+    """So many problems as a dataset in `folder`, every other one held out; those that are evaluated."""
+    monkeypatch.chdir(folder)
+    rows = [problem(number, split="heldout" if number % 2 else "train") for number in range(count)]
+    write_records(Paths.reasoning, Problem, rows)
+    params = params_here()
+    evaluate = params.evaluate.model_copy(update={"reasoning": wanted})
+    return choose_problems(params.model_copy(update={"evaluate": evaluate}))
+
+
+def test_held_out_problems_are_evaluated_as_many_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = of_problems(tmp_path, monkeypatch)
+    assert len(chosen) == 3
+    assert {each.split for each in chosen} == {"heldout"}
+    assert chosen == sorted(chosen, key=lambda each: each.id) == of_problems(tmp_path, monkeypatch)
+
+
+def test_where_no_code_can_be_isolated_problems_are_dropped_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert of_problems(tmp_path, monkeypatch, wanted=0) == []
+    assert capsys.readouterr().out == ""
+    assert of_problems(tmp_path, monkeypatch, count=0) == []
+    assert "has no held-out problem" in capsys.readouterr().out
+    monkeypatch.setattr(share, "available", lambda _: "bwrap is not there; install bubblewrap")
+    assert of_problems(tmp_path, monkeypatch) == []
+    assert "evaluate: evaluate.reasoning: dropped" in capsys.readouterr().out
+
+
+def test_an_episode_of_a_problem_is_a_row_of_a_benchmark_of_its_own() -> None:
+    with environment() as answering:
+        trajectory = episode_of(answering, run("print(6 * 7)"), answer("42")).trajectory("grpo")
+    row = evaluation_of_problem(trajectory, "greedy", problem(kind="gcd"), PARAMS)
+    assert row is not None
+    assert (row.benchmark, row.category, row.task_id, row.policy) == ("reasoning", "gcd", problem().id, "grpo")
+    assert (row.reward, row.gate, row.subgoals, row.n_turns, row.outcome, row.twin_of) == (1, 1, 1, 2, None, None)
+    failed = trajectory.model_copy(update={"error": "policy: timeout"})
+    assert evaluation_of_problem(failed, "greedy", problem(), PARAMS) is None
+    assert summarise([row], 0).cells == ()
+
+
+def test_the_stored_tables_show_both_kinds_ours_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [evaluated("expert", HELD_OUT[0]), *solved("sft", "gcd", 0, [1, 0]), *solved("grpo", "gcd", 0, [1, 1])]
+    write_records(Paths.evaluation, Evaluation, sorted(rows, key=lambda row: row.policy))
+    lines = list(stored_tables(0))
+    heads = [line for line in lines if line.startswith("benchmark")]
+    assert heads == ["benchmark synthagent", "benchmark reasoning"]
+    assert "grpo - sft on problems: +0.500" in lines[-1]

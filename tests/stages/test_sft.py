@@ -9,15 +9,25 @@ from typing import Any
 
 import pytest
 from helpers.projects import default_params
+from helpers.reasoning import problem
 from helpers.tasks import accepted_tasks
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.real_tools import task_of
 from synthagent.errors import ParamsError
 from synthagent.params import Params
 from synthagent.records import Trajectory
 from synthagent.stages.rubrics import demonstrate
-from synthagent.stages.sft import Example, _affordable, check_params, choose_lessons, in_batches_of_like_length
+from synthagent.stages.sft import (
+    Example,
+    _affordable,
+    check_params,
+    choose_lessons,
+    choose_mixed,
+    in_batches_of_like_length,
+)
 
 LESSONS = st.lists(st.lists(st.integers(1, 500), min_size=1, max_size=2), max_size=100)
 BATCH = st.integers(1, 9)
@@ -41,6 +51,33 @@ def changed(**sections: dict[str, Any]) -> Params:
     params = default_params()
     update = {name: getattr(params, name).model_copy(update=keys) for name, keys in sections.items()}
     return params.model_copy(update=update)
+
+
+# --- the mix --------------------------------------------------------------------------------------------------------
+
+
+def of_problems(count: int) -> list[Trajectory]:
+    """Demonstrations of so many problems."""
+    messages = (*Episode(task_of(problem())).messages, {"role": "assistant", "content": "<answer>42</answer>"})
+    demo = demos()[0].model_copy(update={"messages": messages, "end": "answer", "error": None})
+    return [demo.model_copy(update={"task_id": problem(number).id}) for number in range(count)]
+
+
+@pytest.mark.parametrize(("share", "there", "wanted"), [(0.1, 50, 10), (0.5, 30, 30), (0.0, 50, 0), (0.2, 0, 0)])
+def test_a_share_of_the_demonstrations_is_of_problems_or_as_many_as_there_are(
+    share: float, there: int, wanted: int
+) -> None:
+    params = default_params().sft.model_copy(update={"demos": 100, "reasoning_share": share})
+    tasks = TASKS | {problem(number).id: task_of(problem(number)) for number in range(there)}
+    lessons = choose_mixed(demos(), of_problems(there), tasks, params, 0)
+    examples = [example for lesson in lessons for example in lesson]
+    real = [number for number, lesson in enumerate(lessons) if lesson[0].task.world_kind == "real"]
+    assert len(examples) == 100
+    assert sum(example.task.world_kind == "real" for example in examples) == len(real) == wanted
+    if wanted:
+        assert min(real) < len(lessons) / 3 < 2 * len(lessons) / 3 < max(real), "they are spread over the training"
+    else:
+        assert lessons == choose_lessons(demos(), TASKS, 100, 0)
 
 
 # --- the choice -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from helpers.tasks import accepted_tasks, outcome_of, task_of_level
 from synthagent.episodes.user import CONFIRM
 from synthagent.judging.proofs import PROOFS
 from synthagent.params_file import load_params
+from synthagent.personas import role_of
 from synthagent.problems import KnownProblem
 from synthagent.records import Persona, Rejected, Task
 from synthagent.stage import Paths
@@ -24,7 +25,6 @@ from synthagent.teacher.decontaminate import Decontamination
 from synthagent.teacher.domains import BLEND, load_vocabulary
 from synthagent.teacher.funnel import Funnel
 from synthagent.teacher.llm.write import Proposal
-from synthagent.teacher.wording import role_of
 from synthagent.text import words_of
 
 VOCABULARY = load_vocabulary()

@@ -15,10 +15,12 @@ import pytest
 import torch
 from helpers.given import save_given
 from helpers.grpo import GROUP, TASKS, job_of, params_of
+from helpers.reasoning import params_here, problem
 from helpers.student import LIMITS, new_episodes
 from helpers.tasks import rubric_of
 
 from synthagent.episodes.episode import Turn
+from synthagent.episodes.real_tools import task_of
 from synthagent.judging.reward import Score
 from synthagent.params import LoraParams
 from synthagent.student import live
@@ -103,6 +105,26 @@ def test_a_group_is_of_one_task_and_twins_are_in_one_step(student: Student, tmp_
         assert began == [name for name in names for _ in range(GROUP)]
         assert advantages == pytest.approx(wanted, abs=1e-3)
     assert [(step["reward"], step["dead_groups"]) for step in log_of(tmp_path)] == [(0.75, 0.5)] * 2
+
+
+def test_problems_are_trained_on_beside_tasks_with_their_own_tools_and_their_own_reward(
+    student: Student, tmp_path: Path
+) -> None:
+    from synthagent.student.grpo_log import GrpoStep
+
+    job, given = job_of(tmp_path, student, steps=2), [problem(number) for number in range(3)]
+    params = params_here()
+    grpo = job.params.grpo.model_copy(update={"reasoning_share": 0.5})
+    params = job.params.model_copy(update={"grpo": grpo, "reasoning": params.reasoning})
+    tasks = {**job.tasks, **{each.id: task_of(each) for each in given}}
+    job = replace(job, params=params, tasks=tasks, problems=given)
+    train(partial(watched, job, frozenset({given[0].id}), tmp_path), 1)
+    began = json.loads((tmp_path / "seen-0.json").read_text())["began"]
+    assert began[: 2 * GROUP] == [name for name in [*TASKS][:2] for _ in range(GROUP)], "a pair of twins, whole"
+    assert began[-2 * GROUP :] == [each.id for each in given[:2] for _ in range(GROUP)]
+    of_tasks, of_problems = (GrpoStep(**row) for row in log_of(tmp_path))
+    assert (of_tasks.reward_tasks, of_tasks.reward_reasoning) == (of_tasks.reward, None)
+    assert (of_problems.reward_tasks, of_problems.reward_reasoning) == (None, 0.75)
 
 
 def test_episodes_pass_through_the_network_at_most_eight_at_once_and_all_of_them() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
 from helpers.projects import default_params
+from helpers.reasoning import params_here, problem
 from helpers.student import LIMITS, tasks_of_different_length
 from helpers.tasks import accepted_tasks
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from synthagent.episodes.policy import Setting, Start
+from synthagent.episodes.real_tools import task_of
 from synthagent.params import EpisodeParams, Params
+from synthagent.reasoning.evaluation import setting_of
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student
 from synthagent.student.policy import StudentPolicy, cache_of_token, episodes_within
@@ -64,6 +68,17 @@ def test_trajectories_do_not_depend_on_the_number_of_processes(student: Student)
         in_two = list(policy_of(student, limits, workers=pool).run(starts))
     assert in_one == in_two
     assert len(in_one) == len(starts)
+
+
+def test_in_problems_the_tools_are_opened_by_the_process_that_acts(student: Student) -> None:
+    given = [problem(number) for number in range(3)]
+    params = params_with().model_copy(update={"reasoning": params_here().reasoning})
+    policy = StudentPolicy("me", student, params, setting_of(given, params))
+    sent = pickle.loads(pickle.dumps(policy))  # as a worker gets it
+    starts = [Start(task_of(each)) for each in given]
+    trajectories = list(sent.run(starts))
+    assert [trajectory.task_id for trajectory in trajectories] == [each.id for each in given]
+    assert trajectories == list(policy.run(starts))
 
 
 def test_the_student_moves_to_the_device_in_the_process_that_runs_it(

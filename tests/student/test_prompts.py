@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthagent.params import CurriculumParams, GrpoParams
-from synthagent.student.prompts import TaskChoice, dead_groups, mix_at, sample_step, whole_prompts
+from synthagent.student.prompts import TaskChoice, dead_groups, mix_at, problems_before, sample_step, whole_prompts
 
 POOL = [(f"{level}{letter}1", f"{level}{letter}2") for level in (1, 2, 3) for letter in "abcdefghij"]
 LEVELS = {name: int(name[0]) for pair in POOL for name in pair}
@@ -77,7 +77,7 @@ def test_what_is_chosen_depends_on_seed_step_and_rewards_alone() -> None:
     one, other = choice(curriculum=RISING), choice(curriculum=RISING)
     for step in range(5):
         assert one.of_step(step, [0.4]) == other.of_step(step, [0.4])
-        assert one.in_place(step, [0.4])(3, {"1a1"}) == other.in_place(step, [0.4])(3, {"1a1"})
+        assert one.in_place(step, [0.4])([*"xyz"], {"1a1"}) == other.in_place(step, [0.4])([*"xyz"], {"1a1"})
     assert one.of_step(0, []) != one.of_step(1, [])
     assert one.of_step(0, []) != replace(one, seed=1).of_step(0, [])
 
@@ -91,7 +91,8 @@ def test_a_pool_that_is_smaller_than_a_step_is_used_again() -> None:
 def test_in_place_of_dead_groups_are_others_and_twins_together_where_there_is_room(
     count: int, taken: set[str], step: int
 ) -> None:
-    found = choice().in_place(step, [])(count, taken)
+    dead = [name for pair in POOL for name in pair][:count]
+    found = [name for name in choice().in_place(step, [])(dead, taken) if name is not None]
     free = [pair for pair in POOL if not taken & {*pair}]
     assert len(found) == len(set(found)) == min(count, 2 * len(free))
     assert all(any(name in pair for pair in free) for name in found)
@@ -108,6 +109,49 @@ def test_a_last_place_goes_to_a_task_without_a_twin_if_there_is_one() -> None:
 def test_a_group_is_dead_where_all_earned_the_same() -> None:
     assert dead_groups([0, 0, 0.5, 0.5, 0, 1, 1, 1], 2) == [0, 1, 3]
     assert dead_groups([0.1] * 3 + [0.1, 0.1, 0.2], 3) == [0]
+
+
+# --- problems among tasks -------------------------------------------------------------------------------------------
+
+PROBLEMS = [f"p{number}" for number in range(5)]
+
+
+@given(st.integers(1, 9), st.sampled_from([0.0, 0.05, 0.1, 0.125, 0.25, 0.3, 0.5, 1.0]), st.integers(1, 60))
+def test_the_share_of_problems_holds_over_the_steps_and_twins_stay_in_one_step(
+    tasks_per_step: int, share: float, steps: int
+) -> None:
+    params = grpo(tasks_per_step=tasks_per_step, reasoning_share=share)
+    counts = [problems_before(step + 1, params) - problems_before(step, params) for step in range(steps)]
+    assert abs(sum(counts) - share * tasks_per_step * steps) < 2
+    assert all(0 <= count <= tasks_per_step for count in counts)
+    if tasks_per_step % 2 == 0:
+        assert not any(count % 2 for count in counts)
+
+
+def test_a_step_has_the_next_tasks_and_the_next_problems_at_even_distances() -> None:
+    mixed = replace(choice(reasoning_share=0.25), problems=PROBLEMS)
+    assert mixed.of_step(0, []) == ["1a1", "1a2", "1b1", "p0", "1b2", "1c1", "1c2", "p1"]
+    assert mixed.of_step(1, []) == ["1d1", "1d2", "1e1", "p2", "1e2", "1f1", "1f2", "p3"]
+    assert [name for name in mixed.of_step(2, []) if name in PROBLEMS] == ["p4", "p0"]
+    seldom = replace(choice(reasoning_share=0.125), problems=PROBLEMS)
+    assert [sum(name in PROBLEMS for name in seldom.of_step(step, [])) for step in range(4)] == [0, 2, 0, 2]
+    assert seldom.of_step(1, [])[:2] == ["1e1", "1e2"]
+    assert seldom.of_step(2, [])[0] == "1h1"
+
+
+def test_under_a_curriculum_problems_take_their_share_of_the_places() -> None:
+    mixed = replace(choice(reasoning_share=0.25, curriculum=RISING), problems=PROBLEMS)
+    found = mixed.of_step(1, [0.1])
+    assert [name for name in found if name in PROBLEMS] == ["p2", "p3"]
+    assert len({name for name in found if name not in PROBLEMS}) == 6
+
+
+def test_in_place_of_a_dead_problem_is_another_problem_and_of_a_task_another_task() -> None:
+    mixed = replace(choice(reasoning_share=0.25), problems=PROBLEMS)
+    others = mixed.in_place(0, [])(["1a1", "p0", "p1", "1a2"], {"1a1", "1a2", "p0", "p1", "p2"})
+    assert [other in PROBLEMS for other in others] == [False, True, True, False]
+    assert {others[1], others[2]} == {"p3", "p4"}
+    assert mixed.in_place(0, [])(["p0"], {*PROBLEMS}) == [None]
 
 
 # --- the rounds of a step -------------------------------------------------------------------------------------------
@@ -172,9 +216,9 @@ def test_rounds_end_where_there_is_no_other_task() -> None:
     seats = [Chair(number, frozenset()) for number in range(4)]
     calls = list[int]()
 
-    def instead(count: int, taken: object) -> list[str]:
-        calls.append(count)
-        return ["x"] if len(calls) == 1 else []
+    def instead(names: Sequence[str], taken: object) -> list[str | None]:
+        calls.append(len(names))
+        return ["x", None] if len(calls) == 1 else [None, None]
 
     came = sample_step(
         seats, ["a", "b"], 0, grpo(replace_dead=9), play=play, gather=lambda values: values, instead=instead

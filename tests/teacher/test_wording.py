@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from helpers.tasks import accepted_tasks
 
+from synthagent.personas import role_of
 from synthagent.stages.personas import built_in
-from synthagent.teacher.wording import role_of
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from synthagent.personas import role_of
 from synthagent.teacher.natural.frames import Voice, frames
 from synthagent.teacher.natural.morphology import a
-from synthagent.teacher.wording import role_of
 
 _SHARES: dict[Voice, float] = {"plain": 0.3, "terse": 0.2, "formal": 0.15, "chatty": 0.2, "learner": 0.15}
 _LEAD = 0.6  # how often a persona speaks in the voice that its words lead to

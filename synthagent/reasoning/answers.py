@@ -1,0 +1,175 @@
+"""When an answer is right: a problem and what somebody answered -> yes or no.
+
+What is equal, letter by letter or as a number, needs nobody. All else is put to `synthagent.reasoning.scorer`, a
+process that is kept: the scorer of the problem's source, or math-verify. It runs in isolation (`synthagent.isolation`)
+where that can be had; where not, an answer of a kind whose scorer evaluates what it reads has to be equal.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import re
+import selectors
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from synthagent.isolation import Limits, isolated, unavailable
+from synthagent.records import Problem
+
+GYM = "reasoning-gym:"  # of a problem's source, before the name of its kind
+ALIASES, ENTRY = "aliases", "entry"  # in a problem's provenance: further right answers; what its source's scorer needs
+MOST_CHARACTERS = 4_000
+# Kinds of reasoning-gym whose scorer hands the answer to `eval` or to sympy's `parse_expr`.
+EVALUATED = frozenset(
+    [
+        "binary_matrix",
+        "countdown",
+        "intermediate_integration",
+        "n_queens",
+        "polynomial_multiplication",
+        "puzzle24",
+        "simple_integration",
+        "spiral_matrix",
+        "string_insertion",
+    ]
+)
+_PROGRAM = Path(__file__).with_name("scorer.py")
+_LIMITS = Limits(memory_mb=4096, processes=16, file_mb=32)
+_LOADING_S, _SCORING_S = 120.0, 5.0
+MATHS = re.compile(r"[\d\\=+*/^<>{}()\[\]|%$]")
+_NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?")
+_SEVERAL = re.compile(r"\n|\d\s*=\s*[-+]?\d|\$[^$]*\$|[\"'`]")  # of which math-verify would take the last
+_BOXED = re.compile(r"\\boxed\{(.*)\}", re.DOTALL)
+
+
+def same(problem: Problem, answer: str) -> bool:
+    """Whether an answer of a policy is right."""
+    given = answer.strip()
+    if not given or len(given) > MOST_CHARACTERS:
+        return False
+    if problem.source.startswith(GYM):
+        return given == problem.answer or _by_source(problem, given)
+    truths = (problem.answer, *problem.provenance.get(ALIASES, ()))
+    return any(equal(truth, given) for truth in truths)
+
+
+def equal(truth: str, given: str) -> bool:
+    """Whether two texts say the same: as numbers, as words, or else as mathematics. Several answers are none."""
+    truth, given = _bare(truth), _bare(given)
+    if truth == given:
+        return True
+    if (number := _number(truth)) is not None and (other := _number(given)) is not None:
+        return number == other
+    if not MATHS.search(truth):
+        return _words(truth) == _words(given)
+    if _SEVERAL.search(given) and not _SEVERAL.search(truth):
+        return False
+    return _scorer(os.getpid()).right({"truth": truth, "answer": given})
+
+
+def scores_itself(problem: Problem) -> bool:
+    """Whether its source's scorer takes the known answer of a problem, as it is stored, for right."""
+    return not problem.source.startswith(GYM) or _by_source(problem, problem.answer)
+
+
+def _by_source(problem: Problem, given: str) -> bool:
+    kind, scorer = problem.source.removeprefix(GYM), _scorer(os.getpid())
+    if kind in EVALUATED and not scorer.isolated:
+        return given == problem.answer
+    return scorer.right({"kind": kind, "entry": problem.provenance[ENTRY], "answer": given})
+
+
+def _bare(text: str) -> str:
+    """Without the frames that mathematics comes in, spaces around it, and a full stop behind it."""
+    text = text.strip().removesuffix(".").strip()
+    if boxed := _BOXED.search(text):
+        text = boxed[1]
+    return text.strip("$ \n")
+
+
+def _number(text: str) -> Fraction | None:
+    if len(text) > 400 or not _NUMBER.fullmatch(text) or not any(character.isdecimal() for character in text):
+        return None
+    return Fraction(text.replace(",", ""))
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.findall(r"\w+", text.casefold()) if word not in ("a", "an", "the")]
+
+
+class _Scorer:
+    """The process that scores. It is started when first asked, and again when an answer has ended it."""
+
+    def __init__(self) -> None:
+        self.isolated = not unavailable()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._loaded: set[str] = set()
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        atexit.register(self._end)
+
+    def right(self, question: Mapping[str, Any]) -> bool:
+        """Whether the answer in a question is right; one that takes too long, or ends the process, is not."""
+        library = "reasoning_gym" if "kind" in question else "math_verify"
+        with self._lock:
+            for _ in range(2):  # a process may have died with the thread that started it
+                if library not in self._loaded and self._said({"load": library}, _LOADING_S) is not None:
+                    self._loaded.add(library)
+                said = self._said(question, _SCORING_S)
+                if said is not None:
+                    return bool(said["right"])
+        return False
+
+    def _said(self, question: Mapping[str, Any], patience_s: float) -> Any:
+        """What the process says to a question; None if it has ended without a word. One that is too slow says no."""
+        process = self._process = self._process or self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(question).encode() + b"\n")
+            process.stdin.flush()
+            with selectors.DefaultSelector() as selector:
+                selector.register(process.stdout, selectors.EVENT_READ)
+                if not selector.select(patience_s):
+                    self._end()
+                    return {"right": False}
+            said = process.stdout.readline()
+        except OSError:
+            said = b""
+        if not said:
+            self._end()
+            return None
+        return json.loads(said)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        arguments, python = ["-I", str(_PROGRAM)], Path(sys.executable)
+        command = isolated(python, arguments, [_PROGRAM], _LIMITS) if self.isolated else [str(python), *arguments]
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True)
+
+    def _end(self) -> None:
+        if self._process is None or os.getpid() != self._pid:
+            return
+        process, self._process = self._process, None
+        self._loaded.clear()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):  # what was not written any more
+                if pipe is not None:
+                    pipe.close()
+
+
+@lru_cache(maxsize=4)
+def _scorer(pid: int) -> _Scorer:
+    """The scorer of this process: one that was forked must not use its parent's."""
+    return _Scorer()

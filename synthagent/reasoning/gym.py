@@ -1,0 +1,87 @@
+"""Problems of reasoning-gym: kinds by weight, and a seed -> problems, each with what its kind's scorer needs.
+
+The package makes and scores its problems itself, offline. It is not among what synthagent always brings: one of its own
+requirements has to be compiled.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from synthagent.errors import ParamsError
+from synthagent.reasoning.answers import ENTRY, GYM
+from synthagent.records import Problem, Rejected
+
+PACKAGE = "reasoning-gym"
+REMEDY = "pip install 'synthagent[reasoning]', which takes a C compiler; or name a file in reasoning.path"
+_OF_THE_DAY = frozenset({"time_intervals"})  # their problems depend on the day on which they are made
+_SEEDS_APART = 1_000_003  # the package adds a problem's number to the seed
+
+
+def lacking() -> str | None:
+    """Why there are no problems of reasoning-gym here."""
+    try:
+        version(PACKAGE)
+    except PackageNotFoundError:
+        return f"the package {PACKAGE} is not installed: {REMEDY}"
+    return None
+
+
+def pose(kinds: Mapping[str, float], count: int, seed: int) -> Iterator[Problem | Rejected]:
+    """Problem `number` depends on nothing but the kinds, the seed and the number.
+
+    Raises:
+        ParamsError: a kind that the package does not have, or cannot make without further settings.
+    """
+    names = sorted(name for name, weight in kinds.items() if weight)
+    sources = {name: _source(name, count, seed) for name in names}
+    made_with = f"{PACKAGE} {version(PACKAGE)}"
+    for number in range(count):
+        rng = random.Random(f"reasoning-{seed}-{number}")
+        kind = rng.choices(names, [kinds[name] for name in names])[0]
+        yield _posed(sources[kind][number], kind, number, {"source": made_with, "seed": seed})
+
+
+def id_of(number: int) -> str:
+    """The id of a problem, by its number."""
+    return f"problem-{number:07d}"
+
+
+def _source(name: str, count: int, seed: int) -> Any:
+    from reasoning_gym.factory import DATASETS, create_dataset
+
+    place = f"params.yaml: reasoning.kinds.{name}"
+    if name in _OF_THE_DAY:
+        raise ParamsError(f"{place}: its problems depend on the day on which they are made; leave it out")
+    if name not in DATASETS:
+        raise ParamsError(f"{place}: {PACKAGE} has no such task; it has {', '.join(sorted(DATASETS))}"[:900])
+    try:
+        return create_dataset(name, seed=seed * _SEEDS_APART, size=count)
+    except (AssertionError, TypeError, ValueError) as error:
+        fault = " ".join(str(error).split()) or type(error).__name__
+        raise ParamsError(f"{place}: cannot be made without further settings ({fault}); leave it out") from None
+
+
+def _posed(made: Mapping[str, Any], kind: str, number: int, provenance: Mapping[str, Any]) -> Problem | Rejected:
+    entry = json.loads(json.dumps(dict(made), default=str))  # some have numbers and texts of numpy
+    question, answer = str(entry["question"]).strip(), entry["answer"]
+    if answer is None or not str(answer).strip():
+        payload = json.dumps(entry)
+        return Rejected(
+            id=id_of(number), stage="reasoning", reason="no_answer", detail=f"{kind} knows no answer", payload=payload
+        )
+    return Problem(
+        id=id_of(number),
+        persona_id="",
+        kind=kind,
+        split="train",
+        instruction=question,
+        answer=str(answer),
+        source=f"{GYM}{kind}",
+        tools=("python",),
+        provenance={**provenance, ENTRY: entry},
+    )
