@@ -58,6 +58,7 @@ class Reason(NamedTuple):
 LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
 SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
+REMOTES = "tests/ops/test_remotes.py"
 NATURAL = "tests/teacher/natural/test_check.py"
 NOT_RUN = {
     "python -m synthagent.ops.plots_page": Reason(
@@ -108,6 +109,31 @@ NOT_RUN = {
     "dvc repro -f sft": Reason(LONG),
     "dvc exp run": Reason(A_PART),
     "dvc exp run -S grpo.steps=3": Reason(LONG, SHARING, '"exp", "run", "-S", "grpo.steps=3"'),
+    "dvc exp run --queue -S 'grpo.steps=10,20'": Reason(LONG, SHARING, '"exp", "run", "--queue", "-S"'),
+    "dvc exp run --queue -S 'seed=1,2' -S 'reward.formula=cubed,product'": Reason(LONG),
+    "dvc exp run --run-all -j 1": Reason(LONG, SHARING, '"--run-all", "-j", "1"'),
+    "dvc queue status": Reason(UNDER_GIT, SHARING, '"queue", "status"'),
+    "dvc queue start": Reason(NO_END),
+    "dvc queue logs NAME": Reason(UNDER_GIT),
+    "dvc metrics diff main NAME": Reason(UNDER_GIT),
+    "dvc params diff main NAME": Reason(UNDER_GIT, SHARING, '"params", "diff"'),
+    "dvc plots diff main NAME": Reason(UNDER_GIT, SHARING, '"plots", "diff"'),
+    "dvc exp apply NAME": Reason(UNDER_GIT, SHARING, '"exp", "apply"'),
+    "dvc exp branch NAME a-branch": Reason(UNDER_GIT),
+    "dvc exp remove NAME": Reason(UNDER_GIT, SHARING, '"exp", "remove"'),
+    "synthagent report-card --against main": Reason(UNDER_GIT, "tests/showing/test_joined.py", '"--against", "HEAD~1"'),
+    "synthagent lineage data/models/grpo --json": Reason(UNDER_GIT, "tests/ops/test_lineage.py", '"--json"'),
+    "pip install -c constraints.txt 'synthagent[s3]'": Reason("it needs a network"),
+    "dvc remote add -d storage s3://bucket/synthagent": Reason(
+        "the place is an example", REMOTES, '"add", "-d", "storage"'
+    ),
+    "dvc remote modify storage endpointurl http://127.0.0.1:9000": Reason(
+        "the place is an example", REMOTES, '"modify", "storage", "endpointurl"'
+    ),
+    "dvc remote modify storage endpointurl ..": Reason(A_PART),
+    "dvc remote modify --local": Reason(A_PART),
+    "dvc remote list": Reason(UNDER_GIT),
+    "AWS_ACCESS_KEY_ID=.. AWS_SECRET_ACCESS_KEY=.. dvc push": Reason("it needs a key", REMOTES, '"push", keys=True'),
     "dvc exp show": Reason(UNDER_GIT, SHARING, '"exp", "show"'),
     "dvc plots show .cache/live/grpo.csv -t steps -x step -y reward": Reason(
         "it needs a training", "tests/test_plots.py", '".cache/live/grpo.csv", "-t", "steps"'

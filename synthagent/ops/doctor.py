@@ -22,6 +22,7 @@ from typing import Literal
 from synthagent.errors import EndpointError, ParamsError, SynthAgentError
 from synthagent.isolation import REMEDY, unavailable
 from synthagent.ops.environments import ENVIRONMENTS
+from synthagent.ops.remotes import remotes
 from synthagent.ops.serve import PROVISION, endpoint_models, interpreter, is_local, shown, weights_folder
 from synthagent.ops.serving import is_served
 from synthagent.params import ComputeParams, Params, Role, Roles
@@ -64,7 +65,7 @@ def diagnose(path: Path) -> list[Finding]:
     except SynthAgentError as error:
         remedy = "mend it, or `synthagent profile embedded`" if path.exists() else ""  # else the line has its own
         faults = (Finding("params", "missing", line, remedy) for line in _lines(error))
-        return [*findings, *faults, _gpu(), _git(), _dvc()]
+        return [*findings, *faults, _gpu(), _git(), *_dvc()]
     roles = list(_roles(params))
     to_be_served = any(
         finding.state == "missing" and is_local(getattr(params.roles, finding.name.removeprefix("role ")).base_url)
@@ -83,7 +84,7 @@ def diagnose(path: Path) -> list[Finding]:
         *_suites({suite.name for suite in params.evaluate.suites}),
         _gpu(),
         _git(),
-        _dvc(),
+        *_dvc(),
     ]
 
 
@@ -275,18 +276,19 @@ def _git() -> Finding:
     return Finding("git", "note", f"at {commit}, " + (f"{changed} files changed" if changed else "clean"))
 
 
-def _dvc() -> Finding:
-    config = configparser.ConfigParser()
+def _dvc() -> Iterator[Finding]:
+    name = "dvc project"
     if not Path(".dvc").is_dir():
-        return Finding(
-            "dvc project", "note", "no .dvc here: `dvc repro` will not run", "work in the project's root, or `dvc init`"
-        )
+        remedy = "work in the project's root, or `dvc init`"
+        yield Finding(name, "note", "no .dvc here: `dvc repro` will not run", remedy)
+        return
     try:
-        config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
-        remotes = [section for section in config.sections() if "remote" in section]
+        found = list(remotes())
     except (configparser.Error, UnicodeDecodeError):
-        return Finding("dvc project", "note", ".dvc/config cannot be read", "see `dvc config --list`")
-    return Finding("dvc project", "note", f"{len(remotes)} remotes; `dvc status` says what is out of date")
+        yield Finding(name, "note", ".dvc/config cannot be read", "see `dvc config --list`")
+        return
+    yield Finding(name, "note", f"{len(found)} remotes; `dvc status` says what is out of date")
+    yield from (Finding(f"remote {each.name}", "note", each.fault, each.remedy) for each in found if each.fault)
 
 
 def _output(command: list[str]) -> str:

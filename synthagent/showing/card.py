@@ -46,6 +46,11 @@ class Pair:
     def change(self) -> float:
         return self.after.reward - self.before.reward
 
+    @property
+    def before_id(self) -> str:
+        """The episode's, as in `data/episodes.parquet`."""
+        return f"{self.task.id}.sft.{self.before.sample}"
+
 
 @dataclass(frozen=True, slots=True)
 class DomainResult:

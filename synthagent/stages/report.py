@@ -1,6 +1,7 @@
 """Stage `report`: all datasets of a run -> `data/report/index.html`, one page that loads nothing.
 
-It also prints the paper's table: its 14 datasets, and which of them were measured.
+Beside it `data/report/episodes.html`, the browser of all episodes (`synthagent view` shows the same). It also prints
+the paper's table: its 14 datasets, and which of them were measured.
 
 Launch: `synthagent report` or `dvc repro report`.
 """
@@ -13,6 +14,7 @@ from typing import Any
 from synthagent.differing import changed_params, decides
 from synthagent.params import Params
 from synthagent.records import EvaluatedEpisode, Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory
+from synthagent.showing.browser import browser_of, read_run
 from synthagent.showing.card import Decided
 from synthagent.showing.page import Inputs, page_of, render
 from synthagent.showing.paper import printed
@@ -41,10 +43,13 @@ def run(params: Params) -> Figures:
     page = page_of(inputs, params.seed)
     html = render(page)
     write_text(Paths.report, html)
+    browser = browser_of([read_run()])
+    write_text(Paths.browser, browser.html)
     for line in printed(page.paper):
         say(line)
     kilobytes = round(len(html.encode()) / 1000)
     say(f"{Paths.report}: {kilobytes} kB, for any browser")
+    say(f"{Paths.browser}: {browser.episodes:,} episodes, {browser.megabytes:.1f} MB")
     return Figures({"kilobytes": kilobytes})
 
 
