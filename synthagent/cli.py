@@ -191,13 +191,15 @@ def serve_world(
     task_id: Annotated[str, typer.Argument(metavar="TASK", help="A task's id.")],
     tasks: Annotated[Path, typer.Option(help="The Parquet file that has it.")] = Path("data/tasks.parquet"),
     rubrics: Annotated[Path | None, typer.Option(help="Of these tasks; left out: by the task's reference.")] = None,
-    http: Annotated[int | None, typer.Option(metavar="PORT", help="Over HTTP, on this machine; 0: any port.")] = None,
+    http: Annotated[
+        int | None, typer.Option(metavar="PORT", min=0, max=65535, help="Over HTTP, on this machine; 0: any.")
+    ] = None,
     record: Annotated[Path | None, typer.Option(help="JSON lines to which each episode is appended.")] = None,
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Serve a task's world over MCP, on stdio: any agent client acts in it, asks the user, answers and is told its
     score."""
-    from synthagent.exchange.mcp_world import rubric_for
+    from synthagent.exchange.live_episode import rubric_for
     from synthagent.exchange.mcp_world import serve_world as serve_task
     from synthagent.exchange.playable import task_of
     from synthagent.params_file import load_params

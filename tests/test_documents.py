@@ -39,6 +39,9 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent export messages good.jsonl --source rollouts --min-reward 0.5",
     "synthagent export verl for-verl",
     "synthagent export hf for-hf",
+    "synthagent export verifiers for-verifiers",
+    "synthagent export openenv for-openenv",
+    "synthagent schema trajectory",
     "dvc plots show",
     "synthagent profile vllm-cpu",
     "synthagent profile smollm2",
@@ -60,6 +63,7 @@ SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tes
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
 REMOTES = "tests/ops/test_remotes.py"
 NATURAL = "tests/teacher/natural/test_check.py"
+MCP, PACKAGES = "tests/exchange/test_mcp_world.py", "tests/exchange/test_packages.py"
 NOT_RUN = {
     "python -m synthagent.ops.plots_page": Reason(
         "it needs vl-convert-python", "tests/test_plots.py", "plots_page import page"
@@ -102,6 +106,16 @@ NOT_RUN = {
     "pip install -c constraints.txt 'synthagent[ray]'": Reason("it needs a network"),
     "NUM_MACHINES=2 MACHINE_RANK=0 MAIN_PROCESS_IP=10.0.0.1 synthagent grpo": Reason(
         "the address is an example", "tests/student/test_launch.py", '"NUM_MACHINES": "2"'
+    ),
+    "synthagent serve-world task-0000027": Reason("it waits for a client", MCP, "await on_stdio("),
+    "synthagent serve-world task-0000027 --http 8000 --record played.jsonl": Reason(NO_END, MCP, '"--record"'),
+    "pip install mcp": Reason("it needs a network"),
+    "pip install for-verifiers": Reason("it installs where a trainer is", PACKAGES, 'installed("verifiers"'),
+    "pip install for-openenv": Reason("it installs where a trainer is", PACKAGES, 'installed("openenv"'),
+    "benchmarks/peers/setup.sh verifiers openenv": Reason("it needs a network"),
+    "python -m benchmarks.worlds_for_others": Reason(A_PART),
+    "python -m benchmarks.worlds_for_others --count 50": Reason(
+        "it needs environments of others", PACKAGES, "told_by("
     ),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
     "dvc repro": Reason(LONG, "tests/test_pipeline.py", "repro("),

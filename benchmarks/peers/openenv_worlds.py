@@ -27,7 +27,7 @@ from typing import Any
 from synthagent_openenv import WorldAction, WorldClient
 
 AT_ONCE = 8
-START_S = 120
+START_S = 600
 
 
 @contextmanager
@@ -37,7 +37,16 @@ def server() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "uvicorn", "server.app:app", "--port", port, "--log-level", "warning"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "synthagent_openenv.server.app:app",
+        "--port",
+        port,
+        "--log-level",
+        "warning",
+    ]
     with subprocess.Popen(command, env=os.environ) as running:
         try:
             _wait(f"{url}/health", running)

@@ -73,11 +73,11 @@ async def act(episodes: Sequence[Any], options: dict[str, Any]) -> list[dict[str
             errors = [str(error) for error in done.errors]
             errors += [str(error) for trace in done.traces for error in trace.errors]
             (trace,) = done.traces
-            told = {"turns": trace.num_turns, "metrics": trace.metrics, "errors": errors}
             return {
                 "reward": trace.reward,
-                "messages": [m.model_dump(exclude_none=True) for m in trace.messages],
-                **told,
+                "metrics": trace.metrics,
+                "roles": [message.role for message in trace.messages],
+                "errors": errors,
             }
 
         return list(await asyncio.gather(*(run(number) for number in range(len(episodes)))))

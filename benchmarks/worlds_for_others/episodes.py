@@ -20,11 +20,12 @@ ACTING = ("expert", "never_asks", "doer", "injector")
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """One episode: its assistant messages, and the reward that they earned in process."""
+    """One episode: its assistant messages, who spoke in it until its end, and the reward that it earned in process."""
 
     task_id: str
     script: str
     messages: Sequence[Message]
+    roles: Sequence[str]
     reward: float
 
     @property
@@ -56,7 +57,10 @@ def of_turns(playable: Playable, rules: Rules, script: str, turns: Sequence[Turn
     episode = played(playable.task, turns, rules)
     earned = judged(episode, playable.rubric, rules).reward
     assert earned is not None
-    return Acted(playable.task.id, script, assistant_messages(episode), earned)
+    roles = [message["role"] for message in episode.messages]
+    while roles[-1] != "assistant":  # what answers a turn that a limit makes the last reaches nobody
+        roles.pop()
+    return Acted(playable.task.id, script, assistant_messages(episode), roles, earned)
 
 
 def turns_of(playable: Playable, rules: Rules, script: str) -> list[Turn]:

@@ -15,7 +15,8 @@ from mcp import Client, StdioServerParameters
 from benchmarks.worlds_for_others.episodes import Acted, one_call_a_turn, rules_of, turns_of
 from benchmarks.worlds_for_others.episodes import of_turns as acted_of_turns
 from synthagent.episodes.turn import Turn, turn_of
-from synthagent.exchange.mcp_world import Names, ServedTask, WorldServer
+from synthagent.exchange.live_episode import ServedTask
+from synthagent.exchange.mcp_world import ToolNames, WorldServer
 from synthagent.exchange.playable import Playable
 from synthagent.params import Params
 
@@ -28,7 +29,7 @@ def acted_one_by_one(playable: Playable, params: Params, script: str) -> Acted:
     return acted_of_turns(playable, rules, script, one_call_a_turn(turns_of(playable, rules, script)))
 
 
-async def act(client: Client, turns: Sequence[Turn], names: Names) -> float | None:
+async def act(client: Client, turns: Sequence[Turn], names: ToolNames) -> float | None:
     """Act an episode by an agent's calls; the reward that the last of them tells."""
     told: Any = None
     for turn in turns:
@@ -46,7 +47,7 @@ async def in_memory(playable: Playable, params: Params, acted: Acted) -> float |
     """An episode through a server in this process."""
     server = WorldServer(ServedTask(playable.task, playable.rubric, params))
     async with Client(server.mcp) as client:
-        return await act(client, turns_in(acted), Names.beside(playable.task))
+        return await act(client, turns_in(acted), ToolNames.beside(playable.task))
 
 
 async def on_stdio(playable: Playable, acted: Acted, project: Path) -> float | None:
@@ -55,13 +56,13 @@ async def on_stdio(playable: Playable, acted: Acted, project: Path) -> float | N
         command=sys.executable, args=[*COMMAND, playable.task.id], cwd=project, env=dict(os.environ)
     )
     async with Client(command) as client:
-        return await act(client, turns_in(acted), Names.beside(playable.task))
+        return await act(client, turns_in(acted), ToolNames.beside(playable.task))
 
 
 async def over_http(url: str, playable: Playable, acted: Acted, mode: str) -> float | None:
     """An episode of a server's; `mode`: of the client, `auto` or `legacy`."""
     async with Client(url, mode=mode) as client:
-        return await act(client, turns_in(acted), Names.beside(playable.task))
+        return await act(client, turns_in(acted), ToolNames.beside(playable.task))
 
 
 @contextmanager

@@ -30,7 +30,7 @@ BUNDLED = Path(__file__).parents[2]  # of the package that is exported: where it
 MOST_SESSIONS = 256
 
 
-class Shelf:
+class ServedTasks:
     """The tasks that a server has, by id and by split, in their order."""
 
     def __init__(self, playables: Sequence[Playable], rules: Rules) -> None:
@@ -67,9 +67,9 @@ class WorldEnvironment(Environment):
 
     SUPPORTS_CONCURRENT_SESSIONS = True
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, tasks: ServedTasks) -> None:
         super().__init__()
-        self._shelf = shelf
+        self._tasks = tasks
         self._episode: Episode | None = None
         self._episode_id = ""
 
@@ -89,10 +89,10 @@ class WorldEnvironment(Environment):
             IndexError: the split has fewer tasks.
         """
         if task_id is None:
-            ids = self._shelf.of_split(split)
+            ids = self._tasks.of_split(split)
             task_id = ids[index] if index is not None else random.Random(seed).choice(ids)
-        task = self._shelf.find(task_id).task
-        self._episode = Episode(task, max_turns=self._shelf.rules.max_turns)
+        task = self._tasks.find(task_id).task
+        self._episode = Episode(task, max_turns=self._tasks.rules.max_turns)
         self._episode_id = episode_id or str(uuid4())
         tools = [tool.schema_of_openai for tool in task.tools]
         return WorldObservation(messages=list(self._episode.messages), tools=tools)
@@ -109,8 +109,8 @@ class WorldEnvironment(Environment):
             answers = list(self._episode.step(_turn_of(action)))
             if self._episode.end is None:
                 return WorldObservation(messages=answers)
-        playable = self._shelf.by_id[self._episode.task.id]
-        reward = judged(self._episode, playable.rubric, self._shelf.rules, self._episode_id)
+        playable = self._tasks.by_id[self._episode.task.id]
+        reward = judged(self._episode, playable.rubric, self._tasks.rules, self._episode_id)
         return WorldObservation(done=True, reward=reward.reward, outcome=dict(outcome_of(reward, self._episode)))
 
     @property
@@ -125,13 +125,13 @@ class WorldEnvironment(Environment):
 
     def list_splits(self) -> list[str]:
         """As OpenEnv's `TaskProvider`, like the four below."""
-        return list(self._shelf.splits)
+        return list(self._tasks.splits)
 
     def num_tasks(self, split: str) -> int:
-        return len(self._shelf.of_split(split))
+        return len(self._tasks.of_split(split))
 
     def get_task(self, split: str, index: int) -> dict[str, Any]:
-        task = self._shelf.by_id[self._shelf.of_split(split)[index]].task
+        task = self._tasks.by_id[self._tasks.of_split(split)[index]].task
         return {"id": task.id, "index": index, "domain": task.domain, "difficulty": task.difficulty}
 
     def list_tasks(self, split: str) -> list[dict[str, Any]]:
@@ -157,10 +157,10 @@ def application(tasks: Path | None = None, rubrics: Path | None = None, rules: P
     """
     found = read_playables(tasks or BUNDLED / "tasks.parquet", rubrics or BUNDLED / "rubrics.parquet")
     read = Rules.model_validate_json((rules or BUNDLED / "rules.json").read_text(encoding="utf-8"))
-    shelf = Shelf(list(found), read)
+    served = ServedTasks(list(found), read)
 
     def session() -> WorldEnvironment:
-        return WorldEnvironment(shelf)
+        return WorldEnvironment(served)
 
     return create_app(
         session,

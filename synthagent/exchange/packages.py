@@ -32,7 +32,7 @@ _DATA = ("tasks.parquet", "rubrics.parquet", "rules.json")
 
 @dataclass(frozen=True, slots=True)
 class PackageKind:
-    """A kind of package. `files`: template in `exchange/packages/KIND` -> place; `root`: the module it starts from."""
+    """A kind of package. `files`: name of `packages/KIND-NAME.txt` -> place; `root`: the module that it starts from."""
 
     name: str
     package: str
@@ -59,7 +59,7 @@ KINDS: Mapping[str, PackageKind] = {
                 "readme": CARD,
                 "manifest": "openenv.yaml",
                 "dockerfile": "server/Dockerfile",
-                "app": "server/app.py",
+                "app": f"{_OPENENV}/server/app.py",
                 "init": f"{_OPENENV}/__init__.py",
             },
         ),
@@ -95,7 +95,7 @@ def export_package(name: str, out: Path, params: Params, data: Path = Paths.data
                 counts[playable.task.split] += 1
         known = {"mark": mark(name), "version": __version__, "counts": told(counts), "package": kind.package}
         for template, place in kind.files.items():
-            text = (_TEMPLATES / name / f"{template}.txt").read_text(encoding="utf-8")
+            text = (_TEMPLATES / f"{name}-{template}.txt").read_text(encoding="utf-8")
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / place).write_text(Template(text).substitute(known), encoding="utf-8")
     left_out = len(read_keys(tasks, Task)) - sum(counts.values())

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from helpers.fake_openai import serving
 from helpers.projects import assert_one_message, default_params, synthagent
+from helpers.simulated import params_for, response, role_asked, simulated_task
 from helpers.tasks import accepted_tasks, rubric_of, scored
 from mcp import Client
 
 from benchmarks.worlds_for_others.episodes import ACTING, Acted, acted, drawn, rules_of
 from benchmarks.worlds_for_others.over_mcp import acted_one_by_one, http_server, in_memory, on_stdio, over_http
 from synthagent.errors import InputError
-from synthagent.exchange.mcp_world import Names, ServedTask, Sitting, WorldServer, served_task
+from synthagent.exchange.live_episode import LiveEpisode, ServedTask, rubric_for, served_task
+from synthagent.exchange.mcp_world import ToolNames, WorldServer
 from synthagent.exchange.playable import Playable
 from synthagent.exchange.recorded import RecordFile
 from synthagent.params_file import load_params
@@ -165,18 +169,67 @@ def test_calls_made_at_once_are_taken_one_after_another() -> None:
     assert told == ["I don't know that."] * 20
 
 
+def test_an_episode_that_is_open_when_the_server_is_told_to_end_is_on_record(project: Path) -> None:
+    playable = drawn(Paths.tasks, Paths.rubrics, 1, seed=1)[0]
+
+    async def ask(url: str) -> None:
+        async with Client(url) as client:
+            await client.call_tool("ask_user", {"message": "What?"})
+
+    with http_server(playable.task.id, project, "--record", "played.jsonl") as url:
+        anyio.run(ask, url)
+    row = Trajectory.model_validate_json(Path("played.jsonl").read_text())
+    assert (row.n_questions, row.end, row.error) == (1, "error", "left before its end")
+
+
+def test_a_simulated_world_is_answered_and_judged_by_the_roles_of_the_params(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where answers are kept
+    task = simulated_task()
+    rubric = rubric_for(task, None)
+    verdicts = [{"criterion": criterion.id, "evidence": "A17", "passed": True} for criterion in rubric.criteria]
+
+    def reply(body: dict[str, Any]) -> str:
+        if role_asked(body) == "tools":
+            return response(status="open")
+        return json.dumps({"verdicts": verdicts})
+
+    with serving(reply) as model:
+        params = params_for(tmp_path, model.base_url, "tools", "judge")
+        server = WorldServer(served_task(task, rubric, params))
+        looked, ended = calls(server, ("look", {"id": "A17"}), ("final_answer", {"answer": "Done"}))
+    assert json.loads(text_of(looked)) == {"status": "open"}
+    assert ended.structured_content["end"] == "answer"
+    assert {verdict["by"] for verdict in ended.structured_content["verdicts"]} == {"judge"}
+
+
+def test_a_model_that_does_not_answer_ends_the_episode_not_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    task = simulated_task()
+    rubric = rubric_of(accepted_tasks()[0])
+    with serving(lambda body: "") as model:
+        params = params_for(tmp_path, model.base_url, "tools")
+    server = WorldServer(served_task(task, rubric, params))
+    first, second = calls(server, ("look", {"id": "A17"}), ("look", {"id": "A17"}))
+    assert "cannot go on" in text_of(first)
+    assert (first.is_error, second.is_error) == (True, True)
+
+
 def test_an_episode_that_is_left_is_kept_without_a_score() -> None:
     kept: list[Trajectory] = []
-    sitting = Sitting(served(a_playable()), 3, lambda episode: kept.append(episode.trajectory("mcp")))
-    sitting.leave()
-    sitting.leave()
+    episode = LiveEpisode(served(a_playable()), 3, lambda episode: kept.append(episode.trajectory("mcp")))
+    episode.leave()
+    episode.leave()
     assert [(row.sample, row.end, row.error) for row in kept] == [(3, "error", "left before its end")]
 
 
 def test_tools_of_the_task_keep_their_names() -> None:
     task = accepted_tasks()[0]
     tools = tuple(task.tools[0].model_copy(update={"name": name}) for name in ("ask_user", "ask_user_"))
-    assert Names.beside(task.model_copy(update={"tools": tools})) == Names("ask_user__", "final_answer")
+    assert ToolNames.beside(task.model_copy(update={"tools": tools})) == ToolNames("ask_user__", "final_answer")
 
 
 def test_records_go_on_where_a_file_ends_and_nothing_else_is_written_to(tmp_path: Path) -> None:
