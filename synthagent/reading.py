@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthagent.errors import InputError, StoreError
 from synthagent.frozen import Record
-from synthagent.records import Evaluation, MappingEntry, Persona, Rejected, Reward, Rubric, Task, Trajectory
+from synthagent.records import (
+    EvaluatedEpisode,
+    Evaluation,
+    MappingEntry,
+    Persona,
+    Rejected,
+    Reward,
+    Rubric,
+    Task,
+    Trajectory,
+)
 from synthagent.stage import Paths
 from synthagent.store import read_records
 
@@ -52,6 +62,7 @@ DATASETS: Mapping[str, DatasetFile] = {
     "mappings": DatasetFile(Paths.mappings, MappingEntry),
     "rewards": DatasetFile(Paths.rewards, Reward, "trajectory_id"),
     "evaluation": DatasetFile(Paths.evaluation, Evaluation),
+    "episodes": DatasetFile(Paths.episodes, EvaluatedEpisode, "id"),
 }
 _CURVE = Paths.plots / "grpo.csv"
 
@@ -155,6 +166,11 @@ class Run:
     def evaluation(self) -> DataFrame:
         """What every policy earned on tasks that were never trained on."""
         return self._frame("evaluation")
+
+    @cached_property
+    def episodes(self) -> DataFrame:
+        """The evaluated episodes themselves, with every verdict."""
+        return self._frame("episodes")
 
     @cached_property
     def curve(self) -> DataFrame:

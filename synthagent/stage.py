@@ -46,6 +46,7 @@ class Paths:
     rewards = data / "rewards.parquet"
     grpo = data / "models" / "grpo"
     evaluation = data / "evaluation.parquet"
+    episodes = data / "episodes.parquet"
     plots = data / "plots"
     report = data / "report" / "index.html"
 
@@ -70,7 +71,7 @@ OUTS: Mapping[str, tuple[Path, ...]] = {  # of each stage, as in `dvc.yaml`
     "rollouts": (Paths.rollouts, Paths.mappings, Paths.details("rollouts")),
     "rewards": (Paths.rewards,),
     "grpo": (Paths.grpo, Paths.plots / "grpo.csv", Paths.details("grpo")),
-    "evaluate": (Paths.evaluation, Paths.plots / "evaluation.csv", Paths.details("evaluate")),
+    "evaluate": (Paths.evaluation, Paths.episodes, Paths.plots / "evaluation.csv", Paths.details("evaluate")),
     "report": (Paths.report,),
 }
 

@@ -37,6 +37,7 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent schema task",
     "synthagent results",
     "synthagent doctor",
+    "synthagent list --policy grpo --failed constraint --sort reward",
     "synthagent personas",
     "synthagent tasks",
     "synthagent domain sample --count 20 --seed 7 --out tasks.html",
@@ -116,6 +117,7 @@ NOT_RUN = {
     "NUM_MACHINES=2 MACHINE_RANK=0 MAIN_PROCESS_IP=10.0.0.1 synthagent grpo": Reason(
         "the address is an example", "tests/student/test_launch.py", '"NUM_MACHINES": "2"'
     ),
+    "synthagent --install-completion": Reason("it changes the shell's own files"),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
     "dvc repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "dvc repro --single-item": Reason(A_PART),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,9 +24,9 @@ from nbclient import NotebookClient
 
 from synthagent.errors import InputError, StoreError
 from synthagent.reading import DATASETS, load_run
-from synthagent.records import MappingEntry
+from synthagent.records import Evaluation, MappingEntry
 from synthagent.stage import Paths
-from synthagent.store import write_records
+from synthagent.store import read_records, write_records
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -55,11 +56,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add(folder)
     shell(folder, "git", "add", "-A")
     shell(folder, *commit, "a run")
-    rewards = DATASETS["rewards"].path
-    table = pq.read_table(folder / rewards)
-    pq.write_table(table.slice(0, len(table) - 9), folder / rewards)
+    rows = list(read_records(folder / Paths.evaluation, Evaluation))
+    worse = [row.model_copy(update={"reward": 0.0}) if row.policy == "grpo" else row for row in rows]
+    write_records(folder / Paths.evaluation, Evaluation, worse)
     add(folder)
-    shell(folder, *commit, "nine rewards less")
+    shell(folder, *commit, "grpo earns nothing")
     return folder
 
 
@@ -118,7 +119,10 @@ def test_the_notebook_of_episodes_compares_with_what_was_committed(
     assert '\\"HEAD\\"' in text
     older = tmp_path / path.name
     older.write_text(text.replace('\\"HEAD\\"', '\\"HEAD~1\\"'), encoding="utf-8")
-    assert "Verdicts" in printed(executed(older, project / "notebooks", monkeypatch, tmp_path))
+    said = printed(executed(older, project / "notebooks", monkeypatch, tmp_path))
+    changed = re.search(r"(\d+) of these earned something else", said)
+    assert changed
+    assert int(changed.group(1)) > 5
 
 
 def test_data_of_an_older_format_get_one_line_that_says_what_to_do(
@@ -152,7 +156,8 @@ def test_a_run_is_read_from_anywhere_in_the_project_and_its_rows_found_by_their_
 
 def test_another_revision_has_the_data_that_it_had(project: Path) -> None:
     now, before = load_run(root=project), load_run("HEAD~1", project)
-    assert len(before.rewards) == len(now.rewards) + 9
+    assert now.evaluation.query("policy == 'grpo'")["reward"].sum() == 0
+    assert before.evaluation.query("policy == 'grpo'")["reward"].sum() > 5
     assert before.tasks.equals(now.tasks)
 
 
