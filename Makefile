@@ -13,6 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help setup repro test check format ui bench bench-llm bench-train bench-suites replicate replicate-all transfer smollm2 \
 	vllm-cpu vllm-gpu clean
+.PHONY: docs commands notebook
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -35,10 +36,20 @@ repro: $(STAMP) ## run the whole pipeline: data, checkpoint, evaluation
 test: $(STAMP) ## run the tests
 	pytest -n 2 --dist loadfile -q tests
 
-check: $(STAMP) ## lint, format and strict types
+check: $(STAMP) docs ## lint, format and strict types; the documents, strictly
 	ruff check .
 	ruff format --check .
 	mypy
+
+docs: $(STAMP) ## docs/ as HTML in build/docs; a broken link is an error
+	sphinx-build -q -E -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html is there"
+
+commands: $(STAMP) ## every command in README.md and docs/: which test runs it, or why none does
+	@PYTHONPATH=.:tests python tests/test_documents.py
+
+notebook: $(STAMP) ## JupyterLab with the notebooks that read a run
+	jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/1_tasks_and_tools.ipynb
 
 format: $(STAMP) ## format the code
 	ruff check --fix .

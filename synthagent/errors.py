@@ -26,6 +26,10 @@ class SynthAgentError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback."""
+        return [f"synthagent: {self}"]
+
 
 class ParamsError(SynthAgentError):
     """`params.yaml` does not fit `synthagent.params.Params`."""

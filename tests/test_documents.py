@@ -1,4 +1,7 @@
-"""Every command in README.md and docs/ is run here in a small finished project, or listed with the reason why not."""
+"""Every command in README.md and docs/ is run here in a small finished project, or listed with the reason why not.
+
+Launch: `make commands` prints the lists.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,11 @@ from helpers.agenticqwen import item
 from helpers.projects import ROOT
 from helpers.run import build_dataset
 
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+WRITTEN_BY_CODE = ROOT / "docs/reference"  # `docs/reference.py`
+DOCUMENTS = (
+    ROOT / "README.md",
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent != WRITTEN_BY_CODE),
+)
 PROGRAMS = r"(?:synthagent|dvc|make|python|prefect|git|source|pip|curl|[A-Z_]+=\S+)(?=\s)"
 
 RUN = (  # in an order in which each finds what it needs
@@ -30,6 +37,9 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent schema task",
     "synthagent results",
     "synthagent doctor",
+    "synthagent list --policy grpo --failed constraint --sort reward",
+    "synthagent personas",
+    "synthagent tasks",
     "synthagent domain sample --count 20 --seed 7 --out tasks.html",
     "synthagent domain sample --count 20 --seed 7 --tasks data/tasks.parquet -o tasks.html",
     "python -m benchmarks.scaling",
@@ -45,7 +55,12 @@ RUN = (  # in an order in which each finds what it needs
     "dvc plots show",
     "synthagent profile vllm-cpu",
     "synthagent profile smollm2",
+    "synthagent profile one-gpu",
     "synthagent profile embedded",
+    "python docs/how_to/world_by_hand.py mine.parquet",
+    "synthagent validate mine.parquet",
+    "python docs/how_to/world_by_hand.py data/tasks.parquet",
+    "synthagent show boat-1",
     "python -m benchmarks.replicate --plan",
 )
 
@@ -76,6 +91,9 @@ NOT_RUN = {
     "python -m benchmarks.replicate": Reason(A_PART),
     "make transfer": Reason(LONG, "tests/benchmarks/test_transfer.py", '"benchmarks.transfer"'),
     "python -m benchmarks.transfer": Reason(A_PART),
+    "make docs": Reason("it would install", "tests/test_docs.py", "def build("),
+    "make commands": Reason("it would install", "tests/test_documents.py", "def lines("),
+    "make notebook": Reason(NO_END, "tests/test_notebooks.py", "jupyter lab --ServerApp"),
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
     "make smollm2": Reason("it needs a network"),
     "make smollm2 bench-suites": Reason("it needs a network"),
@@ -117,6 +135,7 @@ NOT_RUN = {
     "python -m benchmarks.worlds_for_others --count 50": Reason(
         "it needs environments of others", PACKAGES, "told_by("
     ),
+    "synthagent --install-completion": Reason("it changes the shell's own files"),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
     "dvc repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "dvc repro --single-item": Reason(A_PART),
@@ -160,6 +179,12 @@ NOT_RUN = {
     "dvc push": Reason("it needs a remote", SHARING, '"dvc", "push"'),
     "dvc pull": Reason("it needs a remote", SHARING, '"dvc", "pull"'),
     "dvc add": Reason(A_PART),
+    "dvc checkout": Reason("it needs an earlier run", SHARING, '"checkout"'),
+    "dvc commit -f tasks": Reason("it needs an earlier run", SHARING, '"commit", "-f", "tasks"'),
+    "dvc repro rubrics": Reason("it needs an earlier run", SHARING, '"repro", "rubrics"'),
+    "dvc repro -f tasks": Reason("it needs an earlier run", SHARING, '"repro", "-f", "tasks"'),
+    "git worktree": Reason(A_PART),
+    "synthagent import": Reason(A_PART),
     "synthagent serve": Reason(A_PART),
     "synthagent serve teacher": Reason(NO_END, "tests/ops/test_serve.py", '"serve", "teacher"'),
     "synthagent serve policy": Reason(NO_END, "tests/student/test_vllm_student.py", 'served(self.params, "policy"'),
@@ -231,8 +256,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     build_dataset(folder)
     (folder / "FILE.json").write_text(json.dumps([item()]))
-    for name in ("Makefile", "dvc.yaml"):
-        shutil.copy(ROOT / name, folder)
+    (folder / "docs/how_to").mkdir(parents=True)
+    for name in ("Makefile", "dvc.yaml", "docs/how_to/world_by_hand.py"):
+        shutil.copy(ROOT / name, folder / name)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
     shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
     return folder
@@ -246,3 +272,18 @@ def test_the_commands_go_well_as_they_are_written(finished: Path) -> None:
         done = subprocess.run(shell, cwd=finished, env=env, input="", capture_output=True, text=True, check=False)
         assert done.returncode == 0, (command, done.stdout[-500:], done.stderr[-500:])
         assert done.stdout, command
+
+
+def lines() -> Iterator[str]:
+    """Every command of the documents: run by this test, by another, or why by none."""
+    yield f"{len(RUN)} commands are run as they are written:"
+    yield from (f"  {command}" for command in RUN)
+    elsewhere = {command: reason for command, reason in NOT_RUN.items() if reason.test}
+    yield f"{len(elsewhere)} are run in part, or with other values, by another test:"
+    yield from (f"  {command}  ({reason.why}; {reason.test})" for command, reason in elsewhere.items())
+    yield f"{len(NOT_RUN) - len(elsewhere)} are not run:"
+    yield from (f"  {command}  ({reason.why})" for command, reason in NOT_RUN.items() if not reason.test)
+
+
+if __name__ == "__main__":
+    print("\n".join(lines()))

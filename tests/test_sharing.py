@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from helpers.pipeline import Finished, Project
-from helpers.projects import files_under
+from helpers.projects import ROOT, files_under
 
 from synthagent.cli import STAGES
+from synthagent.reading import load_run
 
 
 def git(folder: Path, *args: str) -> str:
@@ -96,3 +97,22 @@ def test_a_clone_that_pulls_is_up_to_date_and_runs_nothing(shared: Project, tmp_
         return {path: text for path, text in found.items() if path.parts[0] != "timings"}
 
     assert outs(clone) == outs(shared)
+
+
+def test_a_task_written_by_hand_takes_the_place_of_the_teachers_and_another_revision_is_still_there(
+    shared: Project,
+) -> None:
+    said(shared, "python", str(ROOT / "docs/how_to/world_by_hand.py"), "data/tasks.parquet")
+    said(shared, "dvc", "commit", "-f", "tasks")
+    ran = said(shared, "dvc", "repro", "rubrics")
+    assert "Running stage 'rubrics'" in ran
+    assert "Running stage 'tasks'" not in ran
+    run, before = load_run(root=shared.folder), load_run("HEAD", shared.folder)
+    assert list(run.tasks.index) == list(run.rubrics.index) == ["boat-1"]
+    assert len(before.tasks) > len(before.rubrics) > 1
+    assert before.record("tasks", before.tasks.index[0]).id == before.tasks.index[0]
+    said(shared, "dvc", "repro", "-f", "tasks")
+    assert set(load_run(root=shared.folder).tasks.index) == set(before.tasks.index)
+    (shared.data / "tasks.parquet").unlink()
+    said(shared, "dvc", "checkout", "data/tasks.parquet")
+    assert set(load_run(root=shared.folder).tasks.index) == set(before.tasks.index)

@@ -75,6 +75,11 @@ def show_text(id: str, tasks: Path | None = None) -> str:
     return _printed(parts, min(shutil.get_terminal_size((100, 0)).columns, 120), sys.stdout.isatty())
 
 
+def task_text(task: Task, rubric: Rubric | None = None) -> str:
+    """A task as plain text."""
+    return _printed(_task_parts(task, rubric, None), 120, False)
+
+
 def trajectory_text(trajectory: Trajectory, reward: Reward, rubric: Rubric | None) -> str:
     """A trajectory as plain text, for a file."""
     return _printed(_trajectory_parts(trajectory, reward, rubric), 120, False)
