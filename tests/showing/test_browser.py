@@ -8,6 +8,8 @@ import http.client
 import json
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +125,39 @@ def test_the_command_writes_the_page_and_says_what_is_missing(run: Path, tmp_pat
     assert (tmp_path / "e.html").read_text(encoding="utf-8") == browser_of([read_run(run)]).html
     (tmp_path / "empty").mkdir()
     assert_one_message(synthagent("view", cwd=tmp_path / "empty"), "data/episodes.parquet", "dvc repro evaluate")
+
+
+def test_another_revision_stands_beside_this_one_and_what_it_lacks_is_told(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(run, folder)
+
+    def done(*command: str) -> None:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+    def commit(tag: str) -> None:
+        done("git", "add", ".dvc", *(str(path) for path in Path(folder / "data").glob("*.dvc")))
+        done("git", "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-qm", tag)
+        done("git", "tag", tag)
+
+    dvc = (sys.executable, "-m", "dvc")
+    done("git", "init", "-q")
+    done(*dvc, "init", "-q")
+    commit("nothing")
+    done(*dvc, "add", "-q", *(f"data/{name}.parquet" for name in ("tasks", "rubrics", "evaluation", "episodes")))
+    commit("v1")
+    episodes = list(read_records(folder / Paths.episodes, EvaluatedEpisode))
+    write_records(folder / Paths.episodes, EvaluatedEpisode, episodes[:50])
+    finished = synthagent("view", "--rev", "v1", "--out", "two.html", cwd=folder)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    head = chunks_of(Browser((folder / "two.html").read_text(encoding="utf-8"), 0))[0]
+    assert head["runs"] == ["", "v1"]
+    assert sum(row["run"] == 1 for row in head["rows"]) == len(episodes)
+    assert_one_message(synthagent("view", "--rev", "nope", cwd=folder), "--rev nope", "git log")
+    lacking = synthagent("view", "--rev", "nothing", cwd=folder)
+    assert_one_message(lacking, "--rev nothing: has no data/tasks.parquet; choose a revision")
+    shutil.rmtree(folder / ".cache")
+    shutil.rmtree(folder / ".dvc" / "cache")
+    assert_one_message(synthagent("view", "--rev", "v1", cwd=folder), "data/tasks.parquet", "not in DVC's cache")
 
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

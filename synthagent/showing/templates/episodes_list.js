@@ -130,7 +130,7 @@ const placeOf = ({ a }) => ({ e: a.id, run: page.runs.length > 1 ? page.runs[a.r
 
 function step(by) {
   const next = page.items[page.at < 0 ? 0 : page.at + by];
-  if (next) go(placeOf(next));
+  return next && go(placeOf(next));
 }
 
 async function start() {
