@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chromium import chromium
+from synthagent.differing import changed_params, decides
 from synthagent.errors import SynthAgentError
+from synthagent.params_file import load_params
+from synthagent.showing.joined import join
 from synthagent.stage import Paths, say
 
 FOLDER = Path("docs/img")
@@ -45,9 +48,17 @@ def browser_side_by_side(browser: Any) -> bytes:
     return _shot(page)
 
 
+def report_card(browser: Any) -> bytes:
+    """The report card, with what differs from run to run."""
+    params = load_params()
+    page = join([change for change in changed_params(params) if not decides(change)]).resolve().as_uri()
+    return _shot(opened(browser, page, width=1100, height=1500))
+
+
 PICTURES: Mapping[str, Callable[[Any], bytes]] = {
     "browser": browser_filtered,
     "browser-side-by-side": browser_side_by_side,
+    "report-card": report_card,
 }
 
 

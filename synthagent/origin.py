@@ -15,7 +15,7 @@ from synthagent.history import git, revision
 def origin() -> dict[str, Any]:
     """The time, the commit (null outside of git; `uncommitted`: files that differ from it) and the machine."""
     commit = revision()
-    status = git("status", "--porcelain", "--untracked-files=no")
+    status = git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.commit if commit else None,

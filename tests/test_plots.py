@@ -106,6 +106,24 @@ def test_the_live_table_of_a_training_can_be_drawn(run: Path, tmp_path: Path) ->
     assert plot.count('aria-roledescription="point"') == 5
 
 
+@needs_chromium
+def test_the_page_of_a_training_that_runs_loads_itself_anew(run: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    table = LiveTable(run / LIVE / "grpo.csv", 0)
+    command = (".cache/live/grpo.csv", "-t", "steps", "-x", "step", "-y", "reward")
+    points = "[aria-roledescription=point]"
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        for steps in (1, 2):
+            table.timed({"step": steps, "reward": 0.5}, 100)
+            written = page_of(run, *command)
+            if steps == 1:
+                page.goto(f"{written.as_uri()}#live")
+            page.wait_for_function(f"document.querySelectorAll('{points}').length === {steps}", timeout=120_000)
+        browser.close()
+
+
 def test_the_page_is_what_the_bundled_libraries_make(tmp_path: Path) -> None:
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed; only who updates the page needs it")
     from synthagent.ops.plots_page import page

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers.pipeline import Finished, Project
 from helpers.projects import ROOT, files_under
 
@@ -79,6 +82,27 @@ def test_experiments_and_metrics_can_be_compared(shared: Project) -> None:
     assert len(shown) == 4  # head, workspace, commit, experiment
     listed = said(shared, "dvc", "metrics", "show", "--json")
     assert len(listed) < 10_000
+
+
+def test_a_sweep_waits_in_the_queue_runs_beside_the_tree_and_can_be_compared_and_applied(shared: Project) -> None:
+    queued = said(shared, "dvc", "exp", "run", "--queue", "-S", "evaluate.tasks=2,4")
+    assert queued.count("Queued experiment") == 2
+    assert "Queued" in said(shared, "dvc", "queue", "status")
+    before = git(shared.folder, "status", "--porcelain")
+    said(shared, "dvc", "exp", "run", "--run-all", "-j", "1")
+    assert git(shared.folder, "status", "--porcelain") == before
+    rows = list(csv.DictReader(io.StringIO(said(shared, "dvc", "exp", "show", "--csv"))))
+    names = {row["evaluate.tasks"]: row["Experiment"] for row in rows if row["Experiment"]}
+    assert set(names) == {"2", "4"}
+    compared = said(shared, "dvc", "params", "diff", names["2"], names["4"])
+    assert "evaluate.tasks" in compared
+    page = shared.folder / "dvc_plots" / "index.html"
+    said(shared, "dvc", "plots", "diff", *names.values())
+    assert all(name in page.read_text(encoding="utf-8") for name in names.values())
+    said(shared, "dvc", "exp", "apply", names["4"])
+    assert yaml.safe_load((shared.folder / "params.yaml").read_text())["evaluate"]["tasks"] == 4
+    assert said(shared, "dvc", "status") == "Data and pipelines are up to date.\n"
+    said(shared, "dvc", "exp", "remove", names["2"])
 
 
 def test_a_clone_that_pulls_is_up_to_date_and_runs_nothing(shared: Project, tmp_path: Path) -> None:

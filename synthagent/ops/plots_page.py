@@ -30,6 +30,7 @@ and the Vega authors; bundled by vl-convert-python @bundler. Made by `python -m 
 (() => {
 @library
 })();
+if (location.hash === "#live") setTimeout(() => location.reload(), 5000); // of a training that runs
 const embed = window.vegaEmbed;
 const menu = { export: true, source: false, compiled: false, editor: false }; // no link to an editor elsewhere
 window.vegaEmbed = (place, spec) => embed(place, spec, { renderer: "svg", actions: menu });

@@ -101,7 +101,7 @@ def gathered(untracked: Sequence[Changed], against: str | None = None) -> Joined
         for name in dict.fromkeys([*here.get(stage, {}), *there.get(stage, {})])
     ]
     deltas = tuple(delta for delta in pairs if before and delta.before != delta.now)
-    status = git("status", "--porcelain", "--untracked-files=no") or ""
+    status = git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no") or ""
     return Joined(
         commit=revision(),
         uncommitted=len(status.splitlines()),

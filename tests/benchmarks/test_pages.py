@@ -13,9 +13,8 @@ from helpers.run import build_dataset
 from benchmarks import browser, pictures
 from benchmarks.chromium import NAMES
 from synthagent.errors import SynthAgentError
-from synthagent.showing.browser import browser_of, read_run
-from synthagent.stage import Paths
-from synthagent.store import write_text
+from synthagent.params_file import load_params
+from synthagent.stages import report
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,7 +43,8 @@ def test_pictures_are_drawn_of_a_run_and_are_small(tmp_path: Path, monkeypatch: 
         pictures.main(names)
     with pytest.raises(SynthAgentError, match="no such picture; there are browser"):
         pictures.main(["bowser"])
-    write_text(Paths.browser, browser_of([read_run()]).html)
+    names.append("report-card")
+    report.run(load_params())
     pictures.main(names)
     drawn = [(tmp_path / "docs" / "img" / f"{name}.png").read_bytes() for name in names]
     assert all(picture.startswith(b"\x89PNG") and 10_000 < len(picture) < 200_000 for picture in drawn)

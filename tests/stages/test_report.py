@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from synthagent.episodes.scripted import SCRIPTS
 from synthagent.errors import StoreError
 from synthagent.params import Params
 from synthagent.problems import KnownProblem
-from synthagent.records import Evaluation, Persona, Reward, Rubric, Task, Trajectory
+from synthagent.records import EvaluatedEpisode, Evaluation, Persona, Reward, Rubric, Task, Trajectory
 from synthagent.showing import pictures
 from synthagent.showing.card import pairs_of
 from synthagent.showing.page import choose_episodes
@@ -125,7 +126,7 @@ def test_the_page_is_whole_and_loads_nothing(html: str, dataset: Path) -> None:
     assert names.isdisjoint({"script", "link", "img", "iframe", "object", "embed", "image", "base", "form"})
     for _, attributes in page.elements:
         assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "action")]
-        assert (attributes.get("href") or "#").startswith("#") or attributes["href"] == Paths.browser.name
+        assert (attributes.get("href") or "").partition("#")[0] in ("", Paths.browser.name)
     assert not re.search(r"https?://|@import|url\((?!#)", html)
     assert str(dataset) not in html
 
@@ -199,6 +200,12 @@ def test_the_card_names_params_that_are_not_the_defaults_domains_and_the_largest
         assert re.search(rf"{domain} (heldout|unseen_domain) {n} ", page.text)
     largest = max(both, key=lambda pair: pair.change)
     assert f"{largest.before.reward:.3f} {largest.after.reward:.3f} {largest.change:+.3f}" in page.text
+    links = [attributes["href"] or "" for name, attributes in page.elements if name == "a"]
+    ids = {episode.id for episode in read_records(Paths.episodes, EvaluatedEpisode)}
+    wanted = [parse_qs(link.partition("#")[2])["e"][0] for link in links if "e=" in link]
+    assert f"{largest.task.id}.sft.0" in wanted
+    assert set(wanted) <= ids
+    assert "learn it from the user interaction" in page.text
     assert [name for name, _ in page.elements if name in ("script", "img")] == []
 
 
@@ -339,3 +346,26 @@ def test_a_browser_shows_the_page_without_complaint(html: str, dataset: Path, tm
     assert "Evaluation" in html
     assert "Evaluation" in finished.stdout
     assert "CONSOLE" not in finished.stderr
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [420, 1400])
+def test_wide_tables_scroll_in_their_own_box_and_show_it_and_the_page_does_not(
+    html: str, dataset: Path, width: int
+) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    assert html
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto((dataset / Paths.report).as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = page.eval_on_selector_all(
+            ".scroll",
+            "all => all.map((one) => [one.scrollWidth > one.clientWidth, getComputedStyle(one).backgroundImage])",
+        )
+        browser.close()
+    assert all(shadows.count("linear-gradient") == 4 for _, shadows in boxes)
+    if width == 420:
+        assert any(scrolls for scrolls, _ in boxes)
