@@ -72,7 +72,7 @@ def postgres(folder: Path) -> Iterator[str]:
     """A PostgreSQL server of our own, its data in `folder`; yields the URL that Prefect takes."""
     assert POSTGRES
     account = pwd.getpwnam("postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name)
-    programs, data, port = Path(POSTGRES).parent, folder / "cluster", free_port()
+    programs, data, port = Path(POSTGRES).resolve().parent, folder / "cluster", free_port()
 
     def run(*command: str) -> None:
         as_user = {"user": account.pw_uid, "group": account.pw_gid} if os.geteuid() == 0 else {}
