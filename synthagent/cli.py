@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from synthagent import __version__
 from synthagent.cli_groups import cache, domain, exporting, importing
+from synthagent.cli_looking import looking
 from synthagent.errors import SynthAgentError
 from synthagent.ops.profile import PROFILES
 
@@ -38,11 +40,25 @@ app = typer.Typer(
     help="Synthetic tasks, mock worlds and rubric rewards that teach small language models to act.\n\n"
     "`dvc repro` runs all stages; each is also a command of its own, and reads params.yaml.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"synthagent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _stage_command(name: str) -> None:
@@ -168,24 +184,6 @@ def variety(
         print(line)
 
 
-@app.command(rich_help_panel="Looking at tasks")
-def show(
-    id: Annotated[str, typer.Argument(help="A task's or a trajectory's id.")],
-) -> None:
-    """Print a task or a trajectory, readable."""
-    from synthagent.showing.show import show_text
-
-    print(show_text(id))
-
-
-@app.command(rich_help_panel="Looking at tasks")
-def play(task_id: Annotated[str, typer.Argument(help="A task's id.")]) -> None:
-    """Be the agent of a task in the terminal."""
-    from synthagent.showing.play import play_in_terminal
-
-    play_in_terminal(task_id)
-
-
 @app.command(rich_help_panel="Language models")
 def serve(
     role: Annotated[str, typer.Argument(help="teacher, user, tools, judge or policy")],
@@ -245,6 +243,7 @@ def judge_report(
     print(f"written to {out}")
 
 
+app.add_typer(looking)
 app.add_typer(importing, name="import", rich_help_panel="Import and export")
 app.add_typer(exporting, name="export", rich_help_panel="Import and export")
 app.add_typer(cache, name="cache", rich_help_panel="Language models")

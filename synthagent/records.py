@@ -20,6 +20,7 @@ Kind = Literal["constraint", "subgoal", "interaction"]
 Split = Literal["train", "heldout", "unseen_domain"]
 BENCHMARK = "synthagent"  # what our own tasks are called among other suites
 End = Literal["answer", "turn_limit", "token_limit", "error"]
+Decoding = Literal["sampled", "greedy", "scripted"]
 Outcome = Literal["done", "refused", "kept", "cannot"]  # cannot: of other benchmarks
 
 
@@ -141,6 +142,17 @@ class Reward(Record):
     status: Literal["ok", "error"]
 
 
+class EvaluatedEpisode(Trajectory):
+    """The record of an evaluated episode; a row of `data/episodes.parquet`.
+
+    Its id is TASK.POLICY.SAMPLE, and TASK.POLICY.greedy.SAMPLE where it was decoded greedily. What it earned is in
+    `data/evaluation.parquet`.
+    """
+
+    decoding: Decoding
+    verdicts: Annotated[tuple[Verdict, ...], JsonText] = Field(description="none where it has no score")
+
+
 class Evaluation(Record):
     """One evaluated episode; a row of `data/evaluation.parquet`. Null is what a benchmark cannot know."""
 
@@ -154,7 +166,7 @@ class Evaluation(Record):
     difficulty: int | None = None
     outcome: Outcome | None = Field(default=None, description="the right one")
     sample: int
-    decoding: Literal["sampled", "greedy", "scripted"]
+    decoding: Decoding
     reward: float = Field(description="of other benchmarks: their score, from 0 to 1")
     reward_paper: float | None = None
     gate: float | None = None

@@ -46,8 +46,10 @@ class Paths:
     rewards = data / "rewards.parquet"
     grpo = data / "models" / "grpo"
     evaluation = data / "evaluation.parquet"
+    episodes = data / "episodes.parquet"
     plots = data / "plots"
     report = data / "report" / "index.html"
+    browser = data / "report" / "episodes.html"
 
     @staticmethod
     def metrics(stage: str) -> Path:
@@ -70,8 +72,8 @@ OUTS: Mapping[str, tuple[Path, ...]] = {  # of each stage, as in `dvc.yaml`
     "rollouts": (Paths.rollouts, Paths.mappings, Paths.details("rollouts")),
     "rewards": (Paths.rewards,),
     "grpo": (Paths.grpo, Paths.plots / "grpo.csv", Paths.details("grpo")),
-    "evaluate": (Paths.evaluation, Paths.plots / "evaluation.csv", Paths.details("evaluate")),
-    "report": (Paths.report,),
+    "evaluate": (Paths.evaluation, Paths.episodes, Paths.plots / "evaluation.csv", Paths.details("evaluate")),
+    "report": (Paths.report, Paths.browser),
 }
 
 

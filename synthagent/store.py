@@ -1,6 +1,6 @@
 """Datasets on disk: records <-> Parquet. Writes are atomic and sorted; reads validate and name what is wrong.
 
-The Arrow schema is derived from the record, so that columns are written down once, in `synthagent.records`.
+What the columns of a record are is in `synthagent.columns`.
 """
 
 from __future__ import annotations
@@ -9,24 +9,22 @@ import json
 import os
 import shutil
 import tempfile
-import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from synthagent.columns import FORMAT_KEY, arrow_schema, to_row, to_values
 from synthagent.errors import StoreError
-from synthagent.frozen import JsonText, Record
+from synthagent.frozen import Record
 from synthagent.records import FORMAT
 
 R = TypeVar("R", bound=Record)
 _ROWS_A_GROUP = 2_000
-_FORMAT_KEY = b"synthagent.format"
-_SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
 def write_records(path: Path, record: type[R], rows: Iterable[R]) -> int:
@@ -61,7 +59,7 @@ def records_written(path: Path, record: type[R]) -> Iterator[Callable[[R], None]
         if first < last:
             raise StoreError(f"{path}: rows must be sorted by {schema.names[0]}: {first!r} after {last!r}")
         last = first
-        batch.append(_to_row(row))
+        batch.append(to_row(row))
         if len(batch) == _ROWS_A_GROUP:
             writer.write_table(pa.Table.from_pylist(batch, schema))
             batch.clear()
@@ -92,10 +90,35 @@ def find_record(path: Path, record: type[R], key: str) -> R | None:
     Raises:
         StoreError: as `read_records`.
     """
+    return next(iter(find_records(path, record, [key])), None)
+
+
+def find_records(path: Path, record: type[R], keys: Collection[str]) -> list[R]:
+    """The rows whose first column is one of `keys`, in their order; no other row is validated.
+
+    Raises:
+        StoreError: as `read_records`.
+    """
+    column = next(iter(record.model_fields))
     _open(path, record)
     with _told_as_unreadable(path):
-        rows = pq.read_table(path, filters=[(next(iter(record.model_fields)), "==", key)]).slice(0, 1).to_pylist()
-        return _from_row(path, f"row {key!r}", rows[0], record) if rows else None
+        rows = pq.read_table(path, filters=[(column, "in", list(keys))]).to_pylist() if keys else []
+    return [_from_row(path, f"row {row[column]!r}", row, record) for row in rows]
+
+
+def read_columns(path: Path, record: type[Record], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Some columns of all rows, not validated.
+
+    Raises:
+        StoreError: as `read_records`.
+    """
+    file = _open(path, record)
+    with _told_as_unreadable(path):
+        rows = file.read(list(columns)).to_pylist()
+    try:
+        return [to_values(row, record) for row in rows]
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: not JSON: {error}; run `dvc repro` to rebuild it") from None
 
 
 def read_keys(path: Path, record: type[Record]) -> list[str]:
@@ -124,12 +147,6 @@ def read_details(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StoreError(f"{path}: not a JSON object; run `dvc checkout` or `dvc repro`")
     return content
-
-
-def arrow_schema(record: type[Record]) -> pa.Schema:
-    """The Parquet columns of a record; the metadata say which format they are."""
-    columns = [pa.field(name, _arrow_type(field)) for name, field in record.model_fields.items()]
-    return pa.schema(columns, {_FORMAT_KEY: str(FORMAT)})
 
 
 def write_text(path: Path, text: str) -> None:
@@ -185,7 +202,7 @@ def directory_written_atomically(path: Path) -> Iterator[Path]:
 def _open(path: Path, record: type[Record]) -> pq.ParquetFile:
     with _told_as_unreadable(path):
         file = pq.ParquetFile(path)
-    version = (file.schema_arrow.metadata or {}).get(_FORMAT_KEY, b"1").decode("utf-8", "replace")
+    version = (file.schema_arrow.metadata or {}).get(FORMAT_KEY, b"1").decode("utf-8", "replace")
     if version != str(FORMAT):
         raise StoreError(
             f"{path}: has format {version}, but this version of synthagent reads format {FORMAT}; "
@@ -233,23 +250,9 @@ def _told_as_store_error(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: cannot be written: {reason}; what was there is unchanged") from error
 
 
-def _to_row(row: Record) -> dict[str, Any]:
-    dumped = row.model_dump(mode="json")
-    return {name: _encode(field, dumped[name]) for name, field in type(row).model_fields.items()}
-
-
-def _encode(field: Any, value: Any) -> Any:
-    if JsonText in field.metadata:
-        return None if value is None else json.dumps(value)
-    item = _item_record(field.annotation)
-    if item is None or value is None:
-        return value
-    return [{name: _encode(inner, part[name]) for name, inner in item.model_fields.items()} for part in value]
-
-
 def _from_row(path: Path, place: str, row: dict[str, Any], record: type[R]) -> R:
     try:
-        return record.model_validate({name: _decode(f, row[name]) for name, f in record.model_fields.items()})
+        return record.model_validate(to_values(row, record))
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
@@ -260,38 +263,3 @@ def _from_row(path: Path, place: str, row: dict[str, Any], record: type[R]) -> R
         raise StoreError(
             f"{path}: {place}: written by another version: {error}; run `dvc repro` to rebuild it"
         ) from None
-
-
-def _decode(field: Any, value: Any) -> Any:
-    if JsonText in field.metadata:
-        return None if value is None else json.loads(value)
-    item = _item_record(field.annotation)
-    if item is None or value is None:
-        return value
-    return [{name: _decode(inner, part[name]) for name, inner in item.model_fields.items()} for part in value]
-
-
-def _item_record(annotation: Any) -> type[Record] | None:
-    """The record type X of a field declared `tuple[X, ...]`."""
-    if get_origin(annotation) is tuple and isinstance(get_args(annotation)[0], type):
-        item = get_args(annotation)[0]
-        return item if issubclass(item, Record) else None
-    return None
-
-
-def _arrow_type(field: Any) -> pa.DataType:
-    return pa.string() if JsonText in field.metadata else _arrow_type_of(field.annotation)
-
-
-def _arrow_type_of(annotation: Any) -> pa.DataType:
-    origin, args = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return pa.string()
-    if origin in (Union, types.UnionType):
-        return _arrow_type_of(next(arg for arg in args if arg is not type(None)))
-    if origin is tuple:
-        item = args[0]
-        if isinstance(item, type) and issubclass(item, Record):
-            return pa.list_(pa.struct([(name, _arrow_type(f)) for name, f in item.model_fields.items()]))
-        return pa.list_(_arrow_type_of(item))
-    return _SCALARS[annotation]

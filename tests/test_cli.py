@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from helpers.projects import ROOT, assert_one_message, files_under, synthagent, write_params
 
+from synthagent import __version__
 from synthagent.cli import STAGES
 from synthagent.records import Task
 
@@ -74,6 +78,19 @@ def test_a_wrong_command_is_a_usage_error_without_a_traceback(args: list[str], t
     assert finished.returncode == 2
     assert "Usage" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert synthagent("--version", cwd=tmp_path).stdout == f"synthagent {__version__}\n"
+
+
+def test_the_shell_is_offered_commands_and_options(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("synthagent")
+    for typed, offered in (("per", "personas"), ("list --decod", "--decoding")):
+        words = {"COMP_WORDS": f"synthagent {typed}", "COMP_CWORD": str(len(typed.split()))}
+        env = os.environ | {"_SYNTHAGENT_COMPLETE": "complete_bash", **words}
+        finished = subprocess.run([command], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+        assert finished.stdout.split() == [offered]
 
 
 def test_no_file_of_the_project_names_a_place_outside_it() -> None:

@@ -20,13 +20,13 @@ from helpers.tasks import accepted_tasks, played, rubric_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthagent.columns import arrow_schema
 from synthagent.errors import StoreError
 from synthagent.frozen import Record
 from synthagent.judging.reward import verdicts_by_check
 from synthagent.records import Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.store import (
-    arrow_schema,
     directory_written_atomically,
     find_record,
     read_keys,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthagent.episodes.episode import Episode
-from synthagent.episodes.policy import Decoding, Setting, Start
+from synthagent.episodes.policy import Setting, Start
 from synthagent.episodes.turn import ToolCall, Turn, parse_arguments, parse_turn
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
@@ -19,7 +19,7 @@ from synthagent.llm.ordered import ordered
 from synthagent.llm.prompts import render
 from synthagent.llm.store import Reply
 from synthagent.params import Params
-from synthagent.records import Message, Trajectory
+from synthagent.records import Decoding, Message, Trajectory
 
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 

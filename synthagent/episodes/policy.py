@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from synthagent.episodes.episode import EMBEDDED, MAX_TURNS, Environment, Episode, Script, play
-from synthagent.records import Task, Trajectory
-
-Decoding = Literal["sampled", "greedy", "scripted"]
+from synthagent.records import Decoding, Task, Trajectory
 
 
 class Start(NamedTuple):

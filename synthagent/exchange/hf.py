@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synthagent import __version__
+from synthagent.columns import arrow_schema
 from synthagent.errors import InputError
 from synthagent.exchange.files import (
     BATCH,
@@ -29,7 +30,7 @@ from synthagent.exchange.files import (
 )
 from synthagent.frozen import JsonText, Record
 from synthagent.stage import Paths, progress
-from synthagent.store import arrow_schema, directory_written_atomically
+from synthagent.store import directory_written_atomically
 
 
 def export_hf(out: Path, data: Path = Paths.data) -> str:

@@ -1,13 +1,15 @@
 """A person as the policy: lines typed in the terminal -> turns of an episode, then verdicts and reward.
 
-Launch: `synthagent play TASK_ID`.
+Launch: `synthagent play TASK_ID`, `synthagent play TASK_ID --tasks FILE`.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -29,20 +31,24 @@ from synthagent.showing.show import (
     section,
     shown_message,
     signature,
+    task_of_file,
     type_of,
     verdict_table,
 )
 from synthagent.stage import Paths
 
 _ARGUMENT = re.compile(r'\s*(\w+)\s*=\s*("(?:[^"\\]|\\.)*"|[^,"]*?)\s*(?:,|$)')
+_CALL = re.compile(r"(\w+)\s*([({].*|\w+\s*=.*)?$", re.DOTALL)  # a name alone, or with what looks like arguments
 _HELP = (
     'To call a tool: its name and arguments, `name(argument=value, ..)` or `name {"argument": "value"}`. '
-    "To end: `answer: ..`. Anything else is said to the user. Ctrl-D leaves."
+    "To end: `answer: ..`. Anything else is said to the user; `say: ..` says what looks like a call. Ctrl-D leaves."
 )
 
 
-def play_in_terminal(task_id: str) -> None:
+def play_in_terminal(task_id: str, tasks: Path | None = None) -> None:
     """Let a person act in a task, then print the verdicts and the reward.
+
+    `tasks`: a file to take it from, instead of `data/`; rubrics are then those of `rubrics.parquet` beside it.
 
     Raises:
         InputError: no such task, or the task cannot be run.
@@ -50,9 +56,10 @@ def play_in_terminal(task_id: str) -> None:
         ParamsError, StoreError: params or tasks cannot be read.
     """
     params = load_params()
-    task = find(Paths.tasks, Task, task_id)
+    task = find(Paths.tasks, Task, task_id) if tasks is None else task_of_file(task_id, tasks)
     if task is None:
         raise no_such_id(task_id, (Paths.tasks,))
+    rubrics = Paths.rubrics if tasks is None else tasks.with_name(Paths.rubrics.name)
     if is_simulated(task):
         raise MissingBackendError(f"{task_id}: an LLM simulates its world; choose a task with an executable world")
     console = Console(highlight=False)
@@ -64,7 +71,8 @@ def play_in_terminal(task_id: str) -> None:
     if episode.end is None:
         console.print("\nYou left before the end: no reward.")
     else:
-        console.print(f"The episode has ended: {episode.end}.", _outcome(episode, params))
+        rubric = find(rubrics, Rubric, task_id)
+        console.print(f"The episode has ended: {episode.end}.", _outcome(episode, rubric, params))
 
 
 def _person(episode: Episode, console: Console) -> Iterator[Turn]:
@@ -91,13 +99,29 @@ def _read_turn(line: str, task: Task) -> Turn | str:
     head, _, answer = line.partition(":")
     if head.lower() == "answer":
         return Turn(f"<answer>{answer.strip()}</answer>")
+    if head.lower() == "say":
+        return Turn(answer.strip()) if answer.strip() else _HELP
     schemas = {tool.name: tool.parameters for tool in task.tools}
-    called = re.match(r"\w+", line)
-    if called is None or called.group() not in schemas or not re.match(r"\w+\s*([({].*)?$", line, re.DOTALL):
+    called = _CALL.match(line)
+    if called is None:
         return Turn(line)
-    name = called.group()
+    name = called.group(1)
+    if name not in schemas:
+        return _no_tool(name, list(schemas)) if called.group(2) or _near(name, list(schemas)) else Turn(line)
     args = _read_args(line[len(name) :].strip(), schemas[name])
     return Turn(calls=(ToolCall(name, args),)) if args is not None else f"These arguments cannot be read. {_HELP}"
+
+
+def _no_tool(name: str, tools: Sequence[str]) -> str:
+    """What to tell a person who seems to have mistyped a tool: said to the user, it would cost a turn, or a fact."""
+    near = _near(name, tools)
+    meant = f"did you mean {near}?" if near else f"the tools are {', '.join(tools)}."
+    return f"Nothing was done: there is no tool {name}; {meant} To say it to the user, write `say: ..`."
+
+
+def _near(name: str, tools: Sequence[str]) -> str:
+    """The tool whose name is most like a word; empty if none is."""
+    return next(iter(difflib.get_close_matches(name.lower(), tools, 1, 0.8)), "")
 
 
 def _read_args(text: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -132,9 +156,8 @@ def _read_value(value: str, schema: Any) -> Any:
         return value
 
 
-def _outcome(episode: Episode, params: Params) -> RenderableType:
+def _outcome(episode: Episode, rubric: Rubric | None, params: Params) -> RenderableType:
     task = episode.task
-    rubric = find(Paths.rubrics, Rubric, task.id)
     if rubric is None:
         rubric = Rubric(task_id=task.id, criteria=extract(task, fresh_world(task)).criteria, coverage=1.0)
     reward = at_once(score_episode(episode, rubric, params)).reward

@@ -2,7 +2,7 @@
 
 The texts of a dataset are untrusted: control characters are shown as escapes, so that no text can steer the terminal.
 
-Launch: `synthagent show ID`.
+Launch: `synthagent show ID`, `synthagent show ID --tasks FILE`.
 """
 
 from __future__ import annotations
@@ -25,25 +25,42 @@ from rich.text import Text
 from synthagent.errors import InputError
 from synthagent.frozen import Record
 from synthagent.judging.proofs import PROOFS
-from synthagent.records import Criterion, Rejected, Reward, Rubric, Task, Trajectory, Verdict
+from synthagent.records import (
+    Criterion,
+    EvaluatedEpisode,
+    Evaluation,
+    Rejected,
+    Reward,
+    Rubric,
+    Task,
+    Trajectory,
+    Verdict,
+)
 from synthagent.stage import Paths
-from synthagent.store import find_record, read_keys
+from synthagent.store import find_record, read_keys, read_records
 from synthagent.text import visible
 from synthagent.worlds import Tool
 
 R = TypeVar("R", bound=Record)
-_TRAJECTORIES = (Paths.demos, Paths.rollouts)
+_TRAJECTORIES: dict[Path, type[Trajectory]] = {
+    Paths.demos: Trajectory,
+    Paths.rollouts: Trajectory,
+    Paths.episodes: EvaluatedEpisode,
+}
+_WRITERS = {Paths.tasks: "tasks", Paths.demos: "rubrics", Paths.rollouts: "rollouts", Paths.episodes: "evaluate"}
 VALUES = ("gate", "subgoals", "interactions", "reward", "reward_paper")
 
 
-def show_text(id: str) -> str:
+def show_text(id: str, tasks: Path | None = None) -> str:
     """A task or a trajectory as text, coloured where standard output is a terminal.
+
+    `tasks`: a file of tasks to look in, instead of `data/`.
 
     Raises:
         InputError: no such id; says why its task is not there, or names the nearest.
         StoreError: a dataset cannot be read.
     """
-    parts = _parts(id)
+    parts = _parts(id) if tasks is None else _parts_of_file(id, tasks)
     return _printed(parts, min(shutil.get_terminal_size((100, 0)).columns, 120), sys.stdout.isatty())
 
 
@@ -63,13 +80,47 @@ def _parts(id: str) -> Sequence[RenderableType]:
     task = find(Paths.tasks, Task, id)
     if task is not None:
         return _task_parts(task, find(Paths.rubrics, Rubric, id), find(Paths.dropped, Rejected, id))
-    for path in _TRAJECTORIES:
-        trajectory = find(path, Trajectory, id)
+    for path, record in _TRAJECTORIES.items():
+        trajectory = find(path, record, id)
         if trajectory is not None:
-            reward = find(Paths.rewards, Reward, id) if path == Paths.rollouts else None
             rubric = find(Paths.rubrics, Rubric, trajectory.task_id)
-            return _trajectory_parts(trajectory, reward, rubric)
+            return _trajectory_parts(trajectory, _reward_of(trajectory), rubric)
     raise no_such_id(id, (Paths.tasks, *_TRAJECTORIES))
+
+
+def _parts_of_file(id: str, file: Path) -> Sequence[RenderableType]:
+    task = task_of_file(id, file)
+    return _task_parts(task, find(file.with_name(Paths.rubrics.name), Rubric, id), None)
+
+
+def task_of_file(id: str, file: Path) -> Task:
+    """A task of a file of tasks.
+
+    Raises:
+        InputError: it has none of this id, the nearest are named.
+        StoreError: it cannot be read.
+    """
+    task = find_record(file, Task, id)
+    if task is None:
+        raise no_such_id(id, (file,))
+    return task
+
+
+def _reward_of(trajectory: Trajectory) -> Reward | None:
+    """What a rollout or an evaluated episode has earned; None for a demonstration, and where that is not there."""
+    if not isinstance(trajectory, EvaluatedEpisode):
+        return find(Paths.rewards, Reward, trajectory.id)
+    who = (trajectory.policy, trajectory.decoding, trajectory.task_id, trajectory.sample)
+    rows = read_records(Paths.evaluation, Evaluation) if Paths.evaluation.exists() else ()
+    row = next((row for row in rows if (row.policy, row.decoding, row.task_id, row.sample) == who), None)
+    values = {name: getattr(row, name, None) for name in VALUES}
+    return Reward(
+        trajectory_id=trajectory.id,
+        task_id=trajectory.task_id,
+        verdicts=trajectory.verdicts,
+        status="error" if row is None else "ok",
+        **values,
+    )
 
 
 def find(path: Path, record: type[R], key: str) -> R | None:
@@ -79,13 +130,14 @@ def find(path: Path, record: type[R], key: str) -> R | None:
 
 def no_such_id(id: str, paths: Sequence[Path]) -> InputError:
     """What to tell where `paths` have no row of this id."""
-    if (gone := _why_gone(id)) is not None:
+    if Paths.tasks in paths and (gone := _why_gone(id)) is not None:
         return gone
     here = [path for path in paths if path.exists()]
-    keys = [key for path in here for key in read_keys(path, Task if path == Paths.tasks else Trajectory)]
+    keys = [key for path in here for key in read_keys(path, _TRAJECTORIES.get(path, Task))]
     shown, places = visible(id), ", ".join(map(str, here or paths))
     if not keys:
         return InputError(f"{shown}: no rows in {places}; run `dvc repro`, from the project's root")
+    absent = [f"; {path} is not there: `dvc repro {_WRITERS[path]}`" for path in paths if path not in here]
     matcher = difflib.SequenceMatcher(b=id)
 
     def distance(key: str) -> tuple[float, str]:
@@ -93,13 +145,13 @@ def no_such_id(id: str, paths: Sequence[Path]) -> InputError:
         return -matcher.ratio(), key
 
     near = ", ".join(heapq.nsmallest(3, keys, distance))
-    return InputError(f"{shown}: no such id in {places}; the nearest are {visible(near)}")
+    return InputError(f"{shown}: no such id in {places}; the nearest are {visible(near)}{''.join(absent)}")
 
 
 def _why_gone(id: str) -> InputError | None:
     """Which stage left out the task of this name, or of this trajectory, and why."""
-    task_id = id.rsplit(".", 2)[0]  # TASK.POLICY.SAMPLE
-    for name in dict.fromkeys((id, task_id)):
+    names = (id, id.rsplit(".", 2)[0], id.rsplit(".", 3)[0])  # TASK.POLICY.SAMPLE, TASK.POLICY.greedy.SAMPLE
+    for name in dict.fromkeys(names):
         for path, verb in ((Paths.rejected, "refused"), (Paths.dropped, "dropped")):
             row = find(path, Rejected, name)
             if row is not None:

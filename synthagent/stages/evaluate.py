@@ -1,4 +1,4 @@
-"""Stage `evaluate`: held-out tasks x policies -> `data/evaluation.parquet`, `data/plots/evaluation.csv`.
+"""Stage `evaluate`: held-out tasks x policies -> `data/{evaluation,episodes}.parquet`, `data/plots/evaluation.csv`.
 
 Scripted baselines bound the scale (the lazy ones, never_asks, expert; a simulated world has no reference, so only the
 lazy ones act in it); `base` is the student before any training, `sft` and `grpo` the trained ones, sampled at
@@ -19,7 +19,7 @@ from synthagent.episodes.endpoint import EndpointPolicy
 from synthagent.episodes.environment import ModelEnvironment, live_models, needs_models
 from synthagent.episodes.lazy import LAZY
 from synthagent.episodes.mapping import Mappings
-from synthagent.episodes.policy import Decoding, Policy, ScriptedPolicy, Setting, Start
+from synthagent.episodes.policy import Policy, ScriptedPolicy, Setting, Start
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.episodes.turn import Question
 from synthagent.episodes.world import fresh_world
@@ -29,7 +29,18 @@ from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
-from synthagent.records import BENCHMARK, Evaluation, MappingEntry, Outcome, Reward, Rubric, Task, Trajectory
+from synthagent.records import (
+    BENCHMARK,
+    Decoding,
+    EvaluatedEpisode,
+    Evaluation,
+    MappingEntry,
+    Outcome,
+    Reward,
+    Rubric,
+    Task,
+    Trajectory,
+)
 from synthagent.showing.scoreboard import details, headline, plot_table, printed_tables
 from synthagent.showing.statistics import PERFECT_WHERE, summarise
 from synthagent.stage import Figures, Paths, progress, say
@@ -104,6 +115,14 @@ def evaluation_of(acted: Acted, task: Task, scored: Reward, expert: ExpertPath |
         extra_calls=max(0, trajectory.n_tool_calls - expert.calls) if expert else None,
         end=trajectory.end,
     )
+
+
+def kept(acted: Acted, scored: Reward) -> EvaluatedEpisode:
+    """An episode as it is kept, with its verdicts; its id tells how it was decoded, where a policy does both."""
+    trajectory = acted.trajectory
+    way = ".greedy" if acted.decoding == "greedy" else ""
+    id = f"{trajectory.task_id}.{trajectory.policy}{way}.{trajectory.sample}"
+    return EvaluatedEpisode(**{**dict(trajectory), "id": id}, decoding=acted.decoding, verdicts=scored.verdicts)
 
 
 def stored_tables(seed: int) -> Iterator[str]:
@@ -193,18 +212,18 @@ def run(params: Params) -> Figures:
     usage = Usage(params.llm.prices)
     acted = act(chosen, params, mappings, usage)
     trajectories = [each.trajectory for each in acted]
-    scored = score_all(trajectories, tasks, rubrics, params, "evaluate", usage)
+    rewards = [scored.reward for scored in score_all(trajectories, tasks, rubrics, params, "evaluate", usage)]
+    judged = list(zip(acted, rewards, strict=True))
     paths = {task.id: expert_path(task) for task in chosen}
-    found = [
-        evaluation_of(each, tasks[row.reward.task_id], row.reward, paths[row.reward.task_id])
-        for each, row in zip(acted, scored, strict=True)
-    ]
+    found = [evaluation_of(each, tasks[reward.task_id], reward, paths[reward.task_id]) for each, reward in judged]
     rows = [row for row in found if row is not None]
     errors = len(found) - len(rows)
     of_others = [evaluate_suite(params, suite, _in_suites(params), usage) for suite in params.evaluate.suites]
     rows += [row for suite in of_others for row in suite.rows]
     rows.sort(key=lambda row: (row.policy, row.decoding, row.split or "", row.task_id))
     write_records(Paths.evaluation, Evaluation, rows)
+    episodes = sorted((kept(*each) for each in judged), key=lambda episode: episode.id)
+    write_records(Paths.episodes, EvaluatedEpisode, episodes)
     summary = summarise(rows, params.seed)
     write_text(Paths.plots / "evaluation.csv", plot_table(summary))
     for line in (*printed_tables(summary), *(line for suite in of_others for line in ("", *suite.lines()))):

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from synthagent.episodes.environment import LoopThread
-from synthagent.episodes.policy import Decoding, Setting, Start
+from synthagent.episodes.policy import Setting, Start
 from synthagent.params import Params
-from synthagent.records import Trajectory
+from synthagent.records import Decoding, Trajectory
 from synthagent.spread import Pool
 from synthagent.student.machine import arithmetic
 from synthagent.student.memory import memory_told, remedy_of_acting

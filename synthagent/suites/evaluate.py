@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synthagent.episodes.policy import Decoding
 from synthagent.errors import IsolationError, ParamsError
 from synthagent.isolation import REMEDY, unavailable
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params, Role, SuiteParams
-from synthagent.records import Evaluation
+from synthagent.records import Decoding, Evaluation
 from synthagent.suites.known import suite_of
 from synthagent.suites.policies import Gold, ServedPolicy, ServedUser, Silent, SuitePolicy, SuiteUser
 from synthagent.suites.run import FOLDER, Result, Wanted, check, ids_of, run

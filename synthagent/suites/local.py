@@ -15,10 +15,9 @@ import torch
 from jinja2 import TemplateError
 
 from synthagent.episodes.endpoint import well_formed
-from synthagent.episodes.policy import Decoding
 from synthagent.episodes.turn import message_of
 from synthagent.errors import InputError
-from synthagent.records import Message
+from synthagent.records import Decoding, Message
 from synthagent.student.model import Student, device
 from synthagent.suites.policies import Situation
 from synthagent.suites.worker import FailedError

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from synthagent.episodes.endpoint import turn_of_reply, well_formed
-from synthagent.episodes.policy import Decoding
 from synthagent.episodes.turn import message_of
 from synthagent.errors import BadReplyError
 from synthagent.llm.client import Llm, Request
 from synthagent.llm.store import Reply
-from synthagent.records import Message
+from synthagent.records import Decoding, Message
 from synthagent.suites.suite import Suite
 from synthagent.suites.worker import FailedError, Worker
 from synthagent.worlds import Tool

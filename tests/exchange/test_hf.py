@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from helpers.exports import tasks, with_rollouts
 
+from synthagent.columns import arrow_schema
 from synthagent.errors import StoreError
 from synthagent.exchange.hf import export_hf
 from synthagent.records import FORMAT, Task
 from synthagent.stage import Paths
-from synthagent.store import arrow_schema
 
 pytestmark = pytest.mark.usefixtures("project")
 

@@ -10,13 +10,12 @@ import pytest
 
 from helpers.projects import write_params
 from helpers.tasks import played, scored, scripted
-from synthagent.episodes.policy import Decoding
 from synthagent.episodes.scripted import RECKLESS, SCRIPTS, Style
 from synthagent.params_file import load_params
-from synthagent.records import Evaluation, Rubric, Task, Trajectory
+from synthagent.records import Decoding, EvaluatedEpisode, Evaluation, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import personas, rewards, rubrics, tasks
-from synthagent.stages.evaluate import Acted, evaluation_of, expert_path
+from synthagent.stages.evaluate import Acted, evaluation_of, expert_path, kept
 from synthagent.store import read_records, write_records, write_text
 
 STUDENTS = {"base": 0.1, "sft": 0.5, "grpo": 0.95}
@@ -42,8 +41,10 @@ def build_dataset(folder: Path) -> None:
         ]
         write_records(Paths.rollouts, Trajectory, rollouts)
         rewards.run(params)
-        rows = [row for task in accepted if task.split != "train" for row in evaluated(task)]
-        write_records(Paths.evaluation, Evaluation, sorted(rows, key=lambda row: (row.policy, row.decoding)))
+        done = [pair for task in accepted if task.split != "train" for pair in evaluated(task)]
+        rows = sorted((row for row, _ in done), key=lambda row: (row.policy, row.decoding))
+        write_records(Paths.evaluation, Evaluation, rows)
+        write_records(Paths.episodes, EvaluatedEpisode, sorted((e for _, e in done), key=lambda episode: episode.id))
         write_text(Paths.details("tasks"), "{}\n")
         write_text(Paths.metrics("tasks"), "{}\n")
         write_text(Paths.plots / "grpo.csv", "\n".join(CURVE) + "\n")
@@ -54,13 +55,14 @@ def acted(task: Task, policy: str, sample: int, style: Style) -> Trajectory:
     return played(task, style, rng, sample=sample).trajectory(policy)
 
 
-def evaluated(task: Task) -> Iterator[Evaluation]:
+def evaluated(task: Task) -> Iterator[tuple[Evaluation, EvaluatedEpisode]]:
     runs: list[tuple[Trajectory, Decoding]] = [(scripted(name, task).trajectory(name), "scripted") for name in SCRIPTS]
     for name, skill in STUDENTS.items():
         runs.append((acted(task, name, 0, Style(skill=skill)), "sampled"))
         if name != "base":
-            runs.append((acted(task, name, 1, Style(skill=skill)), "greedy"))
+            runs.append((acted(task, name, 0, Style(skill=min(1, skill + 0.02))), "greedy"))
     for trajectory, decoding in runs:
-        row = evaluation_of(Acted(trajectory, decoding), task, scored(trajectory, task), expert_path(task))
+        one, reward = Acted(trajectory, decoding), scored(trajectory, task)
+        row = evaluation_of(one, task, reward, expert_path(task))
         assert row is not None
-        yield row
+        yield row, kept(one, reward)

@@ -105,3 +105,31 @@ def test_play_needs_tasks_only(project: Path) -> None:
     Paths.demos.unlink()
     assert next(read_records(Paths.personas, Persona))
     assert "reward 1.000" in played(task, as_a_person_would(task), project)
+
+
+def test_a_mistyped_tool_is_told_and_neither_costs_a_turn_nor_tells_a_fact(generated: Path) -> None:
+    task = first_demonstrated(generated)
+    name, slot = task.tools[0].name, task.facts[0].slot
+    wrong = name[:-2] + name[-1] + name[-2]
+    lines = [f"{wrong}({slot}=x)", wrong, f'{wrong} {{"{slot}": "x"}}', f"{wrong} {slot}=x", f"qqq({slot}=x)"]
+    text = played(task, lines, generated)
+    assert text.count(f"there is no tool {wrong}; did you mean {name}?") == 4
+    assert "there is no tool qqq; the tools are" in text
+    assert task.facts[0].value not in text.replace(str(lines), "")
+
+
+def test_what_looks_like_a_call_can_still_be_said_to_the_user(generated: Path) -> None:
+    task = first_demonstrated(generated)
+    text = played(task, [f"say: qqq({task.facts[0].slot})", "say:"], generated)
+    assert task.facts[0].value in text
+    assert "no tool" not in text
+
+
+def test_a_task_of_any_file_is_played(generated: Path, tmp_path: Path) -> None:
+    task = first_demonstrated(generated)
+    write_records(tmp_path / "mine.parquet", Task, [task.model_copy(update={"id": "mine-1"})])
+    (tmp_path / "params.yaml").write_bytes((generated / "params.yaml").read_bytes())
+    typed = "\n".join(as_a_person_would(task)) + "\n"
+    finished = synthagent("play", "mine-1", "--tasks", "mine.parquet", cwd=tmp_path, stdin=typed)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "reward 1.000" in finished.stdout

@@ -113,3 +113,19 @@ def test_a_task_that_was_refused_is_told_with_the_reason(project: Path) -> None:
     assert_one_message(synthagent("show", "task-9", cwd=project), "task-9: no such id; it", *told)
     assert_one_message(synthagent("play", "task-9", cwd=project), "task-9: no such id; it", *told)
     assert_one_message(synthagent("show", "task-9.sft.0", cwd=project), "; its task task-9", *told)
+
+
+def test_tasks_of_any_file_are_shown_and_what_it_lacks_is_told(generated: Path, tmp_path: Path) -> None:
+    task = first_demonstrated(generated)
+    file = tmp_path / "mine.parquet"
+    write_records(file, Task, [task.model_copy(update={"id": "mine-1", "instruction": "Do it for me"})])
+    finished = synthagent("show", "mine-1", "--tasks", str(file), cwd=tmp_path)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "Do it for me" in finished.stdout
+    assert "Rubric" not in finished.stdout
+    assert_one_message(synthagent("show", "mine-2", "--tasks", str(file), cwd=tmp_path), "mine-2", "mine-1", str(file))
+
+
+def test_an_episode_that_is_not_there_says_which_stage_would_write_it(generated: Path) -> None:
+    finished = synthagent("show", "task-0000001.grpo.0", cwd=generated)
+    assert_one_message(finished, "no such id", "data/episodes.parquet is not there: `dvc repro evaluate`")

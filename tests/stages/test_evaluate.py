@@ -21,7 +21,7 @@ from synthagent.params import Params
 from synthagent.records import BENCHMARK, Evaluation, Reward, Task
 from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
-from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of, expert_path, stored_tables
+from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of, expert_path, kept, stored_tables
 from synthagent.store import write_records
 
 PARAMS = default_params()
@@ -175,3 +175,13 @@ def test_what_another_benchmark_says_is_never_averaged_with_ours(
     first, second = (tables.index(f"benchmark {name}") for name in ("a-suite", BENCHMARK))
     assert all("0.000 [.00,.00]" in line for line in tables[first:second] if " expert " in line)
     assert all("1.000 [1.0,1.0]" in line for line in tables[second:] if " expert " in line)
+
+
+def test_an_episode_is_kept_whole_with_its_verdicts_and_its_id_says_how_it_was_decoded() -> None:
+    task = HELD_OUT[0]
+    trajectory = scripted("expert", task).trajectory("sft")
+    reward = scored(trajectory, task)
+    greedy, sampled = (kept(Acted(trajectory, decoding), reward) for decoding in ("greedy", "sampled"))
+    assert (greedy.id, sampled.id) == (f"{task.id}.sft.greedy.0", f"{task.id}.sft.0")
+    assert (greedy.messages, greedy.verdicts, greedy.decoding) == (trajectory.messages, reward.verdicts, "greedy")
+    assert all(verdict.evidence for verdict in greedy.verdicts)

@@ -1,0 +1,80 @@
+"""A record as Parquet columns, and back. The schema is derived from the record, so columns are written down once.
+
+A field marked `JsonText` is one column of JSON text; a field of records is a list of structs.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin
+
+import pyarrow as pa
+
+from synthagent.frozen import JsonText, Record
+from synthagent.records import FORMAT
+
+FORMAT_KEY = b"synthagent.format"
+_SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def arrow_schema(record: type[Record]) -> pa.Schema:
+    """The Parquet columns of a record; the metadata say which format they are."""
+    columns = [pa.field(name, _arrow_type(field)) for name, field in record.model_fields.items()]
+    return pa.schema(columns, {FORMAT_KEY: str(FORMAT)})
+
+
+def to_row(row: Record) -> dict[str, Any]:
+    """The values of a record, as its columns hold them."""
+    dumped = row.model_dump(mode="json")
+    return {name: _encode(field, dumped[name]) for name, field in type(row).model_fields.items()}
+
+
+def _encode(field: Any, value: Any) -> Any:
+    if JsonText in field.metadata:
+        return None if value is None else json.dumps(value)
+    item = _item_record(field.annotation)
+    if item is None or value is None:
+        return value
+    return [{name: _encode(inner, part[name]) for name, inner in item.model_fields.items()} for part in value]
+
+
+def to_values(row: Mapping[str, Any], record: type[Record]) -> dict[str, Any]:
+    """What a record, or some of its fields, was made of; raises ValueError where JSON text is none."""
+    return {name: _decode(record.model_fields[name], value) for name, value in row.items()}
+
+
+def _decode(field: Any, value: Any) -> Any:
+    if JsonText in field.metadata:
+        return None if value is None else json.loads(value)
+    item = _item_record(field.annotation)
+    if item is None or value is None:
+        return value
+    return [{name: _decode(inner, part[name]) for name, inner in item.model_fields.items()} for part in value]
+
+
+def _item_record(annotation: Any) -> type[Record] | None:
+    """The record type X of a field declared `tuple[X, ...]`."""
+    if get_origin(annotation) is tuple and isinstance(get_args(annotation)[0], type):
+        item = get_args(annotation)[0]
+        return item if issubclass(item, Record) else None
+    return None
+
+
+def _arrow_type(field: Any) -> pa.DataType:
+    return pa.string() if JsonText in field.metadata else _arrow_type_of(field.annotation)
+
+
+def _arrow_type_of(annotation: Any) -> pa.DataType:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return pa.string()
+    if origin in (Union, types.UnionType):
+        return _arrow_type_of(next(arg for arg in args if arg is not type(None)))
+    if origin is tuple:
+        item = args[0]
+        if isinstance(item, type) and issubclass(item, Record):
+            return pa.list_(pa.struct([(name, _arrow_type(f)) for name, f in item.model_fields.items()]))
+        return pa.list_(_arrow_type_of(item))
+    return _SCALARS[annotation]
