@@ -1,4 +1,4 @@
-"""One stage through DVC, as a Prefect task: lines -> log, progress -> artifact, `data/metrics/<stage>.json` -> table.
+"""One stage through DVC, as a Prefect task: lines -> log, progress, curve and metrics -> artifacts, its end -> state.
 
 Whether there is anything to do is for DVC to say, so the task keeps no results of its own. Call the task, never submit
 it: only then does a cancelled run interrupt the stage.
@@ -6,60 +6,82 @@ it: only then does a cancelled run interrupt the stage.
 
 import json
 import math
-import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from subprocess import PIPE
-from typing import IO, Any
+from typing import Any
 from uuid import UUID
 
 from httpx import HTTPError
 from prefect import task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Completed, Failed
 
-from synthagent.ops.guard import guarded
+from flows.curve import LiveCurve
+from synthagent.ops.experiment import environment
+from synthagent.ops.guard import end, guarded
 from synthagent.stage import PROGRESS_LINES, Paths
 
 PROGRESS = "@progress "
 UPDATE_SECONDS = 1.0
-
-
-class StageError(RuntimeError):
-    """A stage, or DVC about to run it, ended with an error. The message holds the last line it printed."""
+UP_TO_DATE = "UpToDate"  # the name of the state of what had nothing to do
 
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE)
-def run_stage(stage: str) -> None:
-    """Bring one stage up to date by `dvc repro --single-item`.
+def run_stage(stage: str, folder: Path, force: bool, lock: int) -> State[None]:
+    """Bring one stage up to date by `dvc repro --single-item`, in a folder; call it with `return_state=True`.
 
-    Raises:
-        StageError: its command, or DVC, ended with an error.
+    Returns:
+        Completed, named `UpToDate` where there was nothing to do; Failed, with the line that says why; Cancelled, where
+        a signal ended it. `lock`: the descriptor of a lock that is held until the stage has ended.
     """
-    log, bar = get_run_logger(), _ProgressBar(stage)
+    log, bar, curve = get_run_logger(), _ProgressBar(stage), LiveCurve(stage, folder)
     last: deque[str] = deque(maxlen=2)
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
-    with guarded(command, _environment(), PIPE) as process:
+    ran, interrupted, started = False, False, time.monotonic()
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage, *(["--force"] if force else [])]
+    with guarded(command, _environment(folder), PIPE, folder=folder, held=(lock,)) as process:
         assert process.stdout
-        for line in _lines(process.stdout):
-            if line.startswith(PROGRESS):
-                bar.update(json.loads(line.removeprefix(PROGRESS)))
-            else:
-                log.info(line)
-                last.append(line)
+        output = TextIOWrapper(process.stdout, encoding="utf-8", errors="replace", newline="\n")
+        while True:
+            try:
+                if not (raw := output.readline()):
+                    break
+                line = raw.rstrip().rpartition("\r")[2]  # as a terminal would leave it: a bar's last state
+                if line.startswith(PROGRESS):
+                    bar.update(json.loads(line.removeprefix(PROGRESS)))
+                elif line:
+                    log.info(line)
+                    last.append(line)
+                    ran = ran or line.startswith("Running stage ")
+                    curve.update()
+            except (KeyboardInterrupt, TerminationSignal):
+                if interrupted:
+                    raise
+                interrupted = True
+                end(process)  # and go on reading: the stage says what became of its outs
         code = process.wait()
-    if code:
-        raise StageError(f"stage {stage}: {_error(list(last))}")
+    if interrupted or code:
+        said, place = _error(list(last)), f"stage {stage}: "
+        own = said.removeprefix("synthagent: ").startswith(f"{place}interrupted")
+        if interrupted:
+            return Cancelled(message=said.removeprefix("synthagent: ") if own else f"{place}interrupted: {said}")
+        return Failed(message=place + said)
     bar.show(100.0)
-    metrics = Paths.metrics(stage)
+    curve.finish()
+    metrics = folder / Paths.metrics(stage)
     rows = [{"metric": name, "value": value} for name, value in json.loads(metrics.read_text()).items()]
-    create_table_artifact(rows, key=f"metrics-{stage}", description=str(metrics))
+    create_table_artifact(rows, key=f"metrics-{stage}", description=str(Paths.metrics(stage)))
+    if not ran:
+        return Completed(name=UP_TO_DATE, message="nothing to do: DVC finds it up to date")
+    return Completed(message=f"ran for {time.monotonic() - started:.0f} s")
 
 
 class _ProgressBar:
@@ -83,17 +105,9 @@ class _ProgressBar:
         update_progress_artifact(self.artifact, percent)
 
 
-def _environment() -> dict[str, str]:
-    """Ours, with progress as lines, output unbuffered, and the commands beside this Python first."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**os.environ, PROGRESS_LINES: "1", "PYTHONUNBUFFERED": "1", "PATH": path}
-
-
-def _lines(output: IO[bytes]) -> Iterator[str]:
-    """Lines as a terminal would leave them: of what a bar redraws with carriage returns, the last state."""
-    for raw in TextIOWrapper(output, encoding="utf-8", errors="replace", newline="\n"):
-        if line := raw.rstrip().rpartition("\r")[2]:
-            yield line
+def _environment(folder: Path) -> dict[str, str]:
+    """That of a folder, with progress as lines and output unbuffered."""
+    return {**environment(folder), PROGRESS_LINES: "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _error(last: list[str]) -> str:

@@ -3,16 +3,19 @@
 Launch: `python -m flows.evaluate`.
 """
 
-from prefect import flow
+from typing import Any
 
-from flows.dvc_stage import run_stage
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.run import FORCE, OVERRIDES, PROFILE, run, run_name
 from flows.server import launch
 
 
-@flow
-def evaluate() -> None:
+@flow(flow_run_name=run_name)
+def evaluate(overrides: dict[str, Any] = OVERRIDES, profile: str = PROFILE, force: bool = FORCE) -> State[None]:
     """Evaluate baselines, student and expert on held-out tasks."""
-    run_stage("evaluate")
+    return run("evaluate", overrides, profile, force)
 
 
 if __name__ == "__main__":

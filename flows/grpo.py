@@ -3,16 +3,19 @@
 Launch: `python -m flows.grpo`.
 """
 
-from prefect import flow
+from typing import Any
 
-from flows.dvc_stage import run_stage
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.run import FORCE, OVERRIDES, PROFILE, run, run_name
 from flows.server import launch
 
 
-@flow
-def grpo() -> None:
+@flow(flow_run_name=run_name)
+def grpo(overrides: dict[str, Any] = OVERRIDES, profile: str = PROFILE, force: bool = FORCE) -> State[None]:
     """Train the student by GRPO on live episodes."""
-    run_stage("grpo")
+    return run("grpo", overrides, profile, force)
 
 
 if __name__ == "__main__":

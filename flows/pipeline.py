@@ -3,18 +3,19 @@
 Launch: `python -m flows.pipeline`.
 """
 
+from typing import Any
+
 from prefect import flow
+from prefect.client.schemas.objects import State
 
-from flows.dvc_stage import run_stage
+from flows.run import FORCE, OVERRIDES, PROFILE, run, run_name
 from flows.server import launch
-from synthagent.cli import STAGES
 
 
-@flow
-def pipeline() -> None:
+@flow(flow_run_name=run_name)
+def pipeline(overrides: dict[str, Any] = OVERRIDES, profile: str = PROFILE, force: bool = FORCE) -> State[None]:
     """Bring all stages up to date, from personas to the report."""
-    for stage in STAGES:
-        run_stage(stage)
+    return run("pipeline", overrides, profile, force)
 
 
 if __name__ == "__main__":

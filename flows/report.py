@@ -3,16 +3,19 @@
 Launch: `python -m flows.report`.
 """
 
-from prefect import flow
+from typing import Any
 
-from flows.dvc_stage import run_stage
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.run import FORCE, OVERRIDES, PROFILE, run, run_name
 from flows.server import launch
 
 
-@flow
-def report() -> None:
+@flow(flow_run_name=run_name)
+def report(overrides: dict[str, Any] = OVERRIDES, profile: str = PROFILE, force: bool = FORCE) -> State[None]:
     """Write the report page."""
-    run_stage("report")
+    return run("report", overrides, profile, force)
 
 
 if __name__ == "__main__":

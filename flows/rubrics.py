@@ -3,16 +3,19 @@
 Launch: `python -m flows.rubrics`.
 """
 
-from prefect import flow
+from typing import Any
 
-from flows.dvc_stage import run_stage
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.run import FORCE, OVERRIDES, PROFILE, run, run_name
 from flows.server import launch
 
 
-@flow
-def rubrics() -> None:
+@flow(flow_run_name=run_name)
+def rubrics(overrides: dict[str, Any] = OVERRIDES, profile: str = PROFILE, force: bool = FORCE) -> State[None]:
     """Roll out the teacher's demonstrations and write a rubric for every task."""
-    run_stage("rubrics")
+    return run("rubrics", overrides, profile, force)
 
 
 if __name__ == "__main__":

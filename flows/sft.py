@@ -3,16 +3,19 @@
 Launch: `python -m flows.sft`.
 """
 
-from prefect import flow
+from typing import Any
 
-from flows.dvc_stage import run_stage
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.run import FORCE, OVERRIDES, PROFILE, run, run_name
 from flows.server import launch
 
 
-@flow
-def sft() -> None:
+@flow(flow_run_name=run_name)
+def sft(overrides: dict[str, Any] = OVERRIDES, profile: str = PROFILE, force: bool = FORCE) -> State[None]:
     """Warm-start the student on the demonstrations."""
-    run_stage("sft")
+    return run("sft", overrides, profile, force)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,19 @@
 Launch: `python -m flows.tasks`.
 """
 
-from prefect import flow
+from typing import Any
 
-from flows.dvc_stage import run_stage
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.run import FORCE, OVERRIDES, PROFILE, run, run_name
 from flows.server import launch
 
 
-@flow
-def tasks() -> None:
+@flow(flow_run_name=run_name)
+def tasks(overrides: dict[str, Any] = OVERRIDES, profile: str = PROFILE, force: bool = FORCE) -> State[None]:
     """Invent tasks with their own tools and worlds, and prove each by running it."""
-    run_stage("tasks")
+    return run("tasks", overrides, profile, force)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ PROGRAMS = r"(?:synthagent|dvc|make|python|prefect|git|source|pip|curl|[A-Z_]+=\
 RUN = (  # in an order in which each finds what it needs
     "make help",
     "synthagent --help",
+    "synthagent profile --help",
     "synthagent show task-0000027",
     "synthagent show task-0000027.sft.0",
     "synthagent play task-0000027",
@@ -74,6 +75,8 @@ class Reason(NamedTuple):
 
 
 LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
+SERVER, SHELL, POOL = "it needs a server", "it changes the shell that it is typed in", "tests/test_flows_for_real.py"
+FLOW_PROJECT = "tests/helpers/flow_project.py"
 SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
 REMOTES = "tests/ops/test_remotes.py"
@@ -94,7 +97,7 @@ NOT_RUN = {
     "make docs": Reason("it would install", "tests/test_docs.py", "def build("),
     "make commands": Reason("it would install", "tests/test_documents.py", "def lines("),
     "make notebook": Reason(NO_END, "tests/test_notebooks.py", "jupyter lab --ServerApp"),
-    "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
+    "make ui": Reason(NO_END, FLOW_PROJECT, "`python -m flows.serve`"),
     "make smollm2": Reason("it needs a network"),
     "make smollm2 bench-suites": Reason("it needs a network"),
     "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
@@ -200,8 +203,29 @@ NOT_RUN = {
         "it needs a model", "tests/benchmarks/test_redteam.py", "redteam.main([*given"
     ),
     "PREFECT_API_URL=http://127.0.0.1:4200/api prefect deployment run pipeline/pipeline": Reason(
-        "it needs a server", FLOWS, '"deployment", "run"'
+        SERVER, FLOW_PROJECT, '"deployment", "run"'
     ),
+    "export PREFECT_API_URL=http://127.0.0.1:4200/api": Reason(SHELL),
+    "prefect deployment run pipeline/pipeline": Reason(SERVER, FLOWS, 'run_deployment("pipeline")'),
+    """prefect deployment run pipeline/pipeline -p 'overrides={"grpo.steps": 20}'""": Reason(
+        SERVER, FLOWS, 'overrides={"grpo.steps": 7}'
+    ),
+    "prefect deployment run grpo/stage-07-grpo -p force=true": Reason(SERVER, FLOWS, "force=True"),
+    "dvc exp diff EXPERIMENT": Reason(UNDER_GIT, "tests/ops/test_experiment.py", '"exp", "diff"'),
+    "dvc exp apply EXPERIMENT": Reason(UNDER_GIT, "tests/ops/test_experiment.py", '"exp", "apply"'),
+    "dvc exp push": Reason("it needs a remote"),
+    "dvc exp run --temp": Reason(A_PART),
+    "dvc exp save": Reason(A_PART),
+    "createdb prefect": Reason("it needs PostgreSQL", POOL, '"createdb"'),
+    "export PREFECT_SERVER_DATABASE_CONNECTION_URL=postgresql+asyncpg://USER:PASSWORD@HOST/prefect": Reason(SHELL),
+    "export PREFECT_UI_API_URL=/api": Reason(SHELL),
+    "prefect server start --host 0.0.0.0": Reason(NO_END, POOL, '"prefect", "server", "start"'),
+    "export PREFECT_API_URL=http://HOST:4200/api": Reason(SHELL),
+    "prefect work-pool create --type process synthagent": Reason(SERVER, POOL, '"work-pool", "create"'),
+    "prefect deploy": Reason(A_PART),
+    "prefect deploy --all": Reason(SERVER, POOL, '"deploy", "--all"'),
+    "export SYNTHAGENT_ROOT=$PWD": Reason(SHELL),
+    "prefect worker start --pool synthagent": Reason(NO_END, POOL, '"worker", "start"'),
 }
 
 

@@ -3,163 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-import psutil
 import pytest
 import yaml
-from helpers.processes import PATIENCE, eventually, is_alive
-from helpers.projects import ROOT
+from helpers.flow_project import ENDLESS, FlowProject, new_flow_project
+from helpers.processes import PATIENCE, eventually, free_port, is_alive
+from helpers.projects import ROOT, files_under
 
 from synthagent.cli import STAGES
 
-ENDLESS = 1_000_000
-STAGE = """
-import json, os, pathlib, sys, time
-name = sys.argv[1]
-how = json.loads(pathlib.Path(f"{name}.json").read_text())
-with open("ran.txt", "a") as ran:
-    ran.write(f"{name} {os.getpid()}\\n")
-print(f"{name} says hello")
-print("10%\\r100% of a bar", file=sys.stderr)
-for done in range(1, how["steps"] + 1):
-    print("@progress", json.dumps({"stage": name, "done": done, "total": how["steps"]}), flush=True)
-    time.sleep(0.05)
-if how.get("error"):
-    sys.exit(how["error"])
-pathlib.Path(f"data/{name}.txt").write_text("done")
-metrics = {"count": 3, "mean": 0.5, "coverage": None}
-pathlib.Path(f"data/metrics/{name}.json").write_text(json.dumps(metrics))
-"""
-
-
-@dataclass
-class Project:
-    """A DVC project with all stages of ours, each reading what the one before it wrote, and a Prefect server to be."""
-
-    folder: Path
-    port: int
-    serving: subprocess.Popen[bytes] | None = None
-
-    def env(self, **extra: str) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        return inherited | {"PYTHONPATH": str(ROOT), "PREFECT_SERVER_API_PORT": str(self.port)} | extra
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
-
-    def serve(self) -> str:
-        """Start `python -m flows.serve`; return what it printed until it was ready."""
-        self.serving = self.start("serve", self.env())
-        log = self.folder / "serve.log"
-        return eventually("serve is ready", lambda: text if "To start a run" in (text := log.read_text()) else None)
-
-    def end_serving(self, number: signal.Signals) -> int:
-        assert self.serving
-        self.serving.send_signal(number)
-        return self.serving.wait(PATIENCE)
-
-    def start(self, module: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", f"flows.{module}"]
-        with (self.folder / f"{module}.log").open("wb") as log:
-            return subprocess.Popen(command, cwd=self.folder, env=env, stdout=log, stderr=log)
-
-    def flow(self, name: str) -> subprocess.Popen[bytes]:
-        """Start a flow as a program that reports to the server of `serve`."""
-        return self.start(name, self.env(PREFECT_API_URL=self.url))
-
-    def prefect(self, *args: str) -> str:
-        """Run Prefect's command as a user would."""
-        command, env = [sys.executable, "-m", "prefect", *args], self.env(PREFECT_API_URL=self.url)
-        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=True).stdout
-
-    def run_deployment(self, name: str) -> str:
-        """Ask the server for a run, and return its id."""
-        found = re.search(r"UUID: ([0-9a-f-]{36})", self.prefect("deployment", "run", f"{name}/{name}"))
-        assert found
-        return found[1]
-
-    def ask(self, path: str, body: object | None = None) -> Any:
-        """Call the server's API: GET, or POST where there is a body."""
-        data = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(self.url + path, data, {"Content-Type": "application/json"}), timeout=PATIENCE) as answer:
-            return json.load(answer)
-
-    def state(self, run: str) -> tuple[str, str]:
-        state = self.ask(f"/flow_runs/{run}")["state"]
-        return state["type"], state["message"] or ""
-
-    def ends(self, run: str) -> tuple[str, str]:
-        """The state in which a run ends."""
-        final = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
-        return eventually("a final state", lambda: state if (state := self.state(run))[0] in final else None)
-
-    def latest_run(self, flow: str) -> str:
-        runs = self.ask("/flow_runs/filter", {"sort": "START_TIME_DESC", "flows": {"name": {"any_": [flow]}}})
-        return str(runs[0]["id"])
-
-    def logs(self, run: str) -> list[str]:
-        return [row["message"] for row in self.ask("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})]
-
-    def artifacts(self, run: str) -> dict[str, Any]:
-        rows = self.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
-        return {row["key"]: row["data"] for row in rows}
-
-    def will(self, stage: str, steps: int = 1, error: str = "") -> None:
-        """Say how a stage goes from now on, which also makes it due."""
-        how = {"steps": steps, "error": error, "change": time.monotonic_ns()}
-        (self.folder / f"{stage}.json").write_text(json.dumps(how))
-
-    def ran(self) -> list[tuple[str, int]]:
-        """The stages that DVC started since the test began, with their process ids."""
-        path = self.folder / "ran.txt"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [(name, int(pid)) for name, pid in (line.split() for line in lines)]
-
-    def started(self, stage: str) -> int:
-        """Wait until a stage runs; return its process id."""
-        return eventually(f"{stage} runs", lambda: next((pid for name, pid in self.ran() if name == stage), None))
-
-    def processes(self) -> list[str]:
-        """What runs in the project's folder."""
-        found = psutil.process_iter(["cwd", "status", "cmdline"], ad_value=None)
-        here = [process.info for process in found if process.info["cwd"] == str(self.folder)]
-        return [" ".join(info["cmdline"]) for info in here if info["status"] != psutil.STATUS_ZOMBIE]
-
 
 @pytest.fixture(scope="module")
-def module_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    folder = tmp_path_factory.mktemp("flows").resolve()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        project = Project(folder, int(probe.getsockname()[1]))
-    stages, before = {}, []
-    for name in STAGES:
-        stages[name] = {
-            "cmd": f"{sys.executable} stage.py {name}",
-            "deps": [f"{name}.json", *before],
-            "outs": [f"data/{name}.txt"],
-            "metrics": [{f"data/metrics/{name}.json": {"cache": False}}],
-        }
-        before = [f"data/{name}.txt"]
-        project.will(name)
-    (folder / "stage.py").write_text(STAGE)
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    (folder / "data" / "metrics").mkdir(parents=True)
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "config", "core.analytics", "false"]):
-        subprocess.run(command, cwd=folder, check=True)
+def module_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowProject]:
+    project = new_flow_project(tmp_path_factory.mktemp("flows").resolve())
     printed = project.serve()
     assert f"http://127.0.0.1:{project.port}\n" in printed
     assert f"PREFECT_API_URL={project.url} prefect deployment run pipeline/pipeline" in printed
@@ -169,27 +33,35 @@ def module_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project
 
 
 @pytest.fixture
-def served(module_project: Project) -> Project:
+def served(module_project: FlowProject) -> FlowProject:
     """The project, served, in which no stage ran yet as far as the test can tell."""
     (module_project.folder / "ran.txt").unlink(missing_ok=True)
     return module_project
 
 
-def test_the_pipeline_and_every_stage_can_be_started_from_the_dashboard(served: Project) -> None:
-    deployments = served.ask("/deployments/filter", {})
-    assert {deployment["name"] for deployment in deployments} == {"pipeline", *STAGES}
+def test_deployments_are_in_the_order_of_the_stages_with_tags_and_described_parameters(served: FlowProject) -> None:
+    deployments = {row["name"]: row for row in served.ask("/deployments/filter", {"sort": "NAME_ASC"})}
+    assert [name.rpartition("-")[2] for name in deployments] == ["pipeline", *STAGES]
+    for name, deployment in deployments.items():
+        assert deployment["tags"] == ["synthagent", "pipeline" if name == "pipeline" else "stage"]
+        form = deployment["parameter_openapi_schema"]["properties"]
+        assert list(form) == ["overrides", "profile", "force"]
+        assert all(len(field["description"]) > 40 for field in form.values())
+        assert form["profile"]["enum"][0] == form["profile"]["default"] == "params.yaml"
     assert (served.folder / ".prefect" / "prefect.db").exists()
     page = Request(served.url.removesuffix("/api"), headers={"Accept": "text/html"})
     with urlopen(page, timeout=PATIENCE) as answer:
         assert "<title>" in answer.read().decode()
+    with urlopen(f"{served.url.removesuffix('/api')}/ui-settings", timeout=PATIENCE) as answer:
+        assert json.load(answer)["api_url"] == "/api"  # whatever name the server is called by
 
 
-def test_a_stage_that_goes_well_leaves_its_lines_progress_and_metrics_on_the_server(served: Project) -> None:
+def test_a_stage_that_goes_well_leaves_its_lines_progress_and_metrics_on_the_server(served: FlowProject) -> None:
     served.will("personas")
     flow = served.flow("personas")
     assert flow.wait(PATIENCE) == 0
     run = served.latest_run("personas")
-    assert served.state(run)[0] == "COMPLETED"
+    assert served.state(run) == ("COMPLETED", "ran personas")
     logs = served.logs(run)
     assert "personas says hello" in logs
     assert "100% of a bar" in logs
@@ -201,26 +73,97 @@ def test_a_stage_that_goes_well_leaves_its_lines_progress_and_metrics_on_the_ser
         {"metric": "mean", "value": 0.5},
         {"metric": "coverage", "value": None},
     ]
+
+
+def test_a_run_that_had_nothing_to_do_says_so_and_a_forced_one_runs(served: FlowProject) -> None:
     assert served.flow("personas").wait(PATIENCE) == 0
-    assert len(served.ran()) == 1  # it was up to date
-    assert set(served.artifacts(served.latest_run("personas"))) == set(artifacts)
+    (served.folder / "ran.txt").unlink(missing_ok=True)
+    assert served.flow("personas").wait(PATIENCE) == 0
+    run = served.ask(f"/flow_runs/{served.latest_run('personas')}")
+    assert (run["state"]["type"], run["state"]["name"]) == ("COMPLETED", "UpToDate")
+    assert run["state"]["message"] == "nothing to do: DVC finds personas up to date"
+    assert served.task_states(run["id"]) == {"personas": ("COMPLETED", "UpToDate")}
+    assert "nothing to do" in served.artifacts(run["id"])["summary"]
+    assert served.ran() == []
+    forced = served.run_deployment("personas", force=True)
+    assert served.ends(forced) == ("COMPLETED", "ran personas")
+    assert served.ask(f"/flow_runs/{forced}")["name"] == "personas (forced)"
 
 
-def test_progress_is_on_the_server_while_the_stage_runs_and_a_cancel_ends_the_stage(served: Project) -> None:
+def test_while_a_stage_runs_another_run_is_refused_and_a_cancel_ends_it_and_is_no_crash(served: FlowProject) -> None:
     served.will("personas", steps=ENDLESS)
     run = served.run_deployment("personas")
     stage = served.started("personas")
     eventually("progress", lambda: 0 < served.artifacts(run).get("progress-personas", 0) < 100)
-    second = served.run_deployment("personas")
-    assert served.ends(second)[0] == "CANCELLED"
+    eventually("the lines of steps", lambda: [line for line in served.logs(run) if "reward .5" in line])
+    second = served.run_deployment("pipeline", overrides={"grpo.steps": 3})
+    kind, message = served.ends(second)
+    assert kind == "CANCELLED"
+    assert f"another run is at work in this worktree: 'personas' ({run}), process " in message
     assert is_alive(stage)
     served.prefect("flow-run", "cancel", run)
     eventually("the stage's end", lambda: not is_alive(stage))
-    assert served.ends(run)[0] == "CANCELLED"
+    kind, message = served.ends(run)
+    assert (kind, message.rpartition(": ")[0]) == ("CANCELLED", "stage personas: interrupted")
+    assert not [line for line in served.logs(second) if "Traceback" in line]
+    assert served.task_states(run) == {"personas": ("CANCELLED", "Cancelled")}
     assert [name for name, _ in served.ran()] == ["personas"]
 
 
-def test_a_failing_stage_fails_its_flow_with_the_last_line_it_printed(served: Project) -> None:
+def test_a_run_with_overrides_is_an_experiment_and_leaves_the_worktree_alone(served: FlowProject) -> None:
+    for stage in STAGES:
+        served.will(stage)
+    before = files_under(served.folder / "data"), (served.folder / "params.yaml").read_bytes()
+    run = served.run_deployment("grpo", overrides={"grpo.steps": 7})
+    kind, message = served.ends(run)
+    assert (kind, message[:12]) == ("COMPLETED", "ran personas"), message
+    assert served.ask(f"/flow_runs/{run}")["name"] == "grpo grpo.steps=7"
+    assert [name for name, _ in served.ran()] == [*STAGES][: [*STAGES].index("grpo") + 1]
+    assert (files_under(served.folder / "data"), (served.folder / "params.yaml").read_bytes()) == before
+    name = f"grpo-grpo-steps-7-{run[:8]}"
+    assert name in served.dvc("exp", "list", "--name-only")
+    assert not (served.folder / ".cache" / "runs").exists()
+    logs = served.logs(run)
+    assert [
+        line for line in logs if line.startswith("it starts from changes that are not committed: ") and ".json" in line
+    ]
+    text = served.artifacts(run)["summary"]
+    assert f"dvc exp diff {name}" in text
+    assert "| grpo | steps | | 7 |" in text.replace("  ", " ")
+    shown = subprocess.run(
+        ["git", "show", f"{name_of_ref(served.folder, name)}:data/metrics/grpo.json"],
+        cwd=served.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(shown.stdout) == {"steps": 7}
+
+
+def name_of_ref(folder: Path, name: str) -> str:
+    listed = subprocess.run(["git", "for-each-ref"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    (ref,) = [line.split("\t")[1] for line in listed.splitlines() if line.endswith(f"/{name}")]
+    return ref
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"overrides": {"grpo.stepz": 20}}, "overrides: grpo.stepz: unknown key; is grpo.steps meant? "),
+        ({"overrides": {"grpo.steps": "many"}}, "overrides: grpo.steps: Input should be a valid integer"),
+    ],
+)
+def test_an_override_that_is_not_valid_is_refused_before_anything_runs(
+    served: FlowProject, parameters: dict[str, Any], told: str
+) -> None:
+    run = served.run_deployment("pipeline", **parameters)
+    kind, message = served.ends(run)
+    assert (kind, message[: len(told)]) == ("FAILED", told)
+    assert served.ran() == []
+    assert served.task_states(run) == {}
+
+
+def test_a_failing_stage_fails_its_flow_with_the_last_line_it_printed(served: FlowProject) -> None:
     served.will("personas", error="synthagent: personas.path: no such file; mend it")
     flow = served.flow("personas")
     assert flow.wait(PATIENCE) == 1
@@ -229,7 +172,7 @@ def test_a_failing_stage_fails_its_flow_with_the_last_line_it_printed(served: Pr
     assert message.endswith("stage personas: synthagent: personas.path: no such file; mend it")
 
 
-def test_where_dvc_cannot_run_a_stage_its_own_error_is_the_message(served: Project) -> None:
+def test_where_dvc_cannot_run_a_stage_its_own_error_is_the_message(served: FlowProject) -> None:
     (served.folder / "sft.json").rename(served.folder / "away.json")
     try:
         flow = served.flow("sft")
@@ -242,7 +185,7 @@ def test_where_dvc_cannot_run_a_stage_its_own_error_is_the_message(served: Proje
     assert served.ran() == []
 
 
-def test_when_the_flow_is_killed_its_stage_ends(served: Project) -> None:
+def test_when_the_flow_is_killed_its_stage_ends(served: FlowProject) -> None:
     served.will("personas", steps=ENDLESS)
     flow = served.flow("personas")
     stage = served.started("personas")
@@ -251,14 +194,26 @@ def test_when_the_flow_is_killed_its_stage_ends(served: Project) -> None:
     eventually("the stage's end", lambda: not is_alive(stage))
 
 
-def test_the_pipeline_runs_every_stage_in_order(served: Project) -> None:
+def test_the_pipeline_runs_every_stage_in_order(served: FlowProject) -> None:
     for stage in STAGES:
         served.will(stage)
     flow = served.flow("pipeline")
     assert flow.wait(PATIENCE) == 0
     assert [name for name, _ in served.ran()] == list(STAGES)
     artifacts = served.artifacts(served.latest_run("pipeline"))
-    assert set(artifacts) == {f"{kind}-{stage}" for kind in ("progress", "metrics") for stage in STAGES}
+    assert set(artifacts) == {"summary", *(f"{kind}-{stage}" for kind in ("progress", "metrics") for stage in STAGES)}
+    text = artifacts["summary"]
+    assert "| &lt;b&gt;\\|x | 8 |  |  | 0.250 | 0.125 |" in text
+    assert "![learning curve](data:image/svg+xml;base64,PD94" in text
+
+
+def test_the_summary_links_to_the_report_of_its_run(served: FlowProject) -> None:
+    run = served.run_deployment("pipeline")
+    assert served.ends(run)[0] == "COMPLETED"
+    link = re.search(r"\[The report\]\((http://127.0.0.1:\d+/[^)]*)\)", served.artifacts(run)["summary"])
+    assert link
+    with urlopen(link[1], timeout=PATIENCE) as answer:
+        assert answer.read() == b"the report of this run"
 
 
 def test_the_order_of_the_stages_is_that_of_dvcs_graph() -> None:
@@ -270,7 +225,41 @@ def test_the_order_of_the_stages_is_that_of_dvcs_graph() -> None:
         assert not set(stages[stage]["deps"]) & set(later), stage
 
 
-def test_killing_serve_ends_all_it_started_and_the_next_serve_clears_up(served: Project) -> None:
+def test_a_work_pool_has_the_deployments_that_a_worktree_serves() -> None:
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    stages = [f"stage-{number:02}-{stage}" for number, stage in enumerate(STAGES, 1)]
+    assert [one["name"] for one in deployments] == [f"pool-{name}" for name in ("pipeline", *stages)]
+    assert [one["entrypoint"] for one in deployments] == [f"flows/{flow}.py:{flow}" for flow in ("pipeline", *STAGES)]
+    assert [one["schedules"][0]["active"] for one in deployments if "schedules" in one] == [False]
+
+
+def test_a_server_that_does_not_answer_is_told_in_a_line(module_project: FlowProject) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}/api"
+    for module in ("grpo", "serve"):
+        flow = module_project.start(module, module_project.env(PREFECT_API_URL=nowhere))
+        assert flow.wait(PATIENCE) == 1
+        (line,) = (module_project.folder / f"{module}.log").read_text().splitlines()
+        assert line.startswith(f"PREFECT_API_URL: no Prefect server answers at {nowhere}; start it")
+
+
+def test_a_port_that_is_taken_is_told_in_a_line(module_project: FlowProject) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for other in (port, module_project.port):
+            serving = module_project.start("serve", module_project.env(PREFECT_SERVER_API_PORT=str(other)))
+            assert serving.wait(PATIENCE) == 1
+            (line,) = (module_project.folder / "serve.log").read_text().splitlines()
+            assert line.startswith(f"port {other} ")
+            assert "PREFECT_SERVER_API_PORT" in line
+
+
+def test_killing_serve_ends_all_it_started_and_the_next_serve_clears_up(served: FlowProject) -> None:
+    def schedules() -> list[tuple[str, str, bool]]:
+        rows = [(row["name"], row["schedules"]) for row in served.ask("/deployments/filter", {})]
+        return [(name, one["schedule"]["cron"], one["active"]) for name, given in rows for one in given]
+
+    assert schedules() == [("pipeline", "0 3 * * *", False)]
+    served.prefect("deployment", "schedule", "resume", "pipeline/pipeline", schedule_id(served))
     served.will("personas", steps=ENDLESS)
     run = served.run_deployment("personas")
     stage = served.started("personas")
@@ -279,11 +268,10 @@ def test_killing_serve_ends_all_it_started_and_the_next_serve_clears_up(served: 
     eventually("the end of all", lambda: not served.processes())
     served.serve()
     assert served.ends(run)[0] == "CRASHED"
-    (deployment,) = served.ask("/deployments/filter", {"deployments": {"name": {"any_": ["personas"]}}})
-    assert deployment["global_concurrency_limit"]["active_slots"] == 0
+    assert schedules() == [("pipeline", "0 3 * * *", True)]  # as it was set in the dashboard
 
 
-def test_without_a_server_a_flow_starts_one_that_ends_with_it(module_project: Project) -> None:
+def test_without_a_server_a_flow_starts_one_that_ends_with_it(module_project: FlowProject) -> None:
     def is_other_server(line: str) -> bool:
         return "prefect server start" in line and str(module_project.port) not in line
 
@@ -292,3 +280,8 @@ def test_without_a_server_a_flow_starts_one_that_ends_with_it(module_project: Pr
     servers = eventually("its server", lambda: [line for line in module_project.processes() if is_other_server(line)])
     assert flow.wait(PATIENCE) == 0
     assert not [line for line in module_project.processes() if line in servers]
+
+
+def schedule_id(project: FlowProject) -> str:
+    (deployment,) = project.ask("/deployments/filter", {"deployments": {"name": {"any_": ["pipeline"]}}})
+    return str(deployment["schedules"][0]["id"])

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 GRACE = 10.0
@@ -26,24 +27,34 @@ def guarded(
     env: Mapping[str, str],
     output: int | IO[bytes] | None = None,
     ending: signal.Signals = signal.SIGINT,
+    folder: Path | None = None,
+    held: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command`; on leaving, end what still runs of it, by the signal `ending` first.
 
-    Yields the guard, which ends as `command` does.
+    Yields the guard, which ends as `command` does. `folder`: where it runs; `held`: descriptors of locks, which stay
+    held until it has ended, even if we are killed.
     """
     guard = subprocess.Popen(
         [sys.executable, "-I", __file__, str(ending.value), *command],
+        cwd=folder,
         env=env,
+        pass_fds=held,
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
     )
-    assert guard.stdin
     try:
         yield guard
     finally:
-        guard.stdin.close()
+        end(guard)
         guard.wait()
+
+
+def end(guard: "subprocess.Popen[bytes]") -> None:
+    """Tell a guard to end its command; what that still says can be read."""
+    assert guard.stdin
+    guard.stdin.close()
 
 
 def main(ending: signal.Signals, command: Sequence[str]) -> int:

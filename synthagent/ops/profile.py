@@ -8,15 +8,13 @@ Launch: `synthagent profile vllm-cpu`.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from synthagent.errors import ParamsError
+from synthagent.ops.params_text import Document, check_text, read_document
 
 PROFILES = {
     "embedded": "the defaults: every role is code or the student, no server, no key; resets all of params.yaml",
@@ -34,56 +32,30 @@ def apply_profile(name: str, path: Path = Path("params.yaml")) -> list[str]:
         ParamsError: no such profile; or the result would not be valid, since the file has a fault elsewhere.
         StoreError: the file cannot be written.
     """
-    from synthagent.params_file import load_params
     from synthagent.store import write_text
 
+    path = path.resolve()  # of a link, the file that it leads to
     if name not in PROFILES:
         raise ParamsError(f"profile: no profile {name!r}; there are {', '.join(PROFILES)}")
-    path = path.resolve()  # of a link, the file that it leads to
-    text, changed = _overlaid(name, path)
-    with TemporaryDirectory() as folder:
-        draft = Path(folder) / path.name
-        draft.write_text(text, encoding="utf-8")
-        try:
-            load_params(draft)
-        except ParamsError as error:
-            raise ParamsError(f"{str(error).replace(str(draft), str(path))}; {path.name} is unchanged") from None
+    document = read_document(path)
+    changed = lay_profile(document, name)
+    text = document.text()
+    try:
+        check_text(text, path, str(path))
+    except ParamsError as error:
+        raise ParamsError(f"{error}; {path.name} is unchanged") from None
     write_text(path, text)
     return changed
 
 
-def _overlaid(name: str, path: Path) -> tuple[str, list[str]]:
+def lay_profile(document: Document, name: str) -> list[str]:
+    """Lay a profile over a params file that was read; return the keys that changed."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-    from ruamel.yaml.representer import RoundTripRepresenter
 
-    class Representer(RoundTripRepresenter):
-        """Writes null as `null`, as the file does, and not as nothing; and 1e-05, a text to DVC's reader, in full."""
-
-    Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
-    Representer.add_representer(
-        float, lambda self, value: self.represent_scalar("tag:yaml.org,2002:float", format(Decimal(repr(value)), "f"))
-    )
-    yaml = YAML()
-    yaml.Representer = Representer
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParamsError(f"{path}: {error.strerror}; run from the project's root, where params.yaml is") from None
-    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(document, dict):
-        raise ParamsError(f"{path}: the file: a mapping of sections is wanted; `git checkout {path.name}` restores it")
     profile = YAML(typ="safe").load(
         resources.files("synthagent.ops").joinpath(f"profiles/{name}.yaml").read_text("utf-8")
     )
-    changed = _lay(document, profile)
-    out = io.StringIO()
-    yaml.dump(document, out)
-    return out.getvalue(), changed
+    return _lay(document.content, profile)
 
 
 def _lay(document: dict[str, Any], profile: Mapping[str, Any]) -> list[str]:

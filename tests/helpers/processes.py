@@ -10,7 +10,7 @@ from typing import TypeVar
 import psutil
 
 T = TypeVar("T")
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 def eventually(what: str, value: Callable[[], T | None], patience: float = PATIENCE) -> T:
