@@ -34,6 +34,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 _DONE, _NO_MEMORY = b"d", b"m"
+_LOOK_MS = 100  # so often a call that takes long is looked at
 _SET_DUMPABLE, _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 4, 38, 22, 2  # of prctl
 
 
@@ -141,24 +142,26 @@ class Keeper:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return "timeout"
-            for pipe, _ in poll.poll(None if left is None else left * 1000 + 1):
+            if self._too_many_files():
+                return "killed"
+            for pipe, _ in poll.poll(_LOOK_MS if left is None else min(left * 1000 + 1, _LOOK_MS)):
+                if pipe == episode.word:
+                    return {_DONE: "", _NO_MEMORY: "memory"}.get(os.read(pipe, 1), "killed")
                 if pipe == 0:
                     self._heed_end(episode)
                 elif pipe == episode.code:
-                    try:
-                        sent = sent[os.write(pipe, sent) :]
-                    except BrokenPipeError:
-                        return "killed"
-                    if not sent:
-                        poll.unregister(pipe)
-                elif pipe == episode.printed:
-                    if not printed.read(pipe):
-                        poll.unregister(pipe)
-                    if printed.too_much:
-                        return "output"
-                else:
-                    word = os.read(pipe, 1)
-                    return {_DONE: "", _NO_MEMORY: "memory"}.get(word, "killed")
+                    sent = _written(pipe, sent)
+                if (pipe == episode.printed and not printed.read(pipe)) or (pipe == episode.code and not sent):
+                    poll.unregister(pipe)
+            if printed.too_much:
+                return "output"
+
+    def _too_many_files(self) -> bool:
+        """Files without content take memory that no limit counts."""
+        if self.settings["most_files"] is None:
+            return False
+        room = os.statvfs(".")
+        return bool(room.f_files - room.f_ffree > self.settings["most_files"])
 
     def _heed_end(self, episode: Episode) -> None:
         """Whoever started the sandbox is gone where its requests end; then so is all in here."""
@@ -307,6 +310,13 @@ def _prctl(option: int, value: int, pointer: Any = None) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, ctypes.c_ulong(value), pointer or ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)):
         raise OSError(ctypes.get_errno(), f"prctl({option}) is refused")
+
+
+def _written(pipe: int, data: bytes) -> bytes:
+    """Write what there is room for, and return the rest; nothing if nobody reads it any more."""
+    with suppress(BrokenPipeError):
+        return data[os.write(pipe, data) :]
+    return b""
 
 
 def _say(answer: dict[str, Any]) -> None:

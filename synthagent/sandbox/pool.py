@@ -41,6 +41,7 @@ REMEDY = f"{isolation.REMEDY}, or name a weaker isolation (`reasoning.python.iso
 PACKAGES = ("numpy", "sympy")  # there to import where this environment has them
 _NEEDED_BY_THEM = ("mpmath",)
 _MOST_PRINTED = 1_000_000  # bytes in a call
+_MOST_FILES = 10_000
 _MOST_CODE = 100_000  # characters
 _GRACE_S = 10.0  # for the keeper, which ends a call itself
 _START_S = 60.0
@@ -195,7 +196,7 @@ class _Sandbox:
 
     def __init__(self, limits: PythonParams, preloaded: tuple[str, ...]) -> None:
         self.fresh, self._ready, self._waiting = True, False, b""
-        self._folder = None if limits.isolation == "bubblewrap" else tempfile.TemporaryDirectory(prefix="sandbox-")
+        self._folder = None if limits.isolation == "bubblewrap" else tempfile.mkdtemp(prefix="sandbox-")
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             _command(limits, preloaded),
@@ -204,8 +205,8 @@ class _Sandbox:
             stderr=self._said,
             start_new_session=True,
             bufsize=0,
-            cwd=self._folder.name if self._folder else None,
-            env=None if self._folder is None else {**_ENVIRONMENT, "LC_ALL": "C.UTF-8", "HOME": self._folder.name},
+            cwd=self._folder,
+            env=None if self._folder is None else {**_ENVIRONMENT, "LC_ALL": "C.UTF-8", "HOME": self._folder},
         )
 
     def wait(self) -> None:
@@ -243,8 +244,8 @@ class _Sandbox:
             with suppress(OSError):
                 pipe.close()
         if self._folder is not None:
-            with suppress(OSError):
-                self._folder.cleanup()
+            # Not shutil's, which gives up where folders lie deep in one another.
+            subprocess.run(["rm", "-rf", "--", self._folder], stderr=subprocess.DEVNULL, check=False)
 
     def _answer(self, patience_s: float | None) -> dict[str, Any]:
         pipe = self._process.stdout
@@ -286,6 +287,7 @@ def _command(limits: PythonParams, preloaded: tuple[str, ...]) -> list[str]:
         "filter": "" if kind == "none" else filter.program().hex(),
         "output_chars": limits.output_chars,
         "most_bytes": _MOST_PRINTED,
+        "most_files": _MOST_FILES if kind == "bubblewrap" else None,
         "packages": sorted({str(folder.parent) for folder in packages.values()}),
         "preloaded": preloaded,
     }
