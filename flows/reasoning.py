@@ -3,16 +3,19 @@
 Launch: `python -m flows.reasoning`.
 """
 
-from prefect import flow
+from typing import Any
 
-from flows.dvc_stage import run_stage
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.run import FORCE, OVERRIDES, PROFILE, run, run_name
 from flows.server import launch
 
 
-@flow
-def reasoning() -> None:
+@flow(flow_run_name=run_name)
+def reasoning(overrides: dict[str, Any] = OVERRIDES, profile: str = PROFILE, force: bool = FORCE) -> State[None]:
     """Pose problems with a known answer, and solve them with real tools."""
-    run_stage("reasoning")
+    return run("reasoning", overrides, profile, force)
 
 
 if __name__ == "__main__":
