@@ -210,7 +210,7 @@ NOT_RUN = {
     """prefect deployment run pipeline/pipeline -p 'overrides={"grpo.steps": 20}'""": Reason(
         SERVER, FLOWS, 'overrides={"grpo.steps": 7}'
     ),
-    "prefect deployment run grpo/stage-07-grpo -p force=true": Reason(SERVER, FLOWS, "force=True"),
+    "prefect deployment run grpo/stage-08-grpo -p force=true": Reason(SERVER, FLOWS, "force=True"),
     "dvc exp diff EXPERIMENT": Reason(UNDER_GIT, "tests/ops/test_experiment.py", '"exp", "diff"'),
     "dvc exp apply EXPERIMENT": Reason(UNDER_GIT, "tests/ops/test_experiment.py", '"exp", "apply"'),
     "dvc exp push": Reason("it needs a remote"),
