@@ -199,15 +199,16 @@ def serve_world(
 ) -> None:
     """Serve a task's world over MCP, on stdio: any agent client acts in it, asks the user, answers and is told its
     score."""
-    from synthagent.exchange.live_episode import rubric_for
     from synthagent.exchange.mcp_world import serve_world as serve_task
-    from synthagent.exchange.playable import task_of
+    from synthagent.exchange.playable import task_of, written
+    from synthagent.exchange.served import rubric_for
     from synthagent.params_file import load_params
     from synthagent.stage import Paths
 
     read, task = load_params(params), task_of(tasks, task_id)
-    beside = Paths.rubrics if rubrics is None and tasks == Paths.tasks else rubrics
-    serve_task(task, rubric_for(task, beside), read, http, record)
+    of_run = Paths.rubrics if tasks == Paths.tasks else None
+    chosen = of_run if rubrics is None else written(rubrics, "rubrics")
+    serve_task(task, rubric_for(task, chosen), read, http, record)
 
 
 @app.command(rich_help_panel="Language models")

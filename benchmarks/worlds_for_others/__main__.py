@@ -28,7 +28,7 @@ from synthagent.params import Params
 from synthagent.params_file import load_params
 from synthagent.stage import Paths
 
-PROCESSES = 3  # of `synthagent serve-world`, on stdio and over HTTP
+PROCESSES = 1  # tasks that are also acted in through processes, on stdio and over HTTP
 
 
 @dataclass(frozen=True, slots=True)

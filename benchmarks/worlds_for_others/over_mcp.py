@@ -15,9 +15,9 @@ from mcp import Client, StdioServerParameters
 from benchmarks.worlds_for_others.episodes import Acted, one_call_a_turn, rules_of, turns_of
 from benchmarks.worlds_for_others.episodes import of_turns as acted_of_turns
 from synthagent.episodes.turn import Turn, turn_of
-from synthagent.exchange.live_episode import ServedTask
 from synthagent.exchange.mcp_world import ToolNames, WorldServer
 from synthagent.exchange.playable import Playable
+from synthagent.exchange.served import ServedTask
 from synthagent.params import Params
 
 COMMAND = ("-m", "synthagent", "serve-world")

@@ -29,8 +29,8 @@ from synthagent import __version__
 from synthagent.episodes.episode import Episode, opening
 from synthagent.episodes.turn import Turn, call_of
 from synthagent.errors import InputError
-from synthagent.exchange.live_episode import LiveEpisode, ServedTask, Told, served_task
 from synthagent.exchange.recorded import RecordFile
+from synthagent.exchange.served import CallAnswer, ServedEpisode, ServedTask, served_task
 from synthagent.params import Params
 from synthagent.records import Rubric, Task
 from synthagent.text import clean, clean_value
@@ -66,7 +66,7 @@ class WorldServer:
     def __init__(self, served: ServedTask, record: RecordFile | None = None) -> None:
         self._served, self._record = served, record
         self._names = ToolNames.beside(served.task)
-        self._open: dict[str, LiveEpisode] = {}
+        self._open: dict[str, ServedEpisode] = {}
         self._samples = record.next_sample(served.task.id, POLICY) if record else 0
         self.mcp: Server[Any] = Server(
             "synthagent",
@@ -85,7 +85,7 @@ class WorldServer:
             async with stdio_server() as (reading, writing):
                 await self.mcp.run(reading, writing, self.mcp.create_initialization_options())
         finally:
-            await self._close()
+            await self.close()
 
     async def serve_http(self, port: int) -> None:
         """Serve this machine over HTTP, until a signal.
@@ -117,7 +117,7 @@ class WorldServer:
                 try:
                     yield
                 finally:
-                    await self._close()
+                    await self.close()
 
         app.router.lifespan_context = lifespan
         return app
@@ -135,7 +135,7 @@ class WorldServer:
     async def _call(self, context: RequestContext, params: mcp.CallToolRequestParams) -> mcp.CallToolResult:
         turn = self._turn(params.name, params.arguments or {})
         if isinstance(turn, str):
-            return _result(Told(turn, failed=True))
+            return _result(CallAnswer(turn, failed=True))
         return _result(await self._episode(_session_of(context)).take(turn))
 
     def _turn(self, name: str, arguments: dict[str, Any]) -> Turn | str:
@@ -148,11 +148,11 @@ class WorldServer:
             return f"{name} takes one argument, the text `{slot}`"
         return Turn(clean(text) if name == self._names.ask else f"<answer>{clean(text)}</answer>")
 
-    def _episode(self, session: str) -> LiveEpisode:
+    def _episode(self, session: str) -> ServedEpisode:
         if session not in self._open:
             while len(self._open) >= MOST_OPEN:
                 self._open.pop(next(iter(self._open))).leave()
-            self._open[session] = LiveEpisode(self._served, self._samples, self._keep)
+            self._open[session] = ServedEpisode(self._served, self._samples, self._keep)
             self._samples += 1
         return self._open[session]
 
@@ -160,7 +160,8 @@ class WorldServer:
         if self._record is not None:
             self._record.add(episode.trajectory(POLICY))
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Leave the open episodes, and close what models were asked through."""
         for episode in self._open.values():
             episode.leave()
         if self._served.llm is not None:
@@ -201,9 +202,9 @@ def _of_text(name: str, description: str, argument: str) -> mcp.Tool:
     return mcp.Tool(name=name, description=description, input_schema={**schema, "additionalProperties": False})
 
 
-def _result(told: Told) -> mcp.CallToolResult:
-    text = mcp.TextContent(text=told.text)
-    return mcp.CallToolResult(content=[text], structured_content=told.outcome, is_error=told.failed)
+def _result(answer: CallAnswer) -> mcp.CallToolResult:
+    text = mcp.TextContent(text=answer.text)
+    return mcp.CallToolResult(content=[text], structured_content=answer.outcome, is_error=answer.failed)
 
 
 def serve_world(task: Task, rubric: Rubric, params: Params, port: int | None, record: Path | None) -> None:

@@ -18,10 +18,10 @@ from mcp import Client
 from benchmarks.worlds_for_others.episodes import ACTING, Acted, acted, drawn, rules_of
 from benchmarks.worlds_for_others.over_mcp import acted_one_by_one, http_server, in_memory, on_stdio, over_http
 from synthagent.errors import InputError
-from synthagent.exchange.live_episode import LiveEpisode, ServedTask, rubric_for, served_task
 from synthagent.exchange.mcp_world import ToolNames, WorldServer
 from synthagent.exchange.playable import Playable
 from synthagent.exchange.recorded import RecordFile
+from synthagent.exchange.served import ServedEpisode, ServedTask, rubric_for, served_task
 from synthagent.params_file import load_params
 from synthagent.records import Task, Trajectory
 from synthagent.stage import Paths
@@ -44,7 +44,9 @@ def calls(server: WorldServer, *asked: tuple[str, dict[str, Any]]) -> list[Any]:
 
     async def session() -> list[Any]:
         async with Client(server.mcp) as client:
-            return [await client.call_tool(name, arguments) for name, arguments in asked]
+            told = [await client.call_tool(name, arguments) for name, arguments in asked]
+        await server.close()
+        return told
 
     return anyio.run(session)
 
@@ -218,9 +220,23 @@ def test_a_model_that_does_not_answer_ends_the_episode_not_the_server(
     assert (first.is_error, second.is_error) == (True, True)
 
 
+def test_a_judge_that_does_not_answer_costs_the_score_not_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    task = simulated_task()
+    with serving(lambda body: "") as model:
+        params = params_for(tmp_path, model.base_url, "tools", "judge")
+    server = WorldServer(served_task(task, rubric_for(task, None), params), RecordFile(Path("played.jsonl")))
+    (ended,) = calls(server, ("final_answer", {"answer": "Done"}))
+    assert "could not be judged" in text_of(ended)
+    row = Trajectory.model_validate_json(Path("played.jsonl").read_text())
+    assert (row.end, row.error) == ("answer", None)
+
+
 def test_an_episode_that_is_left_is_kept_without_a_score() -> None:
     kept: list[Trajectory] = []
-    episode = LiveEpisode(served(a_playable()), 3, lambda episode: kept.append(episode.trajectory("mcp")))
+    episode = ServedEpisode(served(a_playable()), 3, lambda episode: kept.append(episode.trajectory("mcp")))
     episode.leave()
     episode.leave()
     assert [(row.sample, row.end, row.error) for row in kept] == [(3, "error", "left before its end")]
@@ -254,6 +270,8 @@ def test_what_cannot_be_served_is_told_in_one_line(project: Path) -> None:
         port = str(taken.getsockname()[1])
         task_id = drawn(Paths.tasks, Paths.rubrics, 1, seed=1)[0].task.id
         assert_one_message(synthagent("serve-world", task_id, "--http", port, cwd=project), port, "another port")
+    elsewhere = synthagent("serve-world", task_id, "--rubrics", "none.parquet", cwd=project)
+    assert_one_message(elsewhere, "none.parquet", "no such file")
     Paths.tasks.unlink()
     assert_one_message(synthagent("serve-world", task_id, cwd=project), "data/tasks.parquet", "dvc repro tasks")
 

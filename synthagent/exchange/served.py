@@ -40,7 +40,7 @@ class ServedTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CallAnswer:
     """What an agent is told: a text, the same as data where it is the outcome, and whether something failed."""
 
     text: str
@@ -67,7 +67,7 @@ def served_task(task: Task, rubric: Rubric, params: Params) -> ServedTask:
     return ServedTask(task, rubric, params, environment, llm)
 
 
-class LiveEpisode:
+class ServedEpisode:
     """An episode under way. `keep` is called once, with the episode, when it has ended or was left."""
 
     def __init__(self, served: ServedTask, sample: int, keep: Callable[[Episode], None]) -> None:
@@ -76,23 +76,23 @@ class LiveEpisode:
         self._episode = Episode(served.task, served.environment, max_turns=most, sample=sample)
         self._one_at_a_time = anyio.Lock()
 
-    async def take(self, turn: Turn) -> Told:
+    async def take(self, turn: Turn) -> CallAnswer:
         """Take a turn: what the world or the user answers; at the end of the episode the outcome."""
         async with self._one_at_a_time:
             if self._over():
-                return Told("The episode has ended. Start a new session for another.", failed=True)
+                return CallAnswer("The episode has ended. Start a new session for another.", failed=True)
             try:
                 answers = await self._episode.astep(turn)
-                return await self._outcome() if self._over() else _answered(answers)
             except SynthAgentError as error:
                 self._episode.fail("a model does not answer")
-                return Told(f"The episode cannot go on: {error}", failed=True)
+                return CallAnswer(f"The episode cannot go on: {error}", failed=True)
             except BaseException:
                 self._episode.fail("cancelled in a turn")
                 raise
             finally:
                 if self._over():
                     self._keep(self._episode)
+            return await self._outcome() if self._over() else _answered(answers)
 
     def _over(self) -> bool:
         return self._episode.end is not None
@@ -103,16 +103,21 @@ class LiveEpisode:
             self._episode.fail("left before its end")
             self._keep(self._episode)
 
-    async def _outcome(self) -> Told:
+    async def _outcome(self) -> CallAnswer:
         served = self._served
-        reward = (await score_episode(self._episode, served.rubric, served.params, served.llm)).reward
+        try:
+            reward = (await score_episode(self._episode, served.rubric, served.params, served.llm)).reward
+        except SynthAgentError as error:  # of the judge's; the record has the episode, which can be judged later
+            return CallAnswer(
+                f"The episode has ended: {self._episode.end}. It could not be judged: {error}", failed=True
+            )
         texts = {criterion.id: f"{criterion.kind}: {criterion.text}" for criterion in served.rubric.criteria}
         lines = [f"The episode has ended: {self._episode.end}."]
         lines.append("It could not be judged." if reward.reward is None else f"Reward {reward.reward:.3f}")
         for verdict in reward.verdicts:
             mark = "passed" if verdict.passed else "failed"
             lines.append(f"{mark}  {verdict.criterion}  {texts.get(verdict.criterion, '')} ({verdict.evidence})")
-        return Told("\n".join(lines), outcome_of(reward, self._episode))
+        return CallAnswer("\n".join(lines), outcome_of(reward, self._episode))
 
 
 def rubric_for(task: Task, rubrics: Path | None) -> Rubric:
@@ -121,8 +126,8 @@ def rubric_for(task: Task, rubrics: Path | None) -> Rubric:
     return found or Rubric(task_id=task.id, criteria=extract(task, fresh_world(task)).criteria, coverage=1.0)
 
 
-def _answered(messages: Sequence[Message]) -> Told:
+def _answered(messages: Sequence[Message]) -> CallAnswer:
     """What the world or the user answered to the one call, or text, of a turn."""
     (message,) = messages
     failed = message["role"] == "tool" and "error" in json.loads(message["content"])
-    return Told(message["content"], failed=failed)
+    return CallAnswer(message["content"], failed=failed)
