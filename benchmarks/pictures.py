@@ -1,7 +1,7 @@
 """The pictures of the documentation: pages of a run, drawn by headless Chromium -> `docs/img/*.png`.
 
-One function a picture; `PICTURES` names them. They are of what is in `data/`, so run the pipeline first. Each is kept
-under 200 kB by fewer colours.
+One function a picture; `PICTURES` names them. They are of what is in `data/`, so run the pipeline first; those of
+Prefect are of the last run at `PREFECT_API_URL` (`make ui`). Each is kept under 200 kB by fewer colours.
 
 Launch: `python -m benchmarks.pictures [NAME ..]` (all of them if none is named).
 """
@@ -9,10 +9,13 @@ Launch: `python -m benchmarks.pictures [NAME ..]` (all of them if none is named)
 from __future__ import annotations
 
 import io
+import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from benchmarks.chromium import chromium
 from synthagent.differing import changed_params, decides
@@ -55,10 +58,30 @@ def report_card(browser: Any) -> bytes:
     return _shot(opened(browser, page, width=1100, height=1500))
 
 
+def prefect_run(browser: Any) -> bytes:
+    """The last run that ended well in Prefect's dashboard, with its artifacts."""
+    page = opened(browser, f"{_dashboard()}/v2/runs/flow-run/{_last_run()}?tab=Artifacts", height=900)
+    page.wait_for_selector("text=progress-report")
+    page.wait_for_timeout(2000)  # the timeline is drawn last
+    return _shot(page)
+
+
+def prefect_summary(browser: Any) -> bytes:
+    """The summary of that run."""
+    of_run = {"artifacts": {"flow_run_id": {"any_": [_last_run()]}, "key": {"any_": ["summary"]}}}
+    page = opened(
+        browser, f"{_dashboard()}/v2/artifacts/artifact/{_asked('artifacts/filter', of_run)['id']}", height=1700
+    )
+    page.wait_for_selector("img[alt='learning curve']")
+    return _shot(page)
+
+
 PICTURES: Mapping[str, Callable[[Any], bytes]] = {
     "browser": browser_filtered,
     "browser-side-by-side": browser_side_by_side,
     "report-card": report_card,
+    "prefect-run": prefect_run,
+    "prefect-summary": prefect_summary,
 }
 
 
@@ -66,6 +89,28 @@ def _episodes(state: str) -> str:
     if not Paths.browser.exists():
         raise SynthAgentError(f"{Paths.browser}: no such file; run `dvc repro report`")
     return Paths.browser.resolve().as_uri() + state
+
+
+def _dashboard() -> str:
+    return os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api").removesuffix("/api")
+
+
+def _last_run() -> str:
+    ended = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}, "flows": {"name": {"any_": ["pipeline"]}}}
+    return str(_asked("flow_runs/filter", {"sort": "START_TIME_DESC", **ended})["id"])
+
+
+def _asked(path: str, body: Mapping[str, Any]) -> Any:
+    """The first of what Prefect's server finds."""
+    asked = Request(f"{_dashboard()}/api/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urlopen(asked, timeout=30) as answer:
+            found = json.load(answer)
+    except OSError as error:
+        raise SynthAgentError(f"{_dashboard()}: no Prefect server ({error}); `make ui` starts one") from None
+    if not found:
+        raise SynthAgentError(f"{_dashboard()}: no run of the pipeline has ended well; start one there")
+    return found[0]
 
 
 def _shot(page: Any) -> bytes:

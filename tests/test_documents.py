@@ -219,6 +219,7 @@ NOT_RUN = {
     "createdb prefect": Reason("it needs PostgreSQL", POOL, '"createdb"'),
     "export PREFECT_SERVER_DATABASE_CONNECTION_URL=postgresql+asyncpg://USER:PASSWORD@HOST/prefect": Reason(SHELL),
     "export PREFECT_UI_API_URL=/api": Reason(SHELL),
+    "export PREFECT_SERVER_ANALYTICS_ENABLED=false": Reason(SHELL),
     "prefect server start --host 0.0.0.0": Reason(NO_END, POOL, '"prefect", "server", "start"'),
     "export PREFECT_API_URL=http://HOST:4200/api": Reason(SHELL),
     "prefect work-pool create --type process synthagent": Reason(SERVER, POOL, '"work-pool", "create"'),

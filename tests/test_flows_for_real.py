@@ -107,11 +107,13 @@ def test_a_worker_runs_the_pipeline_of_a_shared_server_with_postgresql() -> None
             project.prefect("--no-prompt", "deploy", "--all")
             names = [row["name"] for row in project.ask("/deployments/filter", {"sort": "NAME_ASC"})]
             assert [name.rpartition("-")[2] for name in names] == ["pipeline", *STAGES]
-            worker = project.program("worker", "-m", "prefect", "worker", "start", "--pool", "synthagent")
+            start = ("-m", "prefect", "worker", "start", "--pool", "synthagent")
+            worker = project.program("worker", *start, SYNTHAGENT_ROOT=str(project.folder))
             try:
                 run = project.run_deployment("pipeline", name="pool-pipeline", overrides={"grpo.steps": 7})
                 kind, message = project.ends(run, 600)
-                assert (kind, message[:12]) == ("COMPLETED", "ran personas"), message
+                said = (project.folder / "worker.log").read_text()
+                assert (kind, message[:12]) == ("COMPLETED", "ran personas"), message + said
                 assert f"pipeline-grpo-steps-7-{run[:8]}" in project.dvc("exp", "list", "--name-only")
             finally:
                 worker.terminate()
@@ -123,7 +125,8 @@ def test_a_worker_runs_the_pipeline_of_a_shared_server_with_postgresql() -> None
 
 @contextmanager
 def shared_server(project: FlowProject, database: str) -> Iterator[None]:
-    env = project.env(PREFECT_SERVER_DATABASE_CONNECTION_URL=database, PREFECT_UI_API_URL="/api")
+    settings = {"PREFECT_UI_API_URL": "/api", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    env = project.env(PREFECT_SERVER_DATABASE_CONNECTION_URL=database, **settings)
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(project.port)]
     with (project.folder / "server.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=project.folder, env=env, stdout=log, stderr=log)

@@ -86,9 +86,9 @@ class FlowProject:
     def start(self, module: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         return self._start(module, env, "-m", f"flows.{module}")
 
-    def program(self, name: str, *args: str) -> subprocess.Popen[bytes]:
+    def program(self, name: str, *args: str, **env: str) -> subprocess.Popen[bytes]:
         """Start Python on some arguments, with the server of `url`."""
-        return self._start(name, self.env(PREFECT_API_URL=self.url), *args)
+        return self._start(name, self.env(PREFECT_API_URL=self.url, **env), *args)
 
     def _start(self, name: str, env: Mapping[str, str], *args: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("wb") as log:
