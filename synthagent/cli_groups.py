@@ -93,6 +93,20 @@ def hf(
     print(export_hf(folder, data))
 
 
+@exporting.command("inspect")
+def inspect_logs(
+    folder: Annotated[Path, typer.Argument(help="The folder to write; new, empty, or an earlier export of this kind.")],
+    data: DataFolder = Path("data"),
+) -> None:
+    """Evaluated episodes as logs for Inspect's viewer, one a policy: `inspect view --log-dir FOLDER`.
+
+    `servers/inspect.sh` installs it into an environment of its own.
+    """
+    from synthagent.exchange.inspect_log import export_inspect
+
+    print(export_inspect(folder, data))
+
+
 @exporting.command()
 def problems(
     folder: Annotated[Path, typer.Argument(help="Where the files go: a file a suite.")] = Path("data/problems"),

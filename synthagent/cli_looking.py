@@ -80,3 +80,18 @@ def list_episodes(
     width = shutil.get_terminal_size((120, 0)).columns
     for line in listed(rows, form or ("table" if terminal else "ids"), width, terminal):
         print(line)
+
+
+@looking.command(rich_help_panel=_PANEL)
+def view(
+    rev: Annotated[Named, typer.Option(help="A git revision, to stand beside this; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the page, such as episodes.html.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where it is served; 0: any that is free.")] = 8420,
+) -> None:
+    """Read episodes in a browser: filter, search, compare two policies, or two revisions, on the same tasks.
+
+    The page asks for nothing from outside. The stage `report` writes the same as data/report/episodes.html.
+    """
+    from synthagent.showing.view import view as view_episodes
+
+    view_episodes(rev or (), out, port)

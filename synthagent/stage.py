@@ -49,6 +49,7 @@ class Paths:
     episodes = data / "episodes.parquet"
     plots = data / "plots"
     report = data / "report" / "index.html"
+    browser = data / "report" / "episodes.html"
 
     @staticmethod
     def metrics(stage: str) -> Path:
@@ -72,7 +73,7 @@ OUTS: Mapping[str, tuple[Path, ...]] = {  # of each stage, as in `dvc.yaml`
     "rewards": (Paths.rewards,),
     "grpo": (Paths.grpo, Paths.plots / "grpo.csv", Paths.details("grpo")),
     "evaluate": (Paths.evaluation, Paths.episodes, Paths.plots / "evaluation.csv", Paths.details("evaluate")),
-    "report": (Paths.report,),
+    "report": (Paths.report, Paths.browser),
 }
 
 

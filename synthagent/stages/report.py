@@ -1,6 +1,7 @@
 """Stage `report`: all datasets of a run -> `data/report/index.html`, one page that loads nothing.
 
-It also prints the paper's table: its 14 datasets, and which of them were measured.
+Beside it `data/report/episodes.html`, the browser of all episodes (`synthagent view` shows the same). It also prints
+the paper's table: its 14 datasets, and which of them were measured.
 
 Launch: `synthagent report` or `dvc repro report`.
 """
@@ -12,6 +13,7 @@ from typing import Any
 
 from synthagent.params import Params
 from synthagent.records import Evaluation, Persona, Rejected, Reward, Rubric, Task, Trajectory
+from synthagent.showing.browser import browser_of, read_run
 from synthagent.showing.page import Inputs, page_of, render
 from synthagent.showing.paper import printed
 from synthagent.showing.pictures import read_steps
@@ -37,10 +39,13 @@ def run(params: Params) -> Figures:
     page = page_of(inputs, params.seed)
     html = render(page)
     write_text(Paths.report, html)
+    browser = browser_of([read_run()])
+    write_text(Paths.browser, browser.html)
     for line in printed(page.paper):
         say(line)
     kilobytes = round(len(html.encode()) / 1000)
     say(f"{Paths.report}: {kilobytes} kB, for any browser")
+    say(f"{Paths.browser}: {browser.episodes:,} episodes, {browser.megabytes:.1f} MB")
     return Figures({"kilobytes": kilobytes})
 
 

@@ -1,0 +1,94 @@
+"""The pictures of the documentation: pages of a run, drawn by headless Chromium -> `docs/img/*.png`.
+
+One function a picture; `PICTURES` names them. They are of what is in `data/`, so run the pipeline first. Each is kept
+under 200 kB by fewer colours.
+
+Launch: `python -m benchmarks.pictures [NAME ..]` (all of them if none is named).
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chromium import chromium
+from synthagent.errors import SynthAgentError
+from synthagent.stage import Paths, say
+
+FOLDER = Path("docs/img")
+_LARGEST = 200_000  # bytes of a picture
+
+
+def opened(browser: Any, address: str, width: int = 1400, height: int = 860, scheme: str = "light") -> Any:
+    """A page of a browser, of this size and colour scheme."""
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.goto(address)
+    return page
+
+
+def browser_filtered(browser: Any) -> bytes:
+    """The browser of episodes: those by grpo that broke a constraint, one of them open, its evidence lit."""
+    page = opened(browser, _episodes("#policy=grpo&failed=constraint"))
+    page.wait_for_selector("#side h2")
+    page.locator(".item").nth(1).click()
+    page.locator(".verdict:has(.bad)").first.click()
+    return _shot(page)
+
+
+def browser_side_by_side(browser: Any) -> bytes:
+    """The same tasks by sft and by grpo, the greatest gain first."""
+    page = opened(browser, _episodes("#a=sft&b=grpo&split=heldout"), scheme="dark")
+    page.wait_for_selector(".columns.two")
+    return _shot(page)
+
+
+PICTURES: Mapping[str, Callable[[Any], bytes]] = {
+    "browser": browser_filtered,
+    "browser-side-by-side": browser_side_by_side,
+}
+
+
+def _episodes(state: str) -> str:
+    if not Paths.browser.exists():
+        raise SynthAgentError(f"{Paths.browser}: no such file; run `dvc repro report`")
+    return Paths.browser.resolve().as_uri() + state
+
+
+def _shot(page: Any) -> bytes:
+    page.wait_for_timeout(300)  # what is scrolled to comes to rest
+    drawn: bytes = page.screenshot()
+    page.close()
+    return drawn
+
+
+def small(drawn: bytes) -> bytes:
+    """A PNG with as many colours as it may have."""
+    from PIL import Image
+
+    for colours in (256, 64, 16):
+        out = io.BytesIO()
+        Image.open(io.BytesIO(drawn)).convert("RGB").quantize(colours).save(out, "PNG", optimize=True)
+        if out.tell() <= _LARGEST:
+            break
+    return out.getvalue()
+
+
+def main(names: list[str]) -> None:
+    if strange := [name for name in names if name not in PICTURES]:
+        raise SynthAgentError(f"{strange[0]}: no such picture; there are {', '.join(PICTURES)}")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with chromium() as browser:
+        for name in names or PICTURES:
+            path = FOLDER / f"{name}.png"
+            path.write_bytes(small(PICTURES[name](browser)))
+            say(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except SynthAgentError as error:
+        sys.exit(str(error))

@@ -1,0 +1,50 @@
+"""What is measured and drawn of pages, in miniature, in headless Chromium."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers.projects import write_params
+from helpers.run import build_dataset
+
+from benchmarks import browser, pictures
+from benchmarks.chromium import NAMES
+from synthagent.errors import SynthAgentError
+from synthagent.showing.browser import browser_of, read_run
+from synthagent.stage import Paths
+from synthagent.store import write_text
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not any(map(shutil.which, NAMES)), reason="chromium is not installed"),
+    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
+]
+
+
+def test_the_browser_of_episodes_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params(tmp_path, {})
+    monkeypatch.chdir(tmp_path)
+    browser.main(66)
+    told = capsys.readouterr().out
+    assert "66 episodes:" in told
+    for what in ("open", "filter by policy", "compare two policies", "search again", "next episode"):
+        assert f"| {what}" in told
+
+
+def test_pictures_are_drawn_of_a_run_and_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_dataset(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names = ["browser", "browser-side-by-side"]
+    with pytest.raises(SynthAgentError, match="run `dvc repro report`"):
+        pictures.main(names)
+    with pytest.raises(SynthAgentError, match="no such picture; there are browser"):
+        pictures.main(["bowser"])
+    write_text(Paths.browser, browser_of([read_run()]).html)
+    pictures.main(names)
+    drawn = [(tmp_path / "docs" / "img" / f"{name}.png").read_bytes() for name in names]
+    assert all(picture.startswith(b"\x89PNG") and 10_000 < len(picture) < 200_000 for picture in drawn)
