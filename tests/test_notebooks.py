@@ -219,7 +219,7 @@ def jupyter(project: Path, tmp_path: Path) -> Iterator[str]:
         server = subprocess.Popen(command, cwd=project, env=env, stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
-        for _ in range(240):
+        for _ in range(1_200):
             assert server.poll() is None, (tmp_path / "log").read_text()
             try:
                 asked(url, "/api")
