@@ -13,7 +13,7 @@ from helpers.projects import ROOT
 GROUND, DOOR, STAGES = "ground floor", "cli", "stages"
 ORDER = (  # lowest first; those of one line stand side by side
     (GROUND,),
-    ("llm",),
+    ("llm", "sandbox"),
     ("episodes",),
     ("judging",),
     ("reasoning",),

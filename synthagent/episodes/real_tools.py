@@ -17,8 +17,7 @@ from synthagent.episodes.turn import Question, ToolCall
 from synthagent.episodes.world import ToolEvent
 from synthagent.params import ReasoningParams
 from synthagent.records import REASONING, Problem, Task
-from synthagent.sandbox import FAULTS, Pool, Ran, Session, sandboxes
-from synthagent.sandbox.pool import PACKAGES
+from synthagent.sandbox import FAULTS, PACKAGES, Pool, Ran, Session, sandboxes
 from synthagent.worlds import Tool, WorldSpec
 
 R = TypeVar("R")
