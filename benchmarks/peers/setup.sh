@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Creates the peers' environments: .venv-tau2 and .venv-bfcl, which are also those of the suites (suites/*.sh), and, each
-# from its pins in benchmarks/peers, .venv-verifiers (570 MB) and .venv-openenv (600 MB); all, or those that are named.
+# from its pins in benchmarks/peers, .venv-verifiers (570 MB), .venv-openenv (600 MB) and .venv-llm-sandbox (30 MB); all,
+# or those that are named.
 # An environment is made again only when its pins, this script or the Python version have changed.
 #
 #     benchmarks/peers/setup.sh [PEER ..]
@@ -8,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-for peer in ${@:-tau2 bfcl verifiers openenv}; do
+for peer in ${@:-tau2 bfcl verifiers openenv llm-sandbox}; do
     if [ -x "suites/$peer.sh" ]; then
         "suites/$peer.sh"
         continue
