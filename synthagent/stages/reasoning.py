@@ -38,8 +38,6 @@ from synthagent.sandbox import available
 from synthagent.stage import Figures, Paths, progress, say
 from synthagent.store import read_records, write_records
 
-_SANDBOXES = 16  # at most, of a model whose calls are many at once
-
 
 @dataclass(slots=True)
 class Sifted:
@@ -169,7 +167,7 @@ def _solved_by_code(environment: Environment, params: Params, problem: Problem) 
 def _by_model(
     problems: Sequence[Problem], personas: Mapping[str, Persona], llm: Llm, params: Params
 ) -> Generator[Solved, None, None]:
-    at_once = min(_SANDBOXES, params.llm.max_concurrency)
+    at_once = params.llm.max_concurrency
     with real_environment(params.reasoning, tools_of(problems), at_once) as environment:
 
         async def work(problem: Problem) -> Solved:
