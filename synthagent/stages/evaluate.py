@@ -253,7 +253,7 @@ def run(params: Params) -> Figures:
     write_text(Paths.plots / "evaluation.csv", plot_table(summary))
     board = right_by_kind(rows, params.seed)
     suites = (line for suite in of_others for line in ("", *suite.lines()))
-    for line in (*printed_tables(summary), *printed_kinds(board), *suites):
+    for line in (*printed_tables(summary), *([""] if board else []), *printed_kinds(board), *suites):
         say(line)
     calls = usage.metrics()
     return Figures(
