@@ -15,11 +15,12 @@ from statistics import fmean
 from typing import Any
 
 from synthagent import __version__
-from synthagent.errors import InputError, StoreError
+from synthagent.errors import InputError
 from synthagent.exchange.files import CARD, mark, replaceable_folder
-from synthagent.records import BENCHMARK, EvaluatedEpisode, Evaluation, Rubric, Task
+from synthagent.records import BENCHMARK, REASONING, EvaluatedEpisode, Evaluation, Rubric, Task
+from synthagent.showing.subjects import read_subjects
 from synthagent.stage import Paths
-from synthagent.store import directory_written_atomically, find_records, read_records
+from synthagent.store import directory_written_atomically, read_records
 
 _NO_TIME = "2000-01-01T00:00:00+00:00"  # the format wants one; what is exported again is the same bytes
 _PREFIX = "2000-01-01T00-00-00+00-00_synthagent_"  # of the files: by it Inspect knows a log among other JSON files
@@ -47,20 +48,17 @@ def export_inspect(out: Path, data: Path = Paths.data) -> str:
     episodes = sorted(read_records(data / Paths.episodes.name, EvaluatedEpisode), key=_who)
     if not episodes:
         raise InputError(f"{data / Paths.episodes.name}: no episode in it; run `dvc repro evaluate`")
-    names = {episode.task_id for episode in episodes}
-    tasks = {task.id: task for task in find_records(data / Paths.tasks.name, Task, names)}
-    rubrics = {rubric.task_id: rubric for rubric in find_records(data / Paths.rubrics.name, Rubric, names)}
-    if strange := sorted(names - tasks.keys()):
-        raise StoreError(f"{data / Paths.tasks.name}: lacks the task {strange[0]} of an episode; run `dvc repro`")
+    of = read_subjects(data, {episode.task_id for episode in episodes})
     rows = read_records(data / Paths.evaluation.name, Evaluation)
-    earned = {_key(row): row for row in rows if row.benchmark == BENCHMARK}
+    earned = {_key(row): row for row in rows if row.benchmark in (BENCHMARK, REASONING)}
     by_policy = {who: list(those) for who, those in groupby(episodes, key=_who)}
     files = {who: f"{_PREFIX}{_name(who)}.json" for who in by_policy}
     out = replaceable_folder(out, "inspect", files.values())
     with directory_written_atomically(out) as folder:
         for who, those in by_policy.items():
             samples = [
-                _sample(each, tasks[each.task_id], rubrics.get(each.task_id), earned.get(_key(each))) for each in those
+                _sample(each, of.tasks[each.task_id], of.rubrics.get(each.task_id), earned.get(_key(each)))
+                for each in those
             ]
             log = _log(_name(who), samples)
             (folder / files[who]).write_text(json.dumps(log), encoding="utf-8")

@@ -9,9 +9,8 @@ from functools import partial
 from synthagent.episodes.policy import Setting
 from synthagent.episodes.real_tools import real_environment, tools_of
 from synthagent.params import Params
-from synthagent.reasoning.reward import score_reasoning
 from synthagent.reasoning.share import reasoning_here
-from synthagent.records import REASONING, Decoding, Evaluation, Problem, Trajectory
+from synthagent.records import REASONING, Decoding, Evaluation, Problem, Reward, Trajectory
 from synthagent.stage import Paths, say
 from synthagent.store import read_records
 
@@ -36,10 +35,9 @@ def setting_of(problems: Sequence[Problem], params: Params) -> Setting:
 
 
 def evaluation_of_problem(
-    trajectory: Trajectory, decoding: Decoding, problem: Problem, params: Params
+    trajectory: Trajectory, decoding: Decoding, problem: Problem, scored: Reward
 ) -> Evaluation | None:
-    """An episode as a row of the evaluation; None where it has no score."""
-    scored = score_reasoning(problem, trajectory, params).reward
+    """A scored episode as a row of the evaluation; None where it has no score."""
     if scored.reward is None:
         return None
     return Evaluation(

@@ -22,8 +22,9 @@ from synthagent.showing.evidence import marks_of
 from synthagent.showing.html import environment
 from synthagent.showing.rows import Row, read_rows
 from synthagent.showing.show import signature
+from synthagent.showing.subjects import read_subjects
 from synthagent.stage import Paths
-from synthagent.store import find_records, read_records
+from synthagent.store import read_records
 
 _CHUNK = 500_000  # characters of JSON
 _SCRIPTS = ("episodes_data.js", "episodes_list.js", "episodes_read.js")
@@ -60,7 +61,7 @@ def read_run(folder: Path = Path(), name: str = "") -> Run:
         StoreError: a dataset is missing or cannot be read; says which stage to run.
     """
     rows = read_rows(folder)
-    names = {row.task for row in rows}
+    of = read_subjects(folder / Paths.data, {row.task for row in rows})
     episodes, rollouts, rewards = (folder / path for path in (Paths.episodes, Paths.rollouts, Paths.rewards))
     evaluated = list(read_records(episodes, EvaluatedEpisode)) if episodes.exists() else []
     rolled_out = list(read_records(rollouts, Trajectory)) if rollouts.exists() else []
@@ -70,8 +71,8 @@ def read_run(folder: Path = Path(), name: str = "") -> Run:
         rows,
         {each.id: each.messages for each in (*evaluated, *rolled_out)},
         {reward.trajectory_id: reward.verdicts for reward in earned} | {each.id: each.verdicts for each in evaluated},
-        {task.id: task for task in find_records(folder / Paths.tasks, Task, names)},
-        {rubric.task_id: rubric for rubric in find_records(folder / Paths.rubrics, Rubric, names)},
+        of.tasks,
+        of.rubrics,
     )
 
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from synthagent.errors import InputError, StoreError
 from synthagent.records import EvaluatedEpisode, Evaluation, Reward, Rubric, Task, Trajectory
+from synthagent.showing.subjects import read_subjects
 from synthagent.stage import Paths
-from synthagent.store import find_records, read_columns
+from synthagent.store import read_columns
 from synthagent.text import visible
 
 Sort = Literal["id", "task", "policy", "domain", "level", "reward", "turns", "questions"]
 NAMED = ("split", "domain", "level", "policy", "decoding", "end")  # the columns whose values can be named
-_TASK = ("id", "split", "domain", "difficulty")
 _DONE = ("id", "task_id", "policy", "sample", "end", "n_turns", "n_tool_calls", "n_questions", "error")
 
 
@@ -105,12 +105,8 @@ def read_rows(folder: Path = Path()) -> list[Row]:
         raise StoreError(f"{episodes}: no such file, nor {rollouts}; run `dvc repro evaluate`, or `dvc checkout`")
     found = [*_evaluated(folder)] if episodes.exists() else []
     found += [*_rolled_out(folder)] if rollouts.exists() else []
-    tasks = {task["id"]: task for task in read_columns(folder / Paths.tasks, Task, _TASK)}
-    names = {done["task_id"] for done in found}
-    if strange := sorted(names - tasks.keys()):
-        raise StoreError(f"{folder / Paths.tasks}: lacks the task {visible(strange[0])} of an episode; run `dvc repro`")
-    rubrics = {rubric.task_id: rubric for rubric in find_records(folder / Paths.rubrics, Rubric, names)}
-    rows = [_row(done, tasks[done["task_id"]], rubrics.get(done["task_id"])) for done in found]
+    of = read_subjects(folder / Paths.data, {done["task_id"] for done in found})
+    rows = [_row(done, of.tasks[done["task_id"]], of.rubrics.get(done["task_id"])) for done in found]
     return sorted(rows, key=lambda row: row.id)
 
 
@@ -133,15 +129,15 @@ def _rolled_out(folder: Path) -> Iterator[dict[str, Any]]:
         yield {**nothing, **rewards.get(done["id"], nothing), **done, "decoding": "sampled"}
 
 
-def _row(done: Mapping[str, Any], task: Mapping[str, Any], rubric: Rubric | None) -> Row:
+def _row(done: Mapping[str, Any], task: Task, rubric: Rubric | None) -> Row:
     criteria = {c.id: f"{c.id} {c.kind}: {c.text}" for c in rubric.criteria} if rubric else {}
     failed = [verdict["criterion"] for verdict in done["verdicts"] if not verdict["passed"]]
     return Row(
         id=done["id"],
         task=done["task_id"],
-        split=task["split"],
-        domain=task["domain"],
-        level=task["difficulty"],
+        split=task.split,
+        domain=task.domain,
+        level=task.difficulty,
         policy=done["policy"],
         decoding=done["decoding"],
         sample=done["sample"],

@@ -33,6 +33,7 @@ from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
 from synthagent.reasoning.evaluation import choose_problems, evaluation_of_problem, setting_of
+from synthagent.reasoning.reward import score_reasoning
 from synthagent.records import (
     BENCHMARK,
     REASONING,
@@ -236,10 +237,14 @@ def run(params: Params) -> Figures:
     judged = list(zip(acted, rewards, strict=True))
     paths = {task.id: expert_path(task) for task in chosen}
     found = [evaluation_of(each, tasks[reward.task_id], reward, paths[reward.task_id]) for each, reward in judged]
-    found += [
-        evaluation_of_problem(each.trajectory, each.decoding, problems[each.trajectory.task_id], params)
+    of_problems = [
+        (each, score_reasoning(problems[each.trajectory.task_id], each.trajectory, params).reward)
         for each in everything
         if each.trajectory.task_id in problems
+    ]
+    found += [
+        evaluation_of_problem(each.trajectory, each.decoding, problems[reward.task_id], reward)
+        for each, reward in of_problems
     ]
     rows = [row for row in found if row is not None]
     errors = len(found) - len(rows)
@@ -247,7 +252,7 @@ def run(params: Params) -> Figures:
     rows += [row for suite in of_others for row in suite.rows]
     rows.sort(key=lambda row: (row.policy, row.decoding, row.split or "", row.task_id))
     write_records(Paths.evaluation, Evaluation, rows)
-    episodes = sorted((kept(*each) for each in judged), key=lambda episode: episode.id)
+    episodes = sorted((kept(*each) for each in (*judged, *of_problems)), key=lambda episode: episode.id)
     write_records(Paths.episodes, EvaluatedEpisode, episodes)
     summary = summarise(rows, params.seed)
     write_text(Paths.plots / "evaluation.csv", plot_table(summary))
