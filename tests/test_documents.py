@@ -37,8 +37,10 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent validate data/tasks.parquet",
     "synthagent schema task",
     "synthagent results",
-    "synthagent doctor",
     "synthagent list --policy grpo --failed constraint --sort reward",
+    "synthagent list --split heldout --min-reward 0.5 --as jsonl",
+    "synthagent view --out episodes.html",
+    "synthagent doctor",
     "synthagent personas",
     "synthagent tasks",
     "synthagent domain sample --count 20 --seed 7 --out tasks.html",
@@ -53,6 +55,7 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent export verifiers for-verifiers",
     "synthagent export openenv for-openenv",
     "synthagent schema trajectory",
+    "synthagent export inspect logs",
     "dvc plots show",
     "synthagent profile vllm-cpu",
     "synthagent profile smollm2",
@@ -80,6 +83,7 @@ FLOW_PROJECT = "tests/helpers/flow_project.py"
 SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
 REMOTES = "tests/ops/test_remotes.py"
+BROWSER = "tests/showing/test_browser.py"
 NATURAL = "tests/teacher/natural/test_check.py"
 MCP, PACKAGES = "tests/exchange/test_mcp_world.py", "tests/exchange/test_packages.py"
 NOT_RUN = {
@@ -98,6 +102,13 @@ NOT_RUN = {
     "make commands": Reason("it would install", "tests/test_documents.py", "def lines("),
     "make notebook": Reason(NO_END, "tests/test_notebooks.py", "jupyter lab --ServerApp"),
     "make ui": Reason(NO_END, FLOW_PROJECT, "`python -m flows.serve`"),
+    "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
+    "synthagent view": Reason(NO_END, BROWSER, "server_of(page, 0)"),
+    "synthagent view --rev HEAD~1": Reason(UNDER_GIT, BROWSER, '"view", "--rev"'),
+    "synthagent --install-completion": Reason("it changes the shell's own files", "tests/test_cli.py", "COMPLETE"),
+    "synthagent export inspect": Reason(A_PART),
+    "python -m benchmarks.browser": Reason(LONG, "tests/benchmarks/test_pages.py", "browser.main("),
+    "python -m benchmarks.pictures": Reason("it needs Chromium", "tests/benchmarks/test_pages.py", "pictures.main("),
     "make smollm2": Reason("it needs a network"),
     "make smollm2 bench-suites": Reason("it needs a network"),
     "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
