@@ -102,7 +102,6 @@ NOT_RUN = {
     "make commands": Reason("it would install", "tests/test_documents.py", "def lines("),
     "make notebook": Reason(NO_END, "tests/test_notebooks.py", "jupyter lab --ServerApp"),
     "make ui": Reason(NO_END, FLOW_PROJECT, "`python -m flows.serve`"),
-    "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
     "synthagent view": Reason(NO_END, BROWSER, "server_of(page, 0)"),
     "synthagent view --rev HEAD~1": Reason(UNDER_GIT, BROWSER, '"view", "--rev"'),
     "synthagent --install-completion": Reason("it changes the shell's own files", "tests/test_cli.py", "COMPLETE"),
@@ -149,7 +148,6 @@ NOT_RUN = {
     "python -m benchmarks.worlds_for_others --count 50": Reason(
         "it needs environments of others", PACKAGES, "told_by("
     ),
-    "synthagent --install-completion": Reason("it changes the shell's own files"),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
     "dvc repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "dvc repro --single-item": Reason(A_PART),
