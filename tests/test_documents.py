@@ -145,7 +145,7 @@ NOT_RUN = {
     "pip install for-openenv": Reason("it installs where a trainer is", PACKAGES, 'installed("openenv"'),
     "benchmarks/peers/setup.sh verifiers openenv": Reason("it needs a network"),
     "python -m benchmarks.worlds_for_others": Reason(A_PART),
-    "python -m benchmarks.worlds_for_others --count 50": Reason(
+    "python -m benchmarks.worlds_for_others --count 25": Reason(
         "it needs environments of others", PACKAGES, "told_by("
     ),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),

@@ -5,7 +5,7 @@ Scripts act: the expert, one that never asks, one that does everything, one that
 Inputs: `data/tasks.parquet`, `data/rubrics.parquet`, `params.yaml`; the environments that
 `benchmarks/peers/setup.sh verifiers openenv` makes. Exit code 1 where a reward differs.
 
-Launch: `python -m benchmarks.worlds_for_others --count 50`.
+Launch: `python -m benchmarks.worlds_for_others --count 25`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def over_package(kind: str, episodes: Sequence[Acted], params: Params) -> Compar
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 if a reward differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=50, help="tasks, each with four episodes")
+    parser.add_argument("--count", type=int, default=25, help="tasks, each with four episodes")
     parser.add_argument("--seed", type=int, default=0, help="which tasks")
     given = parser.parse_args(arguments)
     params = load_params()
