@@ -117,6 +117,11 @@ NOT_RUN = {
     "NUM_MACHINES=2 MACHINE_RANK=0 MAIN_PROCESS_IP=10.0.0.1 synthagent grpo": Reason(
         "the address is an example", "tests/student/test_launch.py", '"NUM_MACHINES": "2"'
     ),
+    "synthagent view": Reason("it opens a browser", "tests/showing/test_browser.py", '"view", "--out"'),
+    "synthagent view --rev HEAD~1": Reason(
+        "it opens a browser", "tests/showing/test_browser.py", '"view", "--rev", "v1", "--out"'
+    ),
+    "synthagent export inspect": Reason(A_PART, "tests/exchange/test_inspect_log.py", '"export", "inspect"'),
     "synthagent --install-completion": Reason("it changes the shell's own files"),
     "source .venv/bin/activate": Reason("it changes the shell that it is typed in"),
     "dvc repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
@@ -148,6 +153,7 @@ NOT_RUN = {
     ),
     "python -m flows.pipeline": Reason(LONG, FLOWS, 'flow("pipeline")'),
     "python -m flows.tasks": Reason(LONG, FLOWS, 'flow("personas")'),
+    "python -m benchmarks.pictures notebook": Reason(LONG, "tests/benchmarks/test_pages.py", 'main(["notebook"])'),
     "python -m benchmarks.redteam": Reason(LONG, "tests/benchmarks/test_redteam.py", "redteam.main(["),
     "python -m benchmarks.redteam --judge params.yaml": Reason(
         "it needs a model", "tests/benchmarks/test_redteam.py", "redteam.main([*given"
