@@ -49,7 +49,7 @@ commands: $(STAMP) ## every command in README.md and docs/: which test runs it, 
 	@PYTHONPATH=.:tests python tests/test_documents.py
 
 notebook: $(STAMP) ## JupyterLab with the notebooks that read a run
-	jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/1_tasks_and_tools.ipynb
+	jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/1_tasks_and_tools.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
 format: $(STAMP) ## format the code
 	ruff check --fix .

@@ -25,6 +25,7 @@ from synthagent.showing.joined import join
 from synthagent.stage import Paths, say
 
 FOLDER = Path("docs/img")
+NOTEBOOK = Path("notebooks/4_training.ipynb")
 _LARGEST = 200_000  # bytes of a picture
 
 
@@ -76,12 +77,27 @@ def prefect_summary(browser: Any) -> bytes:
     return _shot(page)
 
 
+def notebook(browser: Any) -> bytes:
+    """The notebook of training, run on `data/`."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbconvert import HTMLExporter
+
+    content = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(content, timeout=600, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
+    page = browser.new_page(viewport={"width": 1000, "height": 1300})
+    page.route("**/*", lambda asked: asked.abort())  # of scripts for formulas, which it has none of
+    page.set_content(HTMLExporter().from_notebook_node(content)[0])
+    return _shot(page)
+
+
 PICTURES: Mapping[str, Callable[[Any], bytes]] = {
     "browser": browser_filtered,
     "browser-side-by-side": browser_side_by_side,
     "report-card": report_card,
     "prefect-run": prefect_run,
     "prefect-summary": prefect_summary,
+    "notebook": notebook,
 }
 
 

@@ -207,6 +207,7 @@ NOT_RUN = {
     ),
     "python -m flows.pipeline": Reason(LONG, FLOWS, 'flow("pipeline")'),
     "python -m flows.tasks": Reason(LONG, FLOWS, 'flow("personas")'),
+    "python -m benchmarks.pictures notebook": Reason(LONG, "tests/benchmarks/test_pages.py", 'main(["notebook"])'),
     "python -m benchmarks.redteam": Reason(LONG, "tests/benchmarks/test_redteam.py", "redteam.main(["),
     "python -m benchmarks.redteam --judge params.yaml": Reason(
         "it needs a model", "tests/benchmarks/test_redteam.py", "redteam.main([*given"

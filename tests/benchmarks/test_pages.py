@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers.projects import write_params
+from helpers.projects import ROOT, write_params
 from helpers.run import build_dataset
 
 from benchmarks import browser, pictures
@@ -48,3 +48,16 @@ def test_pictures_are_drawn_of_a_run_and_are_small(tmp_path: Path, monkeypatch: 
     pictures.main(names)
     drawn = [(tmp_path / "docs" / "img" / f"{name}.png").read_bytes() for name in names]
     assert all(picture.startswith(b"\x89PNG") and 10_000 < len(picture) < 200_000 for picture in drawn)
+
+
+def test_the_picture_of_a_notebook_shows_it_with_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nbconvert", reason="nbconvert is not installed: pip install 'synthagent[notebook]'")
+    build_dataset(tmp_path)
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    pictures.main(["notebook"])
+    drawn = (tmp_path / "docs/img/notebook.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    assert 10_000 < len(drawn) < 200_000
