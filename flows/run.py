@@ -6,10 +6,12 @@ own (`synthagent.ops.experiment`) and `params.yaml` stays as it is. One run a wo
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
@@ -77,7 +79,7 @@ def run(flow: str, overrides: Mapping[str, Any], profile: str, force: bool) -> S
     state = _state_of(flow, overrides, profile, force)
     if state.is_completed():
         return state
-    with get_client(sync_client=True) as client:
+    with suppress(HTTPError), get_client(sync_client=True) as client:  # Ctrl-C ends a server of our own, too
         client.set_flow_run_state(UUID(flow_run.id), state, force=True)
     raise Ended(state)
 
