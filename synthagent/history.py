@@ -177,8 +177,9 @@ def revisions_that_locked(md5: str) -> Iterator[str]:
 def not_as_committed(rev: str, deps: Iterable[Locked]) -> list[str]:
     """Of files of code, with the hashes that a stage ran with, those that a commit has otherwise."""
     committed = {dep.path: dep.md5 for dep in deps}
-    listed = git("ls-tree", "-r", "-z", "--format=%(objectname) %(path)", rev) or ""
-    blobs = {path: name for name, _, path in (line.partition(" ") for line in listed.split("\0") if line)}
+    listed = git("ls-tree", "-r", "-z", rev) or ""  # of a file: mode, type and name; a tab; its path
+    parted = (line.partition("\t") for line in listed.split("\0") if line)
+    blobs = {path: about.split()[2] for about, _, path in parted}
     wanted = {
         dep: {dep: blobs[dep]}
         if dep in blobs
