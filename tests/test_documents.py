@@ -86,6 +86,9 @@ REMOTES = "tests/ops/test_remotes.py"
 BROWSER = "tests/showing/test_browser.py"
 NATURAL = "tests/teacher/natural/test_check.py"
 MCP, PACKAGES = "tests/exchange/test_mcp_world.py", "tests/exchange/test_packages.py"
+PERSONAS, REASONING, SHOWN = (
+    f"tests/{name}.py" for name in ("stages/test_personas", "stages/test_reasoning", "showing/test_show")
+)
 NOT_RUN = {
     "python -m synthagent.ops.plots_page": Reason(
         "it needs vl-convert-python", "tests/test_plots.py", "plots_page import page"
@@ -93,6 +96,10 @@ NOT_RUN = {
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
     "make test": Reason("it runs this test"),
+    "pip install 'synthagent[reasoning]'": Reason("it needs a network"),
+    "synthagent personas": Reason(LONG, PERSONAS, 'synthagent("personas"'),
+    "synthagent reasoning": Reason("it may need an isolation that is not here", REASONING, 'synthagent("reasoning"'),
+    "synthagent show problem-0000012": Reason("the small project has no problems", SHOWN, 'shown("problem-0000003"'),
     "make replicate": Reason(LONG, REPLICATE, "COMMAND"),
     "make replicate-all": Reason(LONG, REPLICATE, "cells_of(ALL)"),
     "python -m benchmarks.replicate": Reason(A_PART),
