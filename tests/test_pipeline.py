@@ -114,11 +114,23 @@ def test_the_student_was_trained_on_tasks_whose_episodes_differ(finished: Finish
         assert ((models / "sft" / file).read_bytes() == (models / "grpo" / file).read_bytes()) == same
 
 
+def test_problems_take_part_in_sft_grpo_and_evaluation(finished: Finished) -> None:
+    said = finished.project.said
+    if not said("reasoning")["kept"]:
+        pytest.skip("no code can be isolated here")
+    assert said("sft")["reasoning_demos"] == 0.1 * SMALL["sft.demos"]
+    assert "1 of them with problems, 2 in all" in finished.printed
+    kinds = said("evaluate")["reasoning"]["kinds"]
+    assert kinds["all"].keys() == {"base", "sft", "grpo"}
+    assert {figures["n"] for figures in kinds["all"].values()} == {SMALL["evaluate.reasoning"]}
+
+
 def test_the_results_are_printed_again_on_request(finished: Finished) -> None:
     printed = finished.project.run("synthagent", "results").stdout
     heading, _, tables = printed.strip().partition("\n")
     assert heading == "benchmark synthagent"
-    assert tables in finished.printed
+    for table in tables.split("\nbenchmark reasoning\n"):
+        assert table in finished.printed
     for policy in POLICIES:
         assert re.search(rf"heldout +all +{policy} ", printed)
     assert "grpo - sft on unseen_domain" in printed

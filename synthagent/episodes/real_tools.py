@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 from synthagent.episodes.episode import EMBEDDED, Episode, Response
 from synthagent.episodes.turn import Question, ToolCall
 from synthagent.episodes.world import ToolEvent
+from synthagent.errors import BadReplyError, EndpointError, ParamsError
 from synthagent.params import ReasoningParams
 from synthagent.records import REASONING, Problem, Task
-from synthagent.sandbox import FAULTS, PACKAGES, Pool, Ran, Session, sandboxes
+from synthagent.sandbox import FAULTS, PACKAGES, Ran, SandboxPool, Session, sandboxes
+from synthagent.search import Search, open_search
 from synthagent.worlds import Tool, WorldSpec
 
 R = TypeVar("R")
@@ -92,7 +94,13 @@ def real_environment(
             count = min(at_once, _SANDBOXES)
             sessions = EpisodeSessions(stack.enter_context(sandboxes(params.python, count, preloaded)), count)
             stack.callback(sessions.close)
-        yield RealEnvironment(sessions, None, params.search.top)
+        search = open_search(params.search) if SEARCH in names else None
+        if SEARCH in names and search is None:
+            raise ParamsError(
+                "params.yaml: reasoning.search: some problems have the tool `search`, but neither corpus nor url is "
+                "set; set one of them"
+            )
+        yield RealEnvironment(sessions, search, params.search.top)
 
 
 class RealEnvironment:
@@ -102,7 +110,7 @@ class RealEnvironment:
     hold the others.
     """
 
-    def __init__(self, sessions: EpisodeSessions | None, search: Any | None, top: int = 3) -> None:
+    def __init__(self, sessions: EpisodeSessions | None, search: Search | None, top: int = 3) -> None:
         self._sessions, self._search, self._top = sessions, search, top
 
     async def answer(self, episode: Episode, asked: ToolCall | Question) -> Response:
@@ -123,7 +131,10 @@ class RealEnvironment:
             output = {"output": ran.output.rstrip()}
             return {**output, "error": f"{ran.error}: {FAULTS[ran.error]}"} if ran.error else output
         assert self._search is not None, "a problem has a tool that the environment lacks"
-        found = self._search.find(call.arguments["query"], self._top)
+        try:
+            found = self._search.find(call.arguments["query"], self._top)
+        except EndpointError as error:  # of a web API: it costs the episode, not the run
+            raise BadReplyError("search: no answer", str(error)) from None
         return {"passages": [{"title": _bounded(each.title), "text": _bounded(each.text)} for each in found]}
 
 
@@ -135,7 +146,7 @@ class EpisodeSessions:
     first, so that its variables are there. `count`: sandboxes of the pool.
     """
 
-    def __init__(self, pool: Pool, count: int) -> None:
+    def __init__(self, pool: SandboxPool, count: int) -> None:
         self._pool, self._left = pool, count
         self._idle: dict[Episode, _Opened] = {}  # the longest idle first
         self._change = Condition()
@@ -176,7 +187,7 @@ class EpisodeSessions:
 class _Opened:
     """A session that is entered, until it is closed."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: SandboxPool) -> None:
         self._stack = ExitStack()
         self.session: Session = self._stack.enter_context(pool.session())
 

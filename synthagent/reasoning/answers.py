@@ -19,6 +19,7 @@ import threading
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ EVALUATED = frozenset(
         "string_insertion",
     ]
 )
-_PROGRAM = Path(__file__).with_name("scorer.py")
+_PROGRAM = "synthagent.reasoning.scorer"
 _LIMITS = Limits(memory_mb=4096, processes=16, file_mb=32)
 _LOADING_S, _SCORING_S = 120.0, 5.0
 MATHS = re.compile(r"[\d\\=+*/^<>{}()\[\]|%$]")
@@ -151,8 +152,12 @@ class _Scorer:
         return json.loads(said)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        arguments, python = ["-I", str(_PROGRAM)], Path(sys.executable)
-        command = isolated(python, arguments, [_PROGRAM], _LIMITS) if self.isolated else [str(python), *arguments]
+        found = find_spec(_PROGRAM)
+        assert found is not None
+        assert found.origin is not None
+        program, python = Path(found.origin), Path(sys.executable)
+        arguments = ["-I", str(program)]
+        command = isolated(python, arguments, [program], _LIMITS) if self.isolated else [str(python), *arguments]
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True)
 

@@ -42,7 +42,7 @@ _SANDBOXES = 16  # at most, of a model whose calls are many at once
 
 
 @dataclass(slots=True)
-class Outcome:
+class Sifted:
     """What becomes of proposals. `funnel`: how many were left after each step."""
 
     kept: list[Problem] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Outcome:
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
-    outcome, llm = Outcome(), None
+    outcome, llm = Sifted(), None
     if (lacking := _lacking(params.reasoning)) is None:
         _check_solver(params)
         llm = Llm(params) if params.roles.teacher.backend == "openai" else None
@@ -110,7 +110,7 @@ def _check_solver(params: Params) -> None:
             )
 
 
-def _posed(outcome: Outcome, params: Params) -> list[Problem]:
+def _posed(outcome: Sifted, params: Params) -> list[Problem]:
     """The proposals that can be solved: readable, distinct, scorable."""
     chosen = params.reasoning
     if chosen.path is None:
@@ -127,7 +127,7 @@ def _posed(outcome: Outcome, params: Params) -> list[Problem]:
 
 
 def _solve(
-    problems: Sequence[Problem], personas: Sequence[Persona], llm: Llm | None, outcome: Outcome, params: Params
+    problems: Sequence[Problem], personas: Sequence[Persona], llm: Llm | None, outcome: Sifted, params: Params
 ) -> None:
     """Put the problems into scenarios, have them solved, and keep those that agree."""
     told = {problem.id: personas[number % len(personas)] for number, problem in enumerate(problems)}
@@ -179,7 +179,7 @@ def _by_model(
             yield from solved
 
 
-def _figures(outcome: Outcome, llm: Llm | None) -> Figures:
+def _figures(outcome: Sifted, llm: Llm | None) -> Figures:
     kept, proposed = Counter(problem.kind for problem in outcome.kept), outcome.funnel.get("proposed", 0)
     heldout = sum(problem.split == "heldout" for problem in outcome.kept)
     metrics = {

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from helpers.reasoning import answer, environment, episode_of, problem, run
 from helpers.tasks import accepted_tasks
 
@@ -14,6 +15,8 @@ from synthagent.episodes.real_tools import RealEnvironment, task_of
 from synthagent.episodes.rerun import rerun
 from synthagent.episodes.turn import ToolCall, Turn
 from synthagent.episodes.user import DOES_NOT_KNOW
+from synthagent.errors import EndpointError, ParamsError
+from synthagent.search import FoundPassage
 from synthagent.store import arrow_schema
 
 
@@ -70,6 +73,27 @@ def test_a_call_that_no_tool_takes_is_refused_and_runs_nothing() -> None:
     refusals = [said(episode, place)["error"] for place in (3, 5, 7)]
     assert refusals == ["no such tool", "unknown argument", "bad arguments"] or all(refusals)
     assert not any(getattr(event, "valid", True) for event in episode.world.events)
+
+
+def test_a_search_gives_passages_and_one_that_fails_costs_the_episode_alone() -> None:
+    class Found:
+        def find(self, query: str, top: int) -> list[FoundPassage]:
+            if query == "down":
+                raise EndpointError("http://127.0.0.1:9: does not answer; start it")
+            return [FoundPassage(id="p", title=f"{query} {top}", text="<b>" * 1000, score=1.0)]
+
+    asked = [Turn(calls=(ToolCall("search", {"query": query}),)) for query in ("seven", "down")]
+    episode = episode_of(RealEnvironment(None, Found(), 2), *asked, tools=("search",))
+    (passage,) = said(episode, -2)["passages"]
+    assert passage["title"] == "seven 2"
+    assert passage["text"].endswith(" .. (1,000 characters more)")
+    assert "<" not in episode.messages[-2]["content"]
+    assert (episode.end, episode.error) == ("error", "search: no answer")
+
+
+def test_a_search_that_params_do_not_describe_is_told_with_the_remedy() -> None:
+    with pytest.raises(ParamsError, match=r"reasoning\.search: .* corpus nor url"), environment(names=("search",)):
+        pass
 
 
 def test_nobody_knows_more_than_the_problem_says() -> None:

@@ -39,9 +39,9 @@ def problem(number: int = 0, **changes: Any) -> Problem:
 
 
 @contextmanager
-def environment(at_once: int = 2, **python: Any) -> Iterator[RealEnvironment]:
+def environment(at_once: int = 2, names: tuple[str, ...] = ("python",), **python: Any) -> Iterator[RealEnvironment]:
     """What answers in so many episodes at once."""
-    with real_environment(params_here(**python).reasoning, {"python"}, at_once, preloaded=()) as answering:
+    with real_environment(params_here(**python).reasoning, names, at_once, preloaded=()) as answering:
         yield answering
 
 

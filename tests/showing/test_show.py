@@ -9,7 +9,7 @@ from helpers.tasks import first_demonstrated, played
 
 from synthagent.episodes.scripted import RECKLESS
 from synthagent.params_file import load_params
-from synthagent.records import Rejected, Rubric, Task, Trajectory
+from synthagent.records import Problem, Rejected, Rubric, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.stages import rewards
 from synthagent.store import read_records, write_records
@@ -60,6 +60,29 @@ def test_a_judged_rollout_is_shown_with_its_verdicts(project: Path) -> None:
     assert "failed" in text
     assert "passed" in text
     assert "without a licence" in " ".join(text.split())
+
+
+def test_a_problem_is_shown_with_its_answer_and_a_refused_one_with_the_reason(tmp_path: Path) -> None:
+    problem = Problem(
+        id="problem-0000003",
+        persona_id="built-in-0007",
+        kind="gcd",
+        split="train",
+        instruction="I am a \x1b[2Jbaker. The gcd of 6 and 9?",
+        answer="3",
+        source="reasoning-gym:gcd",
+        tools=("python",),
+        provenance={"answers": {"3": 3}},
+    )
+    row = Rejected(id="problem-0000004", stage="reasoning", reason="disagree", detail="'3' (2), '4' (1)", payload="")
+    write_records(tmp_path / Paths.reasoning, Problem, [problem])
+    write_records(tmp_path / Paths.reasoning_rejected, Rejected, [row])
+    text = shown("problem-0000003", tmp_path)
+    for part in ("The gcd of 6 and 9?", "reasoning-gym:gcd", "built-in-0007", "python", "3: 3"):
+        assert part in text
+    assert "\x1b" not in text
+    for id in ("problem-0000004", "problem-0000004.teacher.0"):
+        assert_one_message(synthagent("show", id, cwd=tmp_path), "refused by the stage reasoning: disagree: '3' (2)")
 
 
 def test_an_unknown_id_is_told_with_the_nearest(generated: Path) -> None:
