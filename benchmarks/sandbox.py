@@ -34,7 +34,7 @@ from tqdm import tqdm
 from synthagent.isolation import run_isolated
 from synthagent.params_file import load_params
 from synthagent.params_reasoning import PythonParams
-from synthagent.sandbox import PACKAGES, Pool, Ran, sandboxes
+from synthagent.sandbox import PACKAGES, Ran, SandboxPool, sandboxes
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = Path(getattr(sys, "_base_executable", sys.executable))  # without what is installed in our environment
@@ -56,7 +56,7 @@ def timed(call: Callable[[], str]) -> float:
     return seconds
 
 
-def from_pool(pool: Pool, seconds: Seconds) -> None:
+def from_pool(pool: SandboxPool, seconds: Seconds) -> None:
     """Calls of one episode, and the first calls of others."""
 
     def episode() -> str:
