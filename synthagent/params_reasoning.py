@@ -14,13 +14,13 @@ class PythonParams(Record):
     """The Python tool: how the code that a model writes is kept apart, and what it may use."""
 
     isolation: Literal["bubblewrap", "rlimits", "none"] = Field(
-        description="bubblewrap: its own root, processes and network; rlimits: limits alone, it reads what we can read "
-        "and has the network; none: not even limits"
+        description="bubblewrap: its own root, processes and network; rlimits: limits and a filter of system calls "
+        "alone, so that it reads and writes what we can; none: not even these"
     )
     wall_s: Rate = Field(description="longest time of a call")
     cpu_s: Count = Field(description="CPU time of an episode's calls together")
-    memory_mb: Count = Field(description="of a process")
-    processes: Count = Field(description="at once")
+    memory_mb: Count = Field(description="of an episode")
+    processes: Count = Field(description="threads at once; code cannot start a process")
     output_chars: Count = Field(description="what a call prints is cut after so many")
     file_mb: Count = Field(description="of a file, and of all it may write")
 

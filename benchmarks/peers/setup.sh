@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Creates the peers' environments: .venv-tau2 and .venv-bfcl, which are also those of the suites (suites/*.sh), and
-# .venv-verifiers (570 MB), from benchmarks/peers/verifiers.txt; all, or those that are named.
+# .venv-verifiers (570 MB) and .venv-llm-sandbox (30 MB), from benchmarks/peers/PEER.txt; all, or those that are named.
 # An environment is made again only when its pins, this script or the Python version have changed.
 #
 #     benchmarks/peers/setup.sh [PEER ..]
@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-for peer in ${@:-tau2 bfcl verifiers}; do
+for peer in ${@:-tau2 bfcl verifiers llm-sandbox}; do
     if [ -x "suites/$peer.sh" ]; then
         "suites/$peer.sh"
         continue

@@ -18,8 +18,7 @@ from synthagent.episodes.world import ToolEvent
 from synthagent.errors import BadReplyError, EndpointError, ParamsError
 from synthagent.params import ReasoningParams
 from synthagent.records import REASONING, Problem, Task
-from synthagent.sandbox import FAULTS, Pool, Ran, Session, sandboxes
-from synthagent.sandbox.pool import PACKAGES
+from synthagent.sandbox import FAULTS, PACKAGES, Pool, Ran, Session, sandboxes
 from synthagent.search import Search, open_search
 from synthagent.worlds import Tool, WorldSpec
 

@@ -24,8 +24,10 @@ from synthagent.isolation import REMEDY, unavailable
 from synthagent.ops.environments import ENVIRONMENTS
 from synthagent.ops.serve import PROVISION, endpoint_models, interpreter, is_local, shown, weights_folder
 from synthagent.ops.serving import is_served
-from synthagent.params import ComputeParams, Params, Role, Roles
+from synthagent.params import ComputeParams, Params, ReasoningParams, Role, Roles, SearchParams
 from synthagent.params_file import load_params
+from synthagent.sandbox import REMEDY as SANDBOX_REMEDY
+from synthagent.sandbox import available
 
 State = Literal["ok", "note", "missing"]
 _OPENAI = "https://api.openai.com/v1"
@@ -80,6 +82,8 @@ def diagnose(path: Path) -> list[Finding]:
         _runner(params.compute),
         _trainings(),
         _isolation(bool(params.evaluate.suites)),
+        _python_tool(params.reasoning),
+        _search_tool(params.reasoning.search),
         *_suites({suite.name for suite in params.evaluate.suites}),
         _gpu(),
         _git(),
@@ -250,6 +254,28 @@ def _isolation(needed: bool) -> Finding:
     if fault := unavailable():
         return Finding("isolation", "missing" if needed else "note", fault, REMEDY)
     return Finding("isolation", "ok", "a program ran in bubblewrap, with nothing of ours in reach")
+
+
+def _python_tool(params: ReasoningParams) -> Finding:
+    kind = params.python.isolation
+    if fault := available(kind):
+        dropped = "; reasoning problems are left out" if params.count else ""
+        return Finding("python tool", "note", f"{kind}: {fault}{dropped}", SANDBOX_REMEDY)
+    weak = "" if kind == "bubblewrap" else ", a weaker isolation: docs/reasoning.md says what it lets through"
+    return Finding("python tool", "ok", f"{kind}: code ran in a sandbox{weak}")
+
+
+def _search_tool(params: SearchParams) -> Finding:
+    if params.url is not None:
+        key = params.api_key_env
+        if key is not None and not os.environ.get(key):
+            return Finding("search tool", "missing", f"{params.url}: {key} is not set", f"export {key}")
+        return Finding("search tool", "note", f"{params.url} (not asked: it may cost)")
+    if params.corpus is None:
+        return Finding("search tool", "note", "none: reasoning.search names no corpus and no web API")
+    if not Path(params.corpus).is_file():
+        return Finding("search tool", "missing", f"{params.corpus}: no such file", "name a JSON lines file")
+    return Finding("search tool", "ok", params.corpus)
 
 
 def _suites(wanted: set[str]) -> Iterator[Finding]:

@@ -4,10 +4,11 @@
         session.run("x = 6 * 7")
         session.run("x")  # Ran(output="42\\n", error=None)
 
-`pool.py` starts sandboxes and lends them to episodes, `keeper.py` runs inside one, `filter.py` says which system
-calls code may make.
+`pool.py` lends sandboxes to episodes, `process.py` starts one, `keeper.py` runs inside it, `filter.py` says which
+system calls code may make.
 """
 
-from synthagent.sandbox.pool import FAULTS, REMEDY, Pool, Ran, Session, available, sandboxes
+from synthagent.sandbox.pool import FAULTS, Pool, Ran, Session, available, sandboxes
+from synthagent.sandbox.process import PACKAGES, REMEDY
 
-__all__ = ["FAULTS", "REMEDY", "Pool", "Ran", "Session", "available", "sandboxes"]
+__all__ = ["FAULTS", "PACKAGES", "REMEDY", "Pool", "Ran", "Session", "available", "sandboxes"]

@@ -6,28 +6,19 @@ process in the isolation that params name, with `keeper.py` in it. What comes ou
 
 from __future__ import annotations
 
-import json
-import os
 import queue
-import select
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from synthagent import isolation
 from synthagent.errors import IsolationError
 from synthagent.params_reasoning import PythonParams
 from synthagent.sandbox import filter
+from synthagent.sandbox.process import LATE, PACKAGES, REMEDY, Sandbox, folder_of
 
 Fault = Literal["timeout", "cpu", "memory", "output", "killed"]
 FAULTS: dict[Fault, str] = {
@@ -37,15 +28,8 @@ FAULTS: dict[Fault, str] = {
     "output": "the call printed far too much and was ended; what it had computed is gone",
     "killed": "the call ended its process; what it had computed is gone",
 }
-REMEDY = f"{isolation.REMEDY}, or name a weaker isolation (`reasoning.python.isolation: rlimits`; docs/reasoning.md)"
-PACKAGES = ("numpy", "sympy")  # there to import where this environment has them
-_NEEDED_BY_THEM = ("mpmath",)
-_MOST_PRINTED = 1_000_000  # bytes in a call
-_MOST_FILES = 10_000
 _MOST_CODE = 100_000  # characters
 _GRACE_S = 10.0  # for the keeper, which ends a call itself
-_START_S = 60.0
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +55,7 @@ class Ran:
 class Session:
     """An episode's Python: state lasts from call to call. Not to be used by two threads at once."""
 
-    def __init__(self, pool: Pool, sandbox: _Sandbox) -> None:
+    def __init__(self, pool: Pool, sandbox: Sandbox) -> None:
         self._pool, self.sandbox = pool, sandbox
 
     def run(self, code: str) -> Ran:
@@ -84,7 +68,7 @@ class Session:
                 return Ran(output)
             case {"output": str(output), "fault": fault, "detail": str(detail)} if fault in FAULTS:
                 return Ran(output, fault, detail)
-        late = answer is _LATE
+        late = answer is LATE
         self.sandbox.close()
         self.sandbox = self._pool.launch()
         return Ran("", "timeout") if late else Ran("", "killed", "and its sandbox with it")
@@ -98,7 +82,7 @@ class Pool:
         self._limits, self._preloaded = limits, preloaded
         # A sandbox dies with the thread that started it, so one thread starts them all and lasts as long as the pool.
         self._starter = ThreadPoolExecutor(1, "sandboxes")
-        self._free: queue.SimpleQueue[_Sandbox] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -124,9 +108,9 @@ class Pool:
                 left.close()
                 self._free.put(self.launch())
 
-    def launch(self) -> _Sandbox:
+    def launch(self) -> Sandbox:
         """Start a sandbox; it is ready some time later."""
-        return self._starter.submit(_Sandbox, self._limits, self._preloaded).result()
+        return self._starter.submit(Sandbox, self._limits, self._preloaded).result()
 
     def fill(self, count: int) -> None:
         """Start so many, and wait for one."""
@@ -151,7 +135,7 @@ def sandboxes(limits: PythonParams, count: int = 1, preloaded: tuple[str, ...] =
         IsolationError: the isolation that params name is not here.
     """
     _check(limits.isolation)
-    pool = Pool(limits, tuple(name for name in preloaded if _folder_of(name)))
+    pool = Pool(limits, tuple(name for name in preloaded if folder_of(name)))
     try:
         pool.fill(count)
         yield pool
@@ -185,123 +169,3 @@ def _check(kind: str) -> None:
         fault = isolation.unavailable()
     if fault:
         raise IsolationError(f"isolation: {fault}; {REMEDY}")
-
-
-_DEAD: dict[str, Any] = {"dead": True}
-_LATE: dict[str, Any] = {"late": True}
-
-
-class _Sandbox:
-    """One keeper. `fresh`: no code has been run in it since it was started or cleared."""
-
-    def __init__(self, limits: PythonParams, preloaded: tuple[str, ...]) -> None:
-        self.fresh, self._ready, self._waiting = True, False, b""
-        self._folder = None if limits.isolation == "bubblewrap" else tempfile.mkdtemp(prefix="sandbox-")
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            _command(limits, preloaded),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            start_new_session=True,
-            bufsize=0,
-            cwd=self._folder,
-            env=None if self._folder is None else {**_ENVIRONMENT, "LC_ALL": "C.UTF-8", "HOME": self._folder},
-        )
-
-    def wait(self) -> None:
-        """Until it is ready.
-
-        Raises:
-            IsolationError: it does not start.
-        """
-        if not self._ready and self._answer(_START_S) != {"ready": True}:
-            self.close()
-            raise IsolationError(f"isolation: a sandbox does not start: {self._last_words()}; {REMEDY}")
-        self._ready = True
-
-    def ask(self, request: dict[str, Any], patience_s: float | None) -> dict[str, Any]:
-        """Send a request and wait for its answer: anything at all, `_LATE`, or `_DEAD`."""
-        self.wait()
-        self.fresh = request["do"] == "end"
-        text = json.dumps(request).encode() + b"\n"
-        assert self._process.stdin is not None
-        try:
-            while text:
-                text = text[self._process.stdin.write(text) :]
-        except OSError:
-            return _DEAD
-        return self._answer(patience_s)
-
-    def close(self) -> None:
-        """Kill it and whatever is in it."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with suppress(OSError):
-                pipe.close()
-        if self._folder is not None:
-            # Not shutil's, which gives up where folders lie deep in one another.
-            subprocess.run(["rm", "-rf", "--", self._folder], stderr=subprocess.DEVNULL, check=False)
-
-    def _answer(self, patience_s: float | None) -> dict[str, Any]:
-        pipe = self._process.stdout
-        assert pipe is not None
-        deadline = None if patience_s is None else time.monotonic() + patience_s
-        poll = select.poll()
-        poll.register(pipe, select.POLLIN)
-        while b"\n" not in self._waiting:
-            left = None if deadline is None else deadline - time.monotonic()
-            if (left is not None and left <= 0) or not poll.poll(None if left is None else left * 1000 + 1):
-                return _LATE
-            chunk = pipe.read(1 << 16)
-            if not chunk or len(self._waiting) > 20 * _MOST_PRINTED:
-                return _DEAD
-            self._waiting += chunk
-        line, _, self._waiting = self._waiting.partition(b"\n")
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
-            return _DEAD
-        return answer if isinstance(answer, dict) else _DEAD
-
-    def _last_words(self) -> str:
-        self._said.seek(0)
-        lines = self._said.read(10_000).decode("utf-8", "replace").strip().splitlines()
-        return lines[-1][:200] if lines else f"it ends with {self._process.returncode}"
-
-
-def _command(limits: PythonParams, preloaded: tuple[str, ...]) -> list[str]:
-    """The interpreter that this environment was made from, with the keeper's text, in its isolation."""
-    kind, mega = limits.isolation, 2**20
-    packages = {name: folder for name in (*PACKAGES, *_NEEDED_BY_THEM) if (folder := _folder_of(name))}
-    settings = {
-        "limits": {}
-        if kind == "none"
-        else {"RLIMIT_AS": limits.memory_mb * mega, "RLIMIT_FSIZE": limits.file_mb * mega},
-        "wall_s": None if kind == "none" else limits.wall_s,
-        "cpu_s": None if kind == "none" else limits.cpu_s,
-        "filter": "" if kind == "none" else filter.program().hex(),
-        "output_chars": limits.output_chars,
-        "most_bytes": _MOST_PRINTED,
-        "most_files": _MOST_FILES if kind == "bubblewrap" else None,
-        "packages": sorted({str(folder.parent) for folder in packages.values()}),
-        "preloaded": preloaded,
-    }
-    keeper = Path(__file__).with_name("keeper.py").read_text(encoding="utf-8")
-    # Not -I, by which the seed of hashes is not heeded; without -S it would see all that is installed.
-    arguments = ["-s", "-P", "-S", "-c", keeper, json.dumps(settings)]
-    python = Path(getattr(sys, "_base_executable", sys.executable))
-    if kind != "bubblewrap":
-        return [str(python), *arguments]
-    readable = [path for folder in packages.values() for path in (folder, folder.with_name(f"{folder.name}.libs"))]
-    most = isolation.Limits(limits.memory_mb, limits.processes, limits.file_mb)
-    return isolation.isolated(python, arguments, [path for path in readable if path.exists()], most, _ENVIRONMENT)
-
-
-def _folder_of(name: str) -> Path | None:
-    found = find_spec(name)
-    return Path(found.origin).parent.resolve() if found is not None and found.origin else None

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from helpers.projects import synthagent, write_params
 
-from synthagent import isolation
+from synthagent import isolation, sandbox
 from synthagent.ops.doctor import Finding, diagnose, table
 
 KEY = "a-very-secret-key"
@@ -238,6 +238,39 @@ def test_a_suite_that_params_name_must_be_there_and_one_that_they_do_not_is_a_no
     findings = diagnose(write_params(tmp_path, {"evaluate.suites": [{"name": "bfcl"}]}))
     assert "suite bfcl" in missing(findings)
     assert "`make bench-suites`" in finding("suite bfcl", findings).remedy
+
+
+def test_the_python_tool_is_tried_and_where_it_cannot_run_the_remedies_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = finding("python tool", diagnose(write_params(tmp_path, {})))
+    assert there.state == ("note" if sandbox.available("bubblewrap") else "ok")
+    monkeypatch.setattr(isolation, "_programs", lambda: iter(()))
+    isolation._way.cache_clear()
+    sandbox.available.cache_clear()
+    try:
+        found = finding("python tool", diagnose(write_params(tmp_path, {"reasoning.count": 10})))
+        assert (found.state, found.text.endswith("; reasoning problems are left out")) == ("note", True)
+        assert "no bubblewrap here" in found.text
+        assert "reasoning.python.isolation: rlimits" in found.remedy
+        weak = finding("python tool", diagnose(write_params(tmp_path, {"reasoning.python.isolation": "rlimits"})))
+        assert (weak.state, "a weaker isolation" in weak.text) == ("ok", True)
+    finally:
+        isolation._way.cache_clear()
+        sandbox.available.cache_clear()
+
+
+def test_a_corpus_or_a_key_for_the_search_tool_that_is_not_there_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert finding("search tool", diagnose(write_params(tmp_path, {}))).state == "note"
+    path = write_params(tmp_path, {"reasoning.search.corpus": "corpus.jsonl"})
+    assert finding("search tool", diagnose(path)).text == "corpus.jsonl: no such file"
+    Path("corpus.jsonl").write_text('{"text": "a"}')
+    assert finding("search tool", diagnose(path)).state == "ok"
+    web = {"reasoning.search.url": "http://a", "reasoning.search.api_key_env": "SEARCH_KEY"}
+    monkeypatch.delenv("SEARCH_KEY", raising=False)
+    assert finding("search tool", diagnose(write_params(tmp_path, web))).remedy == "export SEARCH_KEY"
 
 
 def test_an_isolation_is_tried_and_where_none_can_be_had_only_a_suite_makes_that_a_fault(

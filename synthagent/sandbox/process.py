@@ -1,0 +1,147 @@
+"""One sandbox: a process in the isolation that params name, with `keeper.py` in it. Requests -> answers, over pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from synthagent import isolation
+from synthagent.errors import IsolationError
+from synthagent.params_reasoning import PythonParams
+from synthagent.sandbox import filter
+
+REMEDY = f"{isolation.REMEDY}, or name a weaker isolation (`reasoning.python.isolation: rlimits`; docs/reasoning.md)"
+PACKAGES = ("numpy", "sympy")  # there to import where this environment has them
+_NEEDED_BY_THEM = ("mpmath",)
+MOST_PRINTED = 1_000_000  # bytes in a call
+_MOST_FILES = 10_000
+_START_S = 60.0
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
+DEAD: dict[str, Any] = {"dead": True}
+LATE: dict[str, Any] = {"late": True}
+
+
+class Sandbox:
+    """One keeper. `fresh`: no code has been run in it since it was started or cleared."""
+
+    def __init__(self, limits: PythonParams, preloaded: tuple[str, ...]) -> None:
+        self.fresh, self._ready, self._waiting = True, False, b""
+        self._folder = None if limits.isolation == "bubblewrap" else tempfile.mkdtemp(prefix="sandbox-")
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            _command(limits, preloaded),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            start_new_session=True,
+            bufsize=0,
+            cwd=self._folder,
+            env=None if self._folder is None else {**_ENVIRONMENT, "LC_ALL": "C.UTF-8", "HOME": self._folder},
+        )
+
+    def wait(self) -> None:
+        """Until it is ready.
+
+        Raises:
+            IsolationError: it does not start.
+        """
+        if not self._ready and self._answer(_START_S) != {"ready": True}:
+            self.close()
+            raise IsolationError(f"isolation: a sandbox does not start: {self._last_words()}; {REMEDY}")
+        self._ready = True
+
+    def ask(self, request: dict[str, Any], patience_s: float | None) -> dict[str, Any]:
+        """Send a request and wait for its answer: anything at all, `LATE`, or `DEAD`."""
+        self.wait()
+        self.fresh = request["do"] == "end"
+        text = json.dumps(request).encode() + b"\n"
+        assert self._process.stdin is not None
+        try:
+            while text:
+                text = text[self._process.stdin.write(text) :]
+        except OSError:
+            return DEAD
+        return self._answer(patience_s)
+
+    def close(self) -> None:
+        """Kill it and whatever is in it."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):
+                pipe.close()
+        if self._folder is not None:
+            # Not shutil's, which gives up where folders lie deep in one another.
+            subprocess.run(["rm", "-rf", "--", self._folder], stderr=subprocess.DEVNULL, check=False)
+
+    def _answer(self, patience_s: float | None) -> dict[str, Any]:
+        pipe = self._process.stdout
+        assert pipe is not None
+        deadline = None if patience_s is None else time.monotonic() + patience_s
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        while b"\n" not in self._waiting:
+            left = None if deadline is None else deadline - time.monotonic()
+            if (left is not None and left <= 0) or not poll.poll(None if left is None else left * 1000 + 1):
+                return LATE
+            chunk = pipe.read(1 << 16)
+            if not chunk or len(self._waiting) > 20 * MOST_PRINTED:
+                return DEAD
+            self._waiting += chunk
+        line, _, self._waiting = self._waiting.partition(b"\n")
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            return DEAD
+        return answer if isinstance(answer, dict) else DEAD
+
+    def _last_words(self) -> str:
+        self._said.seek(0)
+        lines = self._said.read(10_000).decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:200] if lines else f"it ends with {self._process.returncode}"
+
+
+def _command(limits: PythonParams, preloaded: tuple[str, ...]) -> list[str]:
+    """The interpreter that this environment was made from, with the keeper's text, in its isolation."""
+    kind, mega = limits.isolation, 2**20
+    packages = {name: folder for name in (*PACKAGES, *_NEEDED_BY_THEM) if (folder := folder_of(name))}
+    settings = {
+        "limits": {}
+        if kind == "none"
+        else {"RLIMIT_AS": limits.memory_mb * mega, "RLIMIT_FSIZE": limits.file_mb * mega},
+        "wall_s": None if kind == "none" else limits.wall_s,
+        "cpu_s": None if kind == "none" else limits.cpu_s,
+        "filter": "" if kind == "none" else filter.program().hex(),
+        "output_chars": limits.output_chars,
+        "most_bytes": MOST_PRINTED,
+        "most_files": _MOST_FILES if kind == "bubblewrap" else None,
+        "packages": sorted({str(folder.parent) for folder in packages.values()}),
+        "preloaded": preloaded,
+    }
+    keeper = Path(__file__).with_name("keeper.py").read_text(encoding="utf-8")
+    # Not -I, by which the seed of hashes is not heeded; without -S it would see all that is installed.
+    arguments = ["-s", "-P", "-S", "-c", keeper, json.dumps(settings)]
+    python = Path(getattr(sys, "_base_executable", sys.executable))
+    if kind != "bubblewrap":
+        return [str(python), *arguments]
+    readable = [path for folder in packages.values() for path in (folder, folder.with_name(f"{folder.name}.libs"))]
+    most = isolation.Limits(limits.memory_mb, limits.processes, limits.file_mb)
+    return isolation.isolated(python, arguments, [path for path in readable if path.exists()], most, _ENVIRONMENT)
+
+
+def folder_of(name: str) -> Path | None:
+    found = find_spec(name)
+    return Path(found.origin).parent.resolve() if found is not None and found.origin else None
