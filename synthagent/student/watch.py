@@ -23,6 +23,7 @@ _MOST = 20_000  # characters of an episode
 _TIMED = ("seconds", "tokens_per_second")
 _SHOWN = {  # in the line of a step: the name, and so many decimals
     "reward": ("reward", 3),
+    "reward_reasoning": ("problems", 3),
     "loss": ("loss", 3),
     "pair_rate": ("pair", 2),
     "perfect": ("perfect", 2),
