@@ -18,11 +18,7 @@ from synthagent.episodes.world import ToolEvent
 from synthagent.errors import BadReplyError, EndpointError, ParamsError
 from synthagent.params import ReasoningParams
 from synthagent.records import REASONING, Problem, Task
-<<<<<<< HEAD
 from synthagent.sandbox import FAULTS, PACKAGES, Ran, SandboxPool, Session, sandboxes
-=======
-from synthagent.sandbox import FAULTS, PACKAGES, Pool, Ran, Session, sandboxes
->>>>>>> reason-c
 from synthagent.search import Search, open_search
 from synthagent.worlds import Tool, WorldSpec
 
