@@ -65,7 +65,7 @@ def list_episodes(
     Example: `synthagent list --policy grpo --failed constraint | xargs -n 1 synthagent show`.
     """
     from synthagent.showing.listing import listed
-    from synthagent.showing.rows import Wanted, chosen, read_rows
+    from synthagent.showing.rows import Wanted, chosen, lacking, read_rows
 
     named = {"split": split, "domain": domain, "policy": policy, "decoding": decoding, "end": end}
     wanted = Wanted(
@@ -76,6 +76,8 @@ def list_episodes(
         max_reward=max_reward,
     )
     rows = chosen(read_rows(), wanted, sort, reverse)[:count]
+    if said := lacking():
+        print(f"synthagent: {said}", file=sys.stderr)
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size((120, 0)).columns
     for line in listed(rows, form or ("table" if terminal else "ids"), width, terminal):

@@ -29,6 +29,9 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent validate data/tasks.parquet",
     "synthagent schema task",
     "synthagent results",
+    "synthagent list --policy grpo --failed constraint --sort reward",
+    "synthagent list --split heldout --min-reward 0.5 --as jsonl",
+    "synthagent view --out episodes.html",
     "synthagent doctor",
     "synthagent domain sample --count 20 --seed 7 --out tasks.html",
     "synthagent domain sample --count 20 --seed 7 --tasks data/tasks.parquet -o tasks.html",
@@ -39,6 +42,7 @@ RUN = (  # in an order in which each finds what it needs
     "synthagent export messages good.jsonl --source rollouts --min-reward 0.5",
     "synthagent export verl for-verl",
     "synthagent export hf for-hf",
+    "synthagent export inspect logs",
     "dvc plots show",
     "synthagent profile vllm-cpu",
     "synthagent profile smollm2",
@@ -59,6 +63,7 @@ LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs 
 SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
 REMOTES = "tests/ops/test_remotes.py"
+BROWSER = "tests/showing/test_browser.py"
 NATURAL = "tests/teacher/natural/test_check.py"
 NOT_RUN = {
     "python -m synthagent.ops.plots_page": Reason(
@@ -73,6 +78,12 @@ NOT_RUN = {
     "make transfer": Reason(LONG, "tests/benchmarks/test_transfer.py", '"benchmarks.transfer"'),
     "python -m benchmarks.transfer": Reason(A_PART),
     "make ui": Reason(NO_END, FLOWS, "`python -m flows.serve`"),
+    "synthagent view": Reason(NO_END, BROWSER, "server_of(page, 0)"),
+    "synthagent view --rev HEAD~1": Reason(UNDER_GIT, BROWSER, '"view", "--rev"'),
+    "synthagent --install-completion": Reason("it changes the shell's own files", "tests/test_cli.py", "COMPLETE"),
+    "synthagent export inspect": Reason(A_PART),
+    "python -m benchmarks.browser": Reason(LONG, "tests/benchmarks/test_pages.py", "browser.main("),
+    "python -m benchmarks.pictures": Reason("it needs Chromium", "tests/benchmarks/test_pages.py", "pictures.main("),
     "make smollm2": Reason("it needs a network"),
     "make smollm2 bench-suites": Reason("it needs a network"),
     "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
@@ -115,7 +126,6 @@ NOT_RUN = {
     "dvc queue status": Reason(UNDER_GIT, SHARING, '"queue", "status"'),
     "dvc queue start": Reason(NO_END),
     "dvc queue logs NAME": Reason(UNDER_GIT),
-    "dvc metrics diff main NAME": Reason(UNDER_GIT),
     "dvc params diff main NAME": Reason(UNDER_GIT, SHARING, '"params", "diff"'),
     "dvc plots diff main NAME": Reason(UNDER_GIT, SHARING, '"plots", "diff"'),
     "dvc exp apply NAME": Reason(UNDER_GIT, SHARING, '"exp", "apply"'),

@@ -94,6 +94,13 @@ _ORDER: Mapping[Sort, Callable[[Row], Any]] = {
 }
 
 
+def lacking(folder: Path = Path()) -> str:
+    """What to tell where only rollouts are there; empty where nothing is lacking."""
+    if (folder / Paths.episodes).exists():
+        return ""
+    return f"{folder / Paths.episodes}: not there, so these are rollouts only; `dvc repro evaluate` writes it"
+
+
 def read_rows(folder: Path = Path()) -> list[Row]:
     """The rows of a project's folder, by id: what is there of rollouts and evaluated episodes.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from synthagent.errors import InputError
 from synthagent.showing.browser import Browser, browser_of, read_run
 from synthagent.showing.revisions import folder_of
+from synthagent.showing.rows import lacking
 from synthagent.stage import say
 from synthagent.store import write_text
 
@@ -33,6 +34,8 @@ def view(revs: Sequence[str], out: Path | None, port: int) -> None:
         StoreError: datasets are missing; says which stage to run.
         InputError: no such revision; the port is taken.
     """
+    if said := lacking():
+        say(said)
     page = browser_of([read_run(), *(read_run(folder_of(rev), rev) for rev in revs)])
     if out is not None:
         write_text(out, page.html)

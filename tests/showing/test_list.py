@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_in_a_pipe_there_are_ids_to_show_and_json_where_asked_for(run: Path) -> 
     assert "reward_paper" in shown.stdout
     told = synthagent("list", "--as", "jsonl", "-n", "2", cwd=run).stdout.splitlines()
     assert [json.loads(line)["id"] for line in told] == sorted(row.id for row in read_rows(run))[:2]
+
+
+def test_where_only_rollouts_are_there_the_stage_that_writes_the_others_is_told(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "half")
+    (tmp_path / "half" / Paths.episodes).unlink()
+    finished = synthagent("list", "-n", "1", cwd=tmp_path / "half")
+    assert finished.returncode == 0
+    assert finished.stdout.startswith("task-")
+    assert "rollouts only; `dvc repro evaluate` writes it" in finished.stderr
 
 
 def test_where_nothing_is_there_yet_the_stage_to_run_is_told(run: Path, tmp_path: Path) -> None:

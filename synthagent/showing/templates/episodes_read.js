@@ -125,11 +125,12 @@ function side(task, episodes) {
 
 function verdictShown([id, kind, text, by], episodes) {
   const found = episodes.map(({ verdicts }) => verdicts.find((verdict) => verdict.criterion === id));
-  const evidence = found.map((verdict) => (verdict ? visible(verdict.evidence) : "no verdict"));
+  const whose = episodes.map(({ row }) => (episodes.length > 1 ? visible(armOf(row, page.runs)) : by));
+  const evidence = found.map((verdict, column) => `${whose[column]}: ${verdict ? visible(verdict.evidence) : "no verdict"}`);
   const line = element(
     "button", { type: "button", className: "verdict" },
     element("span", {}, ...found.map((verdict) => (verdict ? passedMark(verdict.passed) : "?"))),
-    element("span", {}, visible(`${id} ${kind}: ${text}`), ...evidence.map((said) => element("small", { className: "text", textContent: `\n${by}: ${said.slice(0, 600)}` }))),
+    element("span", {}, visible(`${id} ${kind}: ${text}`), ...evidence.map((said) => element("small", { className: "text", textContent: `\n${said.slice(0, 600)}` }))),
   );
   line.addEventListener("click", () => light(found));
   return line;
