@@ -167,7 +167,6 @@ NOT_RUN = {
     "dvc queue status": Reason(UNDER_GIT, SHARING, '"queue", "status"'),
     "dvc queue start": Reason(NO_END),
     "dvc queue logs NAME": Reason(UNDER_GIT),
-    "dvc metrics diff main NAME": Reason(UNDER_GIT),
     "dvc params diff main NAME": Reason(UNDER_GIT, SHARING, '"params", "diff"'),
     "dvc plots diff main NAME": Reason(UNDER_GIT, SHARING, '"plots", "diff"'),
     "dvc exp apply NAME": Reason(UNDER_GIT, SHARING, '"exp", "apply"'),
