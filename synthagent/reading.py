@@ -67,7 +67,7 @@ DATASETS: Mapping[str, DatasetFile] = {
 _CURVE = Paths.plots / "grpo.csv"
 
 
-def load_run(rev: str | None = None, root: Path | None = None) -> Run:
+def load_run(rev: str | None = None, root: Path | None = None) -> LoadedRun:
     """The run of a project: what its `data/` holds now, or at a revision.
 
     Args:
@@ -80,11 +80,11 @@ def load_run(rev: str | None = None, root: Path | None = None) -> Run:
     start = (root or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         if (folder / "dvc.yaml").exists() or (folder / Paths.data).is_dir():
-            return Run(folder, rev, None if rev is None else _files_of(folder, rev))
+            return LoadedRun(folder, rev, None if rev is None else _files_of(folder, rev))
     raise InputError(f"{start}: no data/ and no dvc.yaml, here or above; start in a project, or give load_run its root")
 
 
-class Run:
+class LoadedRun:
     """The datasets of a run, each a frame whose index is the row's key. `rev`: None where they are the files of now."""
 
     def __init__(self, root: Path, rev: str | None, files: DVCFileSystem | None) -> None:
