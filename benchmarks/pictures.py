@@ -71,7 +71,7 @@ def prefect_summary(browser: Any) -> bytes:
     """The summary of that run."""
     of_run = {"artifacts": {"flow_run_id": {"any_": [_last_run()]}, "key": {"any_": ["summary"]}}}
     page = opened(
-        browser, f"{_dashboard()}/v2/artifacts/artifact/{_asked('artifacts/filter', of_run)['id']}", height=1700
+        browser, f"{_dashboard()}/v2/artifacts/artifact/{_asked('artifacts/filter', of_run)['id']}", height=2700
     )
     page.wait_for_selector("img[alt='learning curve']")
     return _shot(page)
