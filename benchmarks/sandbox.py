@@ -82,12 +82,12 @@ def output_of(ran: Ran) -> str:
 
 def in_subprocess() -> str:
     """An interpreter of its own."""
-    return subprocess.run([str(PYTHON), "-c", CODE], capture_output=True, text=True, check=True).stdout
+    return subprocess.run([str(PYTHON), "-I", "-S", "-c", CODE], capture_output=True, text=True, check=True).stdout
 
 
 def in_bubblewrap() -> str:
     """The same in isolation."""
-    return run_isolated(PYTHON, ["-c", CODE], wall_s=60).stdout.decode()
+    return run_isolated(PYTHON, ["-I", "-S", "-c", CODE], wall_s=60).stdout.decode()
 
 
 def by_peer(seconds: Seconds) -> None:

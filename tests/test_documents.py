@@ -84,6 +84,7 @@ SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tes
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
 REMOTES = "tests/ops/test_remotes.py"
 BROWSER = "tests/showing/test_browser.py"
+ESCAPES = "tests/benchmarks/test_escapes.py"
 NATURAL = "tests/teacher/natural/test_check.py"
 MCP, PACKAGES = "tests/exchange/test_mcp_world.py", "tests/exchange/test_packages.py"
 PERSONAS, REASONING, SHOWN = (
@@ -215,6 +216,9 @@ NOT_RUN = {
     "python -m flows.tasks": Reason(LONG, FLOWS, 'flow("personas")'),
     "python -m benchmarks.pictures notebook": Reason(LONG, "tests/benchmarks/test_pages.py", 'main(["notebook"])'),
     "python -m benchmarks.redteam": Reason(LONG, "tests/benchmarks/test_redteam.py", "redteam.main(["),
+    "python -m benchmarks.escapes": Reason(LONG, ESCAPES, "attempt(attack, pool"),
+    "python -m benchmarks.escapes --isolation rlimits": Reason(LONG, ESCAPES, '"--isolation", "rlimits"'),
+    "python -m benchmarks.sandbox": Reason(LONG, "tests/benchmarks/test_sandbox.py", "from_pool(pool"),
     "python -m benchmarks.redteam --judge params.yaml": Reason(
         "it needs a model", "tests/benchmarks/test_redteam.py", "redteam.main([*given"
     ),
