@@ -32,7 +32,7 @@ from tqdm import tqdm
 from synthagent.errors import IsolationError
 from synthagent.params_file import load_params
 from synthagent.params_reasoning import PythonParams
-from synthagent.sandbox import Pool, Ran, sandboxes
+from synthagent.sandbox import Ran, SandboxPool, sandboxes
 from synthagent.text import visible
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,7 +143,7 @@ def outside() -> Iterator[Outside]:
         yield Outside(folder, server, unix, secret, f"ESCAPED-{secrets.token_hex(8)}")
 
 
-def attempt(attack: Attack, pool: Pool, limits: PythonParams, there: Outside) -> Outcome:
+def attempt(attack: Attack, pool: SandboxPool, limits: PythonParams, there: Outside) -> Outcome:
     """Let one program try."""
     with pool.session() as session:
         ran = session.run(there.fill_in(attack.code))

@@ -34,7 +34,7 @@ from tqdm import tqdm
 from synthagent.isolation import run_isolated
 from synthagent.params_file import load_params
 from synthagent.params_reasoning import PythonParams
-from synthagent.sandbox import PACKAGES, Pool, Ran, sandboxes
+from synthagent.sandbox import PACKAGES, Ran, SandboxPool, sandboxes
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = Path(getattr(sys, "_base_executable", sys.executable))  # without what is installed in our environment
@@ -56,7 +56,7 @@ def timed(call: Callable[[], str]) -> float:
     return seconds
 
 
-def from_pool(pool: Pool, seconds: Seconds) -> None:
+def from_pool(pool: SandboxPool, seconds: Seconds) -> None:
     """Calls of one episode, and the first calls of others."""
 
     def episode() -> str:
@@ -82,12 +82,12 @@ def output_of(ran: Ran) -> str:
 
 def in_subprocess() -> str:
     """An interpreter of its own."""
-    return subprocess.run([str(PYTHON), "-c", CODE], capture_output=True, text=True, check=True).stdout
+    return subprocess.run([str(PYTHON), "-I", "-S", "-c", CODE], capture_output=True, text=True, check=True).stdout
 
 
 def in_bubblewrap() -> str:
     """The same in isolation."""
-    return run_isolated(PYTHON, ["-c", CODE], wall_s=60).stdout.decode()
+    return run_isolated(PYTHON, ["-I", "-S", "-c", CODE], wall_s=60).stdout.decode()
 
 
 def by_peer(seconds: Seconds) -> None:

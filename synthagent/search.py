@@ -35,7 +35,7 @@ _TIMEOUT_S = 30.0
 _PAUSES_S = (1.0, 4.0)  # before what has failed is asked again
 
 
-class Passage(Record):
+class FoundPassage(Record):
     """Something that was found. `score`: comparable within one answer only."""
 
     id: str
@@ -47,7 +47,7 @@ class Passage(Record):
 class Search(Protocol):
     """Finds passages."""
 
-    def find(self, query: str, top: int) -> list[Passage]:
+    def find(self, query: str, top: int) -> list[FoundPassage]:
         """The best passages, at most `top`, the best one first; none if nothing fits.
 
         Raises:
@@ -83,7 +83,7 @@ class Corpus:
         self._starts = numpy.load(index / "starts.npy", mmap_mode="r")
         self._path, self._file = path, path.open("rb")
 
-    def find(self, query: str, top: int) -> list[Passage]:
+    def find(self, query: str, top: int) -> list[FoundPassage]:
         import numpy
 
         words = [word for word in _words([query[:_MOST_QUERY]])[0] if word in self._bm25.vocab_dict]
@@ -96,10 +96,10 @@ class Corpus:
         best = among[numpy.argsort(-scores[among], kind="stable")][:top]  # of equal ones the first in the file
         return [self._passage(int(number), float(scores[number])) for number in best]
 
-    def _passage(self, number: int, score: float) -> Passage:
+    def _passage(self, number: int, score: float) -> FoundPassage:
         start, end, line = (int(value) for value in self._starts[number])
         entry = _Entry.model_validate_json(os.pread(self._file.fileno(), end - start, start))
-        return Passage(id=entry.id or str(line), title=entry.title, text=entry.text, score=round(score, 4))
+        return FoundPassage(id=entry.id or str(line), title=entry.title, text=entry.text, score=round(score, 4))
 
 
 class WebApi:
@@ -108,7 +108,7 @@ class WebApi:
     def __init__(self, url: str, key: str | None, folder: Path) -> None:
         self._url, self._key, self._folder = url, key, folder
 
-    def find(self, query: str, top: int) -> list[Passage]:
+    def find(self, query: str, top: int) -> list[FoundPassage]:
         query = query[:_MOST_QUERY]
         asked = json.dumps([_VERSION, self._url, query, top])
         kept = self._folder / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
@@ -152,7 +152,7 @@ class WebApi:
                     raise self._error(f"answers more than {_MOST_ANSWER:,} bytes", "use one that takes `max_results`")
             return body
 
-    def _passages(self, body: bytes) -> list[Passage]:
+    def _passages(self, body: bytes) -> list[FoundPassage]:
         try:
             results = _Results.model_validate_json(body).results
         except ValidationError as error:
@@ -161,7 +161,8 @@ class WebApi:
             rule = 'must be {"results": [{"title": .., "url": .., "content": .., "score": ..}, ..]}'
             raise self._error(f"{rule}, but {where}: {first['msg']}", "put what translates it in between") from None
         return [
-            Passage(id=one.url, title=one.title, text=one.content[:_MOST_PASSAGE], score=one.score) for one in results
+            FoundPassage(id=one.url, title=one.title, text=one.content[:_MOST_PASSAGE], score=one.score)
+            for one in results
         ]
 
     def _error(self, rule: str, remedy: str) -> EndpointError:

@@ -58,6 +58,7 @@ class Reason(NamedTuple):
 LONG, NO_END, UNDER_GIT, A_PART = "it takes long", "it does not end", "it needs a run under git", "no whole command"
 SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tests/benchmarks/test_replicate.py"
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
+ESCAPES = "tests/benchmarks/test_escapes.py"
 NATURAL = "tests/teacher/natural/test_check.py"
 NOT_RUN = {
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
@@ -124,6 +125,9 @@ NOT_RUN = {
     "python -m flows.pipeline": Reason(LONG, FLOWS, 'flow("pipeline")'),
     "python -m flows.tasks": Reason(LONG, FLOWS, 'flow("personas")'),
     "python -m benchmarks.redteam": Reason(LONG, "tests/benchmarks/test_redteam.py", "redteam.main(["),
+    "python -m benchmarks.escapes": Reason(LONG, ESCAPES, "attempt(attack, pool"),
+    "python -m benchmarks.escapes --isolation rlimits": Reason(LONG, ESCAPES, '"--isolation", "rlimits"'),
+    "python -m benchmarks.sandbox": Reason(LONG, "tests/benchmarks/test_sandbox.py", "from_pool(pool"),
     "python -m benchmarks.redteam --judge params.yaml": Reason(
         "it needs a model", "tests/benchmarks/test_redteam.py", "redteam.main([*given"
     ),

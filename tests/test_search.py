@@ -15,7 +15,7 @@ import pytest
 from synthagent import search
 from synthagent.errors import EndpointError, InputError, ParamsError
 from synthagent.params_reasoning import SearchParams
-from synthagent.search import Passage, Search, open_search
+from synthagent.search import Search, open_search
 
 NONE: dict[str, Any] = {"corpus": None, "url": None, "api_key_env": None, "top": 3}
 CORPUS = [
@@ -154,7 +154,10 @@ def test_a_web_api_is_asked_once_for_the_same(tmp_path: Path, monkeypatch: pytes
     with serving(lambda number: (200, FOUND)) as (url, asked):
         web = opened(tmp_path, url=url, api_key_env="SEARCH_KEY")
         first = web.find("leap year", 2)
-        assert first == [Passage(id="u", title="T", text="c", score=0.5), Passage(id="", title="", text="d", score=0)]
+        assert [one.model_dump() for one in first] == [
+            {"id": "u", "title": "T", "text": "c", "score": 0.5},
+            {"id": "", "title": "", "text": "d", "score": 0.0},
+        ]
         assert opened(tmp_path, url=url).find("leap year", 2) == first
         assert asked == [({"query": "leap year", "max_results": 2}, "Bearer secret")]
         assert len(web.find("leap year", 1)) == 1

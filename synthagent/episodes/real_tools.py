@@ -18,7 +18,7 @@ from synthagent.episodes.world import ToolEvent
 from synthagent.errors import BadReplyError, EndpointError, ParamsError
 from synthagent.params import ReasoningParams
 from synthagent.records import REASONING, Problem, Task
-from synthagent.sandbox import FAULTS, PACKAGES, Pool, Ran, Session, sandboxes
+from synthagent.sandbox import FAULTS, PACKAGES, Ran, SandboxPool, Session, sandboxes
 from synthagent.search import Search, open_search
 from synthagent.worlds import Tool, WorldSpec
 
@@ -146,7 +146,7 @@ class EpisodeSessions:
     first, so that its variables are there. `count`: sandboxes of the pool.
     """
 
-    def __init__(self, pool: Pool, count: int) -> None:
+    def __init__(self, pool: SandboxPool, count: int) -> None:
         self._pool, self._left = pool, count
         self._idle: dict[Episode, _Opened] = {}  # the longest idle first
         self._change = Condition()
@@ -187,7 +187,7 @@ class EpisodeSessions:
 class _Opened:
     """A session that is entered, until it is closed."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: SandboxPool) -> None:
         self._stack = ExitStack()
         self.session: Session = self._stack.enter_context(pool.session())
 

@@ -8,7 +8,7 @@
 system calls code may make.
 """
 
-from synthagent.sandbox.pool import FAULTS, Pool, Ran, Session, available, sandboxes
+from synthagent.sandbox.pool import FAULTS, Ran, SandboxPool, Session, available, sandboxes
 from synthagent.sandbox.process import PACKAGES, REMEDY
 
-__all__ = ["FAULTS", "PACKAGES", "REMEDY", "Pool", "Ran", "Session", "available", "sandboxes"]
+__all__ = ["FAULTS", "PACKAGES", "REMEDY", "Ran", "SandboxPool", "Session", "available", "sandboxes"]

@@ -38,7 +38,7 @@ _LOOK_MS = 100  # so often a call that takes long is looked at
 _SET_DUMPABLE, _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 4, 38, 22, 2  # of prctl
 
 
-class Episode:
+class EpisodeProcess:
     """The process of an episode, as the keeper holds it."""
 
     def __init__(self, settings: dict[str, Any], cpu_s: int | None) -> None:
@@ -74,7 +74,7 @@ class Keeper:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
-        self.episode: Episode | None = None
+        self.episode: EpisodeProcess | None = None
         self.cpu_used = 0.0
         self.waiting = b""
 
@@ -83,7 +83,7 @@ class Keeper:
         while True:
             left = self._cpu_left()
             if self.episode is None and (left is None or left > 0):
-                self.episode = Episode(self.settings, left)  # ahead of the next call
+                self.episode = EpisodeProcess(self.settings, left)  # ahead of the next call
             line = self._line()
             if line is None:
                 break
@@ -130,7 +130,7 @@ class Keeper:
         cpu_s = self.settings["cpu_s"]
         return None if cpu_s is None else int(cpu_s - self.cpu_used + 0.5)
 
-    def _follow(self, episode: Episode, sent: bytes, printed: _Printed) -> str:
+    def _follow(self, episode: EpisodeProcess, sent: bytes, printed: _Printed) -> str:
         """Hand a call's code over and wait for its end: its fault, or nothing."""
         wall_s = self.settings["wall_s"]
         deadline = None if wall_s is None else time.monotonic() + wall_s
@@ -163,7 +163,7 @@ class Keeper:
         room = os.statvfs(".")
         return bool(room.f_files - room.f_ffree > self.settings["most_files"])
 
-    def _heed_end(self, episode: Episode) -> None:
+    def _heed_end(self, episode: EpisodeProcess) -> None:
         """Whoever started the sandbox is gone where its requests end; then so is all in here."""
         chunk = os.read(0, 1 << 16)
         if not chunk:

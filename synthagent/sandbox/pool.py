@@ -20,8 +20,8 @@ from synthagent.params_reasoning import PythonParams
 from synthagent.sandbox import filter
 from synthagent.sandbox.process import LATE, PACKAGES, REMEDY, Sandbox, folder_of
 
-Fault = Literal["timeout", "cpu", "memory", "output", "killed"]
-FAULTS: dict[Fault, str] = {
+SandboxFault = Literal["timeout", "cpu", "memory", "output", "killed"]
+FAULTS: dict[SandboxFault, str] = {
     "timeout": "the call took too long and was ended; what it had computed is gone",
     "cpu": "the CPU time of the episode is used up; what it had computed is gone",
     "memory": "the call wanted more memory than it may have",
@@ -40,7 +40,7 @@ class Ran:
     """
 
     output: str
-    error: Fault | None = None
+    error: SandboxFault | None = None
     detail: str = ""
 
     @property
@@ -55,7 +55,7 @@ class Ran:
 class Session:
     """An episode's Python: state lasts from call to call. Not to be used by two threads at once."""
 
-    def __init__(self, pool: Pool, sandbox: Sandbox) -> None:
+    def __init__(self, pool: SandboxPool, sandbox: Sandbox) -> None:
         self._pool, self.sandbox = pool, sandbox
 
     def run(self, code: str) -> Ran:
@@ -74,7 +74,7 @@ class Session:
         return Ran("", "timeout") if late else Ran("", "killed", "and its sandbox with it")
 
 
-class Pool:
+class SandboxPool:
     """Sandboxes that are ready. Made by `sandboxes`."""
 
     def __init__(self, limits: PythonParams, preloaded: tuple[str, ...]) -> None:
@@ -128,14 +128,14 @@ class Pool:
 
 
 @contextmanager
-def sandboxes(limits: PythonParams, count: int = 1, preloaded: tuple[str, ...] = PACKAGES) -> Iterator[Pool]:
+def sandboxes(limits: PythonParams, count: int = 1, preloaded: tuple[str, ...] = PACKAGES) -> Iterator[SandboxPool]:
     """So many sandboxes, each for one episode at a time. `preloaded`: imported once, so that importing costs nothing.
 
     Raises:
         IsolationError: the isolation that params name is not here.
     """
     _check(limits.isolation)
-    pool = Pool(limits, tuple(name for name in preloaded if folder_of(name)))
+    pool = SandboxPool(limits, tuple(name for name in preloaded if folder_of(name)))
     try:
         pool.fill(count)
         yield pool

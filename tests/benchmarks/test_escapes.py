@@ -8,14 +8,14 @@ import pytest
 from helpers.projects import default_params
 
 from benchmarks.escapes import Attack, Outside, attacks, attempt, main, outside
-from synthagent.sandbox import Pool, available, sandboxes
+from synthagent.sandbox import SandboxPool, available, sandboxes
 
 LIMITS = default_params().reasoning.python.model_copy(update={"wall_s": 2.0})
 isolated = pytest.mark.skipif(bool(available("bubblewrap")), reason=f"no isolation: {available('bubblewrap')}")
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
+def pool() -> Iterator[SandboxPool]:
     with sandboxes(LIMITS) as started:
         yield started
 
@@ -28,7 +28,7 @@ def there() -> Iterator[Outside]:
 
 @isolated
 @pytest.mark.parametrize("attack", attacks(), ids=lambda attack: f"{attack.kind}: {attack.name}")
-def test_an_attack_is_held(attack: Attack, pool: Pool, there: Outside) -> None:
+def test_an_attack_is_held(attack: Attack, pool: SandboxPool, there: Outside) -> None:
     assert attempt(attack, pool, LIMITS, there).success == ""
 
 
@@ -49,7 +49,7 @@ def test_the_attacks_are_those_that_were_asked_for() -> None:
     ],
 )
 def test_an_attack_succeeds_when_it_says_its_word(
-    pool: Pool, there: Outside, code: str, then: str, success: str
+    pool: SandboxPool, there: Outside, code: str, then: str, success: str
 ) -> None:
     assert attempt(Attack("a", "b", code, then, False), pool, LIMITS, there).success == success
 

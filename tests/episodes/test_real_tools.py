@@ -16,7 +16,7 @@ from synthagent.episodes.rerun import rerun
 from synthagent.episodes.turn import ToolCall, Turn
 from synthagent.episodes.user import DOES_NOT_KNOW
 from synthagent.errors import EndpointError, ParamsError
-from synthagent.search import Passage
+from synthagent.search import FoundPassage
 from synthagent.store import arrow_schema
 
 
@@ -77,10 +77,10 @@ def test_a_call_that_no_tool_takes_is_refused_and_runs_nothing() -> None:
 
 def test_a_search_gives_passages_and_one_that_fails_costs_the_episode_alone() -> None:
     class Found:
-        def find(self, query: str, top: int) -> list[Passage]:
+        def find(self, query: str, top: int) -> list[FoundPassage]:
             if query == "down":
                 raise EndpointError("http://127.0.0.1:9: does not answer; start it")
-            return [Passage(id="p", title=f"{query} {top}", text="<b>" * 1000, score=1.0)]
+            return [FoundPassage(id="p", title=f"{query} {top}", text="<b>" * 1000, score=1.0)]
 
     asked = [Turn(calls=(ToolCall("search", {"query": query}),)) for query in ("seven", "down")]
     episode = episode_of(RealEnvironment(None, Found(), 2), *asked, tools=("search",))
@@ -113,9 +113,9 @@ def test_in_an_event_loop_calls_of_several_episodes_run_at_once() -> None:
 
 
 def test_an_episode_is_run_again_from_its_record_without_running_code() -> None:
-    """Code that prints another number each time gives what it gave."""
+    """Code that would print something else today gives what it gave."""
     with environment() as answering:
-        episode = episode_of(answering, run("import random\nprint(random.random())"), answer("42"))
+        episode = episode_of(answering, run("import time\nprint(time.time_ns())"), answer("42"))
     again = rerun(episode.task, episode.messages)
     assert again.messages == episode.messages
     assert again.world.events == episode.world.events

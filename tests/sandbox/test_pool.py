@@ -14,7 +14,7 @@ import pytest
 from synthagent import isolation
 from synthagent.errors import IsolationError
 from synthagent.params_reasoning import PythonParams
-from synthagent.sandbox import Pool, Ran, Session, available, sandboxes
+from synthagent.sandbox import Ran, SandboxPool, Session, available, sandboxes
 from synthagent.sandbox import filter as calls
 
 LIMITS = PythonParams(
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.skipif(bool(available("bubblewrap")), reason=f"no isola
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
+def pool() -> Iterator[SandboxPool]:
     with sandboxes(LIMITS, preloaded=()) as started:
         yield started
 
 
 @pytest.fixture
-def session(pool: Pool) -> Iterator[Session]:
+def session(pool: SandboxPool) -> Iterator[Session]:
     with pool.session() as lent:
         yield lent
 
@@ -41,7 +41,7 @@ def one(limits: dict[str, object], *codes: str) -> list[Ran]:
         return [lent.run(code) for code in codes]
 
 
-def test_state_lasts_for_an_episode_and_no_longer(pool: Pool) -> None:
+def test_state_lasts_for_an_episode_and_no_longer(pool: SandboxPool) -> None:
     with pool.session() as first:
         assert first.run("import math\nx = math.gcd(12, 18)\nopen('a', 'w').write('kept')") == Ran("4\n")
         assert first.run("def double(n):\n    return 2 * n") == Ran("")
@@ -112,7 +112,7 @@ def test_the_same_code_prints_the_same_in_every_sandbox() -> None:
     assert first == second
 
 
-def test_what_code_writes_into_every_pipe_it_finds_is_only_output(pool: Pool) -> None:
+def test_what_code_writes_into_every_pipe_it_finds_is_only_output(pool: SandboxPool) -> None:
     forged = """
 import os
 for fd in range(256):
@@ -147,14 +147,14 @@ threading.Thread(target=watch, daemon=True).start()
     assert float(session.run("time.sleep(0.1); longest").output) > 0.5
 
 
-def test_a_sandbox_that_dies_is_replaced(pool: Pool) -> None:
+def test_a_sandbox_that_dies_is_replaced(pool: SandboxPool) -> None:
     with pool.session() as session:
         os.kill(session.sandbox._process.pid, signal.SIGKILL)
         assert session.run("1").error == "killed"
         assert session.run("6 * 7") == Ran("42\n")
 
 
-def test_episodes_wait_for_a_free_sandbox_and_do_not_meet(pool: Pool) -> None:
+def test_episodes_wait_for_a_free_sandbox_and_do_not_meet(pool: SandboxPool) -> None:
     answers: dict[int, str] = {}
 
     def episode(number: int) -> None:
