@@ -60,10 +60,17 @@ SHARING, FLOWS, REPLICATE = "tests/test_sharing.py", "tests/test_flows.py", "tes
 SUITES, TAU2, PROBLEMS = "tests/suites/test_bfcl.py", "tests/suites/test_tau2.py", "tests/suites/test_problems.py"
 ESCAPES = "tests/benchmarks/test_escapes.py"
 NATURAL = "tests/teacher/natural/test_check.py"
+PERSONAS, REASONING, SHOWN = (
+    f"tests/{name}.py" for name in ("stages/test_personas", "stages/test_reasoning", "showing/test_show")
+)
 NOT_RUN = {
     "make repro": Reason(LONG, "tests/test_pipeline.py", "repro("),
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
     "make test": Reason("it runs this test"),
+    "pip install 'synthagent[reasoning]'": Reason("it needs a network"),
+    "synthagent personas": Reason(LONG, PERSONAS, 'synthagent("personas"'),
+    "synthagent reasoning": Reason("it may need an isolation that is not here", REASONING, 'synthagent("reasoning"'),
+    "synthagent show problem-0000012": Reason("the small project has no problems", SHOWN, 'shown("problem-0000003"'),
     "make replicate": Reason(LONG, REPLICATE, "COMMAND"),
     "make replicate-all": Reason(LONG, REPLICATE, "cells_of(ALL)"),
     "python -m benchmarks.replicate": Reason(A_PART),
