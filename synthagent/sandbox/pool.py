@@ -18,7 +18,7 @@ from synthagent import isolation
 from synthagent.errors import IsolationError
 from synthagent.params_reasoning import PythonParams
 from synthagent.sandbox import filter
-from synthagent.sandbox.process import LATE, PACKAGES, REMEDY, Sandbox, folder_of
+from synthagent.sandbox.process import DEAD, LATE, PACKAGES, REMEDY, Sandbox, folder_of
 
 SandboxFault = Literal["timeout", "cpu", "memory", "output", "killed"]
 FAULTS: dict[SandboxFault, str] = {
@@ -62,7 +62,12 @@ class Session:
         """Run what a model wrote; its last expression is shown."""
         if len(code) > _MOST_CODE:
             return Ran(f"the code has {len(code):,} characters, more than {_MOST_CODE:,}; it was not run\n")
+        fresh = self.sandbox.fresh
         answer = self.sandbox.ask({"do": "run", "code": code}, self._pool.patience_s)
+        if answer is DEAD and fresh and self.sandbox.ended:  # it may have died before, while it was waiting
+            self.sandbox.close()
+            self.sandbox = self._pool.launch()
+            answer = self.sandbox.ask({"do": "run", "code": code}, self._pool.patience_s)
         match answer:
             case {"output": str(output), "fault": None}:
                 return Ran(output)

@@ -73,6 +73,11 @@ class Sandbox:
             return DEAD
         return self._answer(patience_s)
 
+    @property
+    def ended(self) -> bool:
+        """Whether its process is gone."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """Kill it and whatever is in it."""
         with suppress(ProcessLookupError, PermissionError):
