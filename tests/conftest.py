@@ -21,7 +21,8 @@ settings.load_profile("tests")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the stages up to `rubrics` have run; do not write to it."""
     folder = tmp_path_factory.mktemp("generated")
-    write_params(folder, {"tasks.count": 40})
+    no_problems = {"reasoning.count": 0, "sft.reasoning_share": 0, "grpo.reasoning_share": 0, "evaluate.reasoning": 0}
+    write_params(folder, {"tasks.count": 40} | no_problems)
     for stage in ("personas", "tasks", "rubrics"):
         finished = synthagent(stage, cwd=folder)
         assert finished.returncode == 0, finished.stderr
