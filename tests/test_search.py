@@ -15,7 +15,7 @@ import pytest
 from synthagent import search
 from synthagent.errors import EndpointError, InputError, ParamsError
 from synthagent.params_reasoning import SearchParams
-from synthagent.search import FoundPassage, Search, open_search
+from synthagent.search import Search, open_search
 
 NONE: dict[str, Any] = {"corpus": None, "url": None, "api_key_env": None, "top": 3}
 CORPUS = [

@@ -40,7 +40,7 @@ from synthagent.store import read_records, write_records
 
 
 @dataclass(slots=True)
-class Sifted:
+class SiftedProblems:
     """What becomes of proposals. `funnel`: how many were left after each step."""
 
     kept: list[Problem] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Sifted:
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
-    outcome, llm = Sifted(), None
+    outcome, llm = SiftedProblems(), None
     if (lacking := _lacking(params.reasoning)) is None:
         _check_solver(params)
         llm = Llm(params) if params.roles.teacher.backend == "openai" else None
@@ -108,7 +108,7 @@ def _check_solver(params: Params) -> None:
             )
 
 
-def _posed(outcome: Sifted, params: Params) -> list[Problem]:
+def _posed(outcome: SiftedProblems, params: Params) -> list[Problem]:
     """The proposals that can be solved: readable, distinct, scorable."""
     chosen = params.reasoning
     if chosen.path is None:
@@ -125,7 +125,7 @@ def _posed(outcome: Sifted, params: Params) -> list[Problem]:
 
 
 def _solve(
-    problems: Sequence[Problem], personas: Sequence[Persona], llm: Llm | None, outcome: Sifted, params: Params
+    problems: Sequence[Problem], personas: Sequence[Persona], llm: Llm | None, outcome: SiftedProblems, params: Params
 ) -> None:
     """Put the problems into scenarios, have them solved, and keep those that agree."""
     told = {problem.id: personas[number % len(personas)] for number, problem in enumerate(problems)}
@@ -177,7 +177,7 @@ def _by_model(
             yield from solved
 
 
-def _figures(outcome: Sifted, llm: Llm | None) -> Figures:
+def _figures(outcome: SiftedProblems, llm: Llm | None) -> Figures:
     kept, proposed = Counter(problem.kind for problem in outcome.kept), outcome.funnel.get("proposed", 0)
     heldout = sum(problem.split == "heldout" for problem in outcome.kept)
     metrics = {
