@@ -65,10 +65,10 @@ def list_episodes(
     Example: `synthagent list --policy grpo --failed constraint | xargs -n 1 synthagent show`.
     """
     from synthagent.showing.listing import listed
-    from synthagent.showing.rows import Wanted, chosen, lacking, read_rows
+    from synthagent.showing.rows import WantedEpisodes, chosen, lacking, read_rows
 
     named = {"split": split, "domain": domain, "policy": policy, "decoding": decoding, "end": end}
-    wanted = Wanted(
+    wanted = WantedEpisodes(
         **{name: tuple(values or ()) for name, values in named.items()},
         level=tuple(level or ()),
         failed=failed,

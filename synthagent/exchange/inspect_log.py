@@ -17,8 +17,8 @@ from typing import Any
 from synthagent import __version__
 from synthagent.errors import InputError
 from synthagent.exchange.files import CARD, mark, replaceable_folder
+from synthagent.reasoning.subjects import read_subjects
 from synthagent.records import BENCHMARK, REASONING, EvaluatedEpisode, Evaluation, Rubric, Task
-from synthagent.showing.subjects import read_subjects
 from synthagent.stage import Paths
 from synthagent.store import directory_written_atomically, read_records
 

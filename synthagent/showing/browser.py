@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from synthagent.episodes.episode import opening
+from synthagent.reasoning.subjects import read_subjects
 from synthagent.records import EvaluatedEpisode, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.showing.evidence import marks_of
 from synthagent.showing.html import environment
-from synthagent.showing.rows import Row, read_rows
+from synthagent.showing.rows import EpisodeRow, read_rows
 from synthagent.showing.show import signature
-from synthagent.showing.subjects import read_subjects
 from synthagent.stage import Paths
 from synthagent.store import read_records
 
@@ -35,7 +35,7 @@ class Run:
     """The episodes of a run. `name`: the revision, empty for what is in `data/`; messages and verdicts are by id."""
 
     name: str
-    rows: Sequence[Row]
+    rows: Sequence[EpisodeRow]
     messages: Mapping[str, Sequence[Mapping[str, Any]]]
     verdicts: Mapping[str, Sequence[Verdict]]
     tasks: Mapping[str, Task]
@@ -129,7 +129,7 @@ class _Packed:
 
 
 def _pack(run: Run, number: int, packed: _Packed) -> None:
-    by_task = dict[str, list[Row]]()
+    by_task = dict[str, list[EpisodeRow]]()
     for row in run.rows:
         by_task.setdefault(row.task, []).append(row)
     for name, rows in sorted(by_task.items()):

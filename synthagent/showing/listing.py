@@ -15,7 +15,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from synthagent.showing.rows import Row
+from synthagent.showing.rows import EpisodeRow
 from synthagent.showing.show import safe
 
 Form = Literal["table", "jsonl", "ids"]
@@ -24,7 +24,7 @@ _FROM_WIDTH = {"end": 50, "split": 66, "level": 76, "turns": 86, "domain": 100} 
 _ALIGNED: Mapping[str, Literal["right"]] = {"level": "right", "turns": "right"}
 
 
-def listed(rows: Sequence[Row], form: Form, width: int, coloured: bool) -> Iterator[str]:
+def listed(rows: Sequence[EpisodeRow], form: Form, width: int, coloured: bool) -> Iterator[str]:
     """The rows, a line each; above a table its head, below it how many there are."""
     match form:
         case "ids":
@@ -37,7 +37,7 @@ def listed(rows: Sequence[Row], form: Form, width: int, coloured: bool) -> Itera
             yield f"{len(rows):,} episodes" + (f", mean reward {fmean(scored):.3f}" if scored else "")
 
 
-def _table(rows: Sequence[Row], width: int, coloured: bool) -> Iterator[str]:
+def _table(rows: Sequence[EpisodeRow], width: int, coloured: bool) -> Iterator[str]:
     """On a narrow terminal there are fewer columns; what is long is cut."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("id", no_wrap=True, min_width=min(24, width // 2))

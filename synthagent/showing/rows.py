@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from synthagent.errors import InputError, StoreError
+from synthagent.reasoning.subjects import read_subjects
 from synthagent.records import EvaluatedEpisode, Evaluation, Reward, Rubric, Task, Trajectory
-from synthagent.showing.subjects import read_subjects
 from synthagent.stage import Paths
 from synthagent.store import read_columns
 from synthagent.text import visible
@@ -23,7 +23,7 @@ _DONE = ("id", "task_id", "policy", "sample", "end", "n_turns", "n_tool_calls", 
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EpisodeRow:
     """An episode in a list. `reward`: None where it has none; `failed`: its failed criteria, `ID KIND: TEXT`."""
 
     id: str
@@ -44,7 +44,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedEpisodes:
     """Which rows: one of the values of each column that is named, rewards between, a failed criterion with `failed`."""
 
     split: Collection[str] = ()
@@ -57,7 +57,7 @@ class Wanted:
     min_reward: float | None = None
     max_reward: float | None = None
 
-    def __contains__(self, row: Row) -> bool:
+    def __contains__(self, row: EpisodeRow) -> bool:
         return (
             all(not getattr(self, name) or getattr(row, name) in getattr(self, name) for name in NAMED)
             and (not self.failed or any(self.failed.casefold() in line.casefold() for line in row.failed))
@@ -66,7 +66,9 @@ class Wanted:
         )
 
 
-def chosen(rows: Sequence[Row], wanted: Wanted, sort: Sort = "id", reverse: bool = False) -> list[Row]:
+def chosen(
+    rows: Sequence[EpisodeRow], wanted: WantedEpisodes, sort: Sort = "id", reverse: bool = False
+) -> list[EpisodeRow]:
     """The rows that are wanted, sorted; sorted by reward, those without one come last.
 
     Raises:
@@ -82,7 +84,7 @@ def chosen(rows: Sequence[Row], wanted: Wanted, sort: Sort = "id", reverse: bool
     return sorted(kept, key=lambda row: row.reward is None) if sort == "reward" else kept
 
 
-_ORDER: Mapping[Sort, Callable[[Row], Any]] = {
+_ORDER: Mapping[Sort, Callable[[EpisodeRow], Any]] = {
     "id": lambda row: row.id,
     "task": lambda row: row.task,
     "policy": lambda row: (row.policy, row.decoding),
@@ -101,7 +103,7 @@ def lacking(folder: Path = Path()) -> str:
     return f"{folder / Paths.episodes}: not there, so these are rollouts only; `dvc repro evaluate` writes it"
 
 
-def read_rows(folder: Path = Path()) -> list[Row]:
+def read_rows(folder: Path = Path()) -> list[EpisodeRow]:
     """The rows of a project's folder, by id: what is there of rollouts and evaluated episodes.
 
     Raises:
@@ -136,10 +138,10 @@ def _rolled_out(folder: Path) -> Iterator[dict[str, Any]]:
         yield {**nothing, **rewards.get(done["id"], nothing), **done, "decoding": "sampled"}
 
 
-def _row(done: Mapping[str, Any], task: Task, rubric: Rubric | None) -> Row:
+def _row(done: Mapping[str, Any], task: Task, rubric: Rubric | None) -> EpisodeRow:
     criteria = {c.id: f"{c.id} {c.kind}: {c.text}" for c in rubric.criteria} if rubric else {}
     failed = [verdict["criterion"] for verdict in done["verdicts"] if not verdict["passed"]]
-    return Row(
+    return EpisodeRow(
         id=done["id"],
         task=done["task_id"],
         split=task.split,

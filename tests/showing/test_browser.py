@@ -22,7 +22,7 @@ from helpers.run import build_dataset
 from synthagent.errors import InputError
 from synthagent.records import EvaluatedEpisode, Task
 from synthagent.showing.browser import Browser, browser_of, read_run
-from synthagent.showing.rows import Wanted, chosen, read_rows
+from synthagent.showing.rows import WantedEpisodes, chosen, read_rows
 from synthagent.showing.view import HOST, server_of
 from synthagent.stage import Paths
 from synthagent.store import read_records, write_records
@@ -220,13 +220,13 @@ def test_a_reader_filters_searches_and_steps_and_a_link_leads_back(chromium: Any
     reader.count(f"{len(rows)} of {len(rows)}")
     page.select_option("#policy", "grpo")
     page.select_option("#decoding", "greedy")
-    reader.count(f"{len(chosen(rows, Wanted(policy=('grpo',), decoding=('greedy',))))} of {len(rows)}")
+    reader.count(f"{len(chosen(rows, WantedEpisodes(policy=('grpo',), decoding=('greedy',))))} of {len(rows)}")
     page.fill("#failed", "constraint")
-    reader.count(f"{len(chosen(rows, Wanted(policy=('grpo',), decoding=('greedy',), failed='constraint')))} of")
+    reader.count(f"{len(chosen(rows, WantedEpisodes(policy=('grpo',), decoding=('greedy',), failed='constraint')))} of")
     page.click("#reset")
     page.fill("#min", "0.01")
     page.fill("#max", "0.99")
-    reader.count(f"{len(chosen(rows, Wanted(min_reward=0.01, max_reward=0.99)))} of {len(rows)}")
+    reader.count(f"{len(chosen(rows, WantedEpisodes(min_reward=0.01, max_reward=0.99)))} of {len(rows)}")
     page.click("#reset")
     target = next(e for e in read_records(run / Paths.episodes, EvaluatedEpisode) if e.policy == "expert")
     word = str(target.messages[1]["content"])

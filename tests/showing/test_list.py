@@ -14,7 +14,7 @@ from helpers.run import build_dataset
 from synthagent.errors import InputError, StoreError
 from synthagent.records import EvaluatedEpisode, Evaluation, Trajectory
 from synthagent.showing.listing import listed
-from synthagent.showing.rows import Row, Wanted, chosen, read_rows
+from synthagent.showing.rows import EpisodeRow, WantedEpisodes, chosen, read_rows
 from synthagent.stage import Paths
 from synthagent.store import read_keys, read_records
 
@@ -27,11 +27,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def rows(run: Path) -> list[Row]:
+def rows(run: Path) -> list[EpisodeRow]:
     return read_rows(run)
 
 
-def test_all_evaluated_episodes_and_rollouts_are_rows_with_what_they_earned(run: Path, rows: list[Row]) -> None:
+def test_all_evaluated_episodes_and_rollouts_are_rows_with_what_they_earned(run: Path, rows: list[EpisodeRow]) -> None:
     files = ((Paths.episodes, EvaluatedEpisode), (Paths.rollouts, Trajectory))
     assert [row.id for row in rows] == sorted(key for path, kind in files for key in read_keys(run / path, kind))
     earned = {(e.task_id, e.policy, e.decoding): e.reward for e in read_records(run / Paths.evaluation, Evaluation)}
@@ -41,37 +41,40 @@ def test_all_evaluated_episodes_and_rollouts_are_rows_with_what_they_earned(run:
     assert any(line.startswith("live constraint: ") for row in rows for line in row.failed)
 
 
-def test_filters_narrow_the_rows_and_together_they_narrow_more(rows: list[Row]) -> None:
-    of_grpo = chosen(rows, Wanted(policy=("grpo",)))
-    greedy = chosen(rows, Wanted(policy=("grpo",), decoding=("greedy",)))
+def test_filters_narrow_the_rows_and_together_they_narrow_more(rows: list[EpisodeRow]) -> None:
+    of_grpo = chosen(rows, WantedEpisodes(policy=("grpo",)))
+    greedy = chosen(rows, WantedEpisodes(policy=("grpo",), decoding=("greedy",)))
     assert 0 < len(greedy) < len(of_grpo) < len(rows)
-    assert {row.split for row in chosen(rows, Wanted(split=("heldout", "train"), level=(1,)))} == {"heldout", "train"}
-    middling = chosen(rows, Wanted(min_reward=0.01, max_reward=0.99))
+    assert {row.split for row in chosen(rows, WantedEpisodes(split=("heldout", "train"), level=(1,)))} == {
+        "heldout",
+        "train",
+    }
+    middling = chosen(rows, WantedEpisodes(min_reward=0.01, max_reward=0.99))
     assert middling
     assert all(0.01 <= row.reward <= 0.99 for row in middling)
-    broken = chosen(rows, Wanted(failed="CONSTRAINT"))
+    broken = chosen(rows, WantedEpisodes(failed="CONSTRAINT"))
     assert broken
     assert {row.reward for row in broken} == {0}
-    assert chosen(rows, Wanted(failed="no criterion says this")) == []
+    assert chosen(rows, WantedEpisodes(failed="no criterion says this")) == []
 
 
-def test_rows_are_sorted_either_way_and_those_without_a_reward_come_last(rows: list[Row]) -> None:
+def test_rows_are_sorted_either_way_and_those_without_a_reward_come_last(rows: list[EpisodeRow]) -> None:
     some = [*rows[:30], replace(rows[0], id="zzz", reward=None)]
     for reverse in (False, True):
-        rewards = [row.reward for row in chosen(some, Wanted(), "reward", reverse)]
+        rewards = [row.reward for row in chosen(some, WantedEpisodes(), "reward", reverse)]
         assert rewards[-1] is None
         assert rewards[:-1] == sorted(rewards[:-1], reverse=reverse)
 
 
-def test_a_value_that_no_episode_has_is_an_error_that_names_those_there_are(rows: list[Row]) -> None:
+def test_a_value_that_no_episode_has_is_an_error_that_names_those_there_are(rows: list[EpisodeRow]) -> None:
     with pytest.raises(InputError, match=r"--policy: no episode has gpro; .*grpo"):
-        chosen(rows, Wanted(policy=("gpro",)))
+        chosen(rows, WantedEpisodes(policy=("gpro",)))
     with pytest.raises(InputError, match=r"--level: no episode has 7; there are: 1, 2"):
-        chosen(rows, Wanted(level=(7,)))
+        chosen(rows, WantedEpisodes(level=(7,)))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
-def test_a_table_is_never_wider_than_the_terminal_and_steers_nothing(rows: list[Row], width: int) -> None:
+def test_a_table_is_never_wider_than_the_terminal_and_steers_nothing(rows: list[EpisodeRow], width: int) -> None:
     evil = replace(rows[0], id="e\x1b[2Jvil\u202e", domain="d" * 300, failed=("\x07",) * 90)
     lines = list(listed([evil, *rows[:20]], "table", width, coloured=False))
     assert max(map(len, lines)) <= width
