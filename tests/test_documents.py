@@ -98,7 +98,6 @@ NOT_RUN = {
     "make PYTHON=python3.12 repro": Reason("it needs that interpreter"),
     "make test": Reason("it runs this test"),
     "pip install 'synthagent[reasoning]'": Reason("it needs a network"),
-    "synthagent personas": Reason(LONG, PERSONAS, 'synthagent("personas"'),
     "synthagent reasoning": Reason("it may need an isolation that is not here", REASONING, 'synthagent("reasoning"'),
     "synthagent show problem-0000012": Reason("the small project has no problems", SHOWN, 'shown("problem-0000003"'),
     "make replicate": Reason(LONG, REPLICATE, "COMMAND"),
