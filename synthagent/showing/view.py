@@ -34,9 +34,9 @@ def view(revs: Sequence[str], out: Path | None, port: int) -> None:
         StoreError: datasets are missing; says which stage to run.
         InputError: no such revision; the port is taken.
     """
+    page = browser_of([read_run(), *(read_run(folder_of(rev), rev) for rev in revs)])
     if said := lacking():
         say(said)
-    page = browser_of([read_run(), *(read_run(folder_of(rev), rev) for rev in revs)])
     if out is not None:
         write_text(out, page.html)
         say(f"{out}: {page.episodes:,} episodes, {page.megabytes:.1f} MB, for any browser")
