@@ -173,7 +173,7 @@ def test_running_again_runs_nothing(small_project: Project) -> None:
 def test_only_what_depends_on_a_change_is_due(small_project: Project) -> None:
     small_project.params(evaluate__tasks=5)
     dry = small_project.repro("--dry")
-    assert re.findall(r"Running stage '(\w+)'", dry.stdout) == ["evaluate"]
+    assert re.findall(r"Running stage '(\w+)'", dry.stdout) == ["evaluate", "report"]  # the report names params
 
 
 def test_rewards_come_from_the_stored_rollouts_alone(small_project: Project) -> None:
