@@ -25,10 +25,11 @@ from typing import IO
 from synthagent.errors import IsolationError
 
 NOBODY = 65534
+BOX = "/box"  # where it may write; not /tmp, in which what is there to read may lie, and so would stand in it
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache")
 _OWN_NAMESPACES = ("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
-_PLACES = ("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", "{size}", "--tmpfs", "/tmp")
-_SEALED = ("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp")
+_PLACES = ("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", "{size}", "--tmpfs", BOX)
+_SEALED = ("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", BOX)
 # How a user without rights is had. As root that is another user, of its own, since the kernel counts processes by user
 # and limits those of root by nothing; else a user namespace, which has to be allowed.
 _BY_ROOT = ("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
@@ -48,7 +49,8 @@ if os.getuid() == 0:
     os.setgroups([]); os.setgid(wanted["user"]); os.setuid(wanted["user"])
 limit("RLIMIT_NPROC", wanted["processes"])
 limit("RLIMIT_AS", wanted["memory_mb"] * 2**20)
-os.execve(command[0], command, {"LC_ALL": "C.UTF-8", "HOME": "/tmp", **wanted["environment"]})
+box = os.getcwd()
+os.execve(command[0], command, {"LC_ALL": "C.UTF-8", "HOME": box, "TMPDIR": box, **wanted["environment"]})
 """
 REMEDY = "install bubblewrap, and allow user namespaces (user.max_user_namespaces above 0) or run as root"
 

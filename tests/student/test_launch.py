@@ -181,7 +181,8 @@ def test_whatever_ends_a_training_ends_all_its_processes(ending: signal.Signals,
 @pytest.mark.slow
 def test_the_same_command_on_two_nodes_is_one_training(project: Path) -> None:
     """Two nodes of one process each, which are this machine; the student is that of two processes of our own."""
-    said: dict[str, Any] = {"compute.processes": 2, "sft.demos": 40, "student.tiny": {"hidden_size": 32, **TINY}}
+    said: dict[str, Any] = {"compute.processes": 2, "sft.demos": 40, "sft.reasoning_share": 0}
+    said |= {"student.tiny": {"hidden_size": 32, **TINY}}
     write_params(project, said)
     ours = synthagent("sft", cwd=project)
     assert ours.returncode == 0, ours.stderr
