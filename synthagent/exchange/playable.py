@@ -18,7 +18,7 @@ from synthagent.episodes.turn import Turn
 from synthagent.episodes.world import is_simulated
 from synthagent.errors import InputError, StoreError
 from synthagent.frozen import Record
-from synthagent.judging.reward import reward_of, score, verdicts_by_check
+from synthagent.judging.reward import reward_of, score_by_rule, verdicts_by_check
 from synthagent.params import RewardParams
 from synthagent.records import Reward, Rubric, Task
 from synthagent.store import find_record, read_keys, read_records
@@ -104,11 +104,7 @@ def played(task: Task, turns: Iterable[Turn], rules: Rules) -> Episode:
 def judged(episode: Episode, rubric: Rubric, rules: Rules, name: str = "live") -> Reward:
     """What an episode earned, by checks alone, as the stage `rewards` would say; on record under `name`."""
     verdicts = verdicts_by_check(rubric, episode.world)
-    rule = rules.reward
-    answered = episode.end == "answer"
-    earned = score(
-        rubric.criteria, verdicts, answered=answered, formula=rule.formula, require_answer=rule.require_answer
-    )
+    earned = score_by_rule(rubric.criteria, verdicts, episode.end, rules.reward)
     return reward_of(earned, episode.task.id, verdicts, name)
 
 

@@ -22,7 +22,7 @@ from synthagent.errors import ParamsError, RecordError, SynthAgentError
 from synthagent.judging.agreement import Place, Verdicts, agreement, paired, rounded, score_variance, stability
 from synthagent.judging.judge import Judged, judge
 from synthagent.judging.labels import read_labels
-from synthagent.judging.reward import score, verdicts_by_check
+from synthagent.judging.reward import score_by_rule, verdicts_by_check
 from synthagent.judging.scoring import read_judgeable
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
@@ -78,13 +78,7 @@ class JudgeRuns:
             self.verdicts.setdefault(Place(case.id, criterion.id), []).append(said.get(criterion.id))
         earned = None
         if not judged.missing:
-            earned = score(
-                case.rubric.criteria,
-                judged.verdicts,
-                answered=case.episode.end == "answer",
-                formula=params.reward.formula,
-                require_answer=params.reward.require_answer,
-            )
+            earned = score_by_rule(case.rubric.criteria, judged.verdicts, case.episode.end, params.reward)
         self.scores.setdefault(case.id, []).append(earned.reward if earned else None)
         self.scores_paper.setdefault(case.id, []).append(earned.reward_paper if earned else None)
         self.void, self.unknown = self.void + judged.void, self.unknown + judged.unknown

@@ -9,8 +9,8 @@ from statistics import pvariance
 
 from synthagent.episodes.world import AnswerEvent, World
 from synthagent.judging.checks import decide
-from synthagent.params import Formula
-from synthagent.records import Criterion, Reward, Rubric, Verdict
+from synthagent.params import Formula, RewardParams
+from synthagent.records import Criterion, End, Reward, Rubric, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,13 @@ def score(
         reward={"cubed": product**3, "product": product, "paper": paper}[formula],
         reward_paper=paper,
     )
+
+
+def score_by_rule(
+    criteria: Sequence[Criterion], verdicts: Sequence[Verdict], end: End | None, rule: RewardParams
+) -> Score:
+    """As `score`, of an episode that ended so, by the formula and the rule of params."""
+    return score(criteria, verdicts, answered=end == "answer", formula=rule.formula, require_answer=rule.require_answer)
 
 
 def score_world(rubric: Rubric, world: World, formula: Formula = "product", require_answer: bool = True) -> Score:

@@ -12,7 +12,7 @@ from synthagent.episodes.episode import Episode, at_once
 from synthagent.episodes.rerun import rerun
 from synthagent.errors import RecordError, StoreError
 from synthagent.judging.judge import judge
-from synthagent.judging.reward import Score, reward_of, score, verdicts_by_check
+from synthagent.judging.reward import Score, reward_of, score_by_rule, verdicts_by_check
 from synthagent.llm.client import Llm
 from synthagent.llm.ordered import ordered
 from synthagent.llm.usage import Usage
@@ -50,14 +50,7 @@ async def score_episode(
         void, verdicts = judged.void, _in_order(rubric, (*verdicts, *judged.verdicts))
     if missing := len(rubric.criteria) - len(verdicts):
         return Scored(without_score(name, task), void=void, open=missing)
-    rule = params.reward
-    earned = score(
-        rubric.criteria,
-        verdicts,
-        answered=episode.end == "answer",
-        formula=rule.formula,
-        require_answer=rule.require_answer,
-    )
+    earned = score_by_rule(rubric.criteria, verdicts, episode.end, params.reward)
     return Scored(reward_of(earned, task.id, verdicts, name), earned, void)
 
 
@@ -69,13 +62,18 @@ async def score_trajectory(
     Raises:
         SynthAgentError: as `score_episode`.
     """
-    try:
-        if trajectory.error is not None:
-            raise RecordError(trajectory.error)
-        episode = rerun(task, trajectory.messages, params.episode.max_turns)
-    except RecordError:
+    episode = run_again(trajectory, task, params)
+    if episode is None:
         return Scored(without_score(trajectory.id, task))
     return await score_episode(episode, rubric, params, llm, trajectory.id)
+
+
+def run_again(trajectory: Trajectory, task: Task, params: Params) -> Episode | None:
+    """The episode that a trajectory records; None of a faulty record, or of one that does not fit its task."""
+    try:
+        return None if trajectory.error is not None else rerun(task, trajectory.messages, params.episode.max_turns)
+    except RecordError:
+        return None
 
 
 def score_all(

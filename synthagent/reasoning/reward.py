@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from synthagent.episodes.episode import Episode
 from synthagent.episodes.real_tools import PYTHON, task_of
-from synthagent.episodes.rerun import rerun
 from synthagent.episodes.world import AnswerEvent, ToolEvent
-from synthagent.errors import RecordError
-from synthagent.judging.reward import score
-from synthagent.judging.scoring import Scored, without_score
+from synthagent.judging.reward import reward_of, score_by_rule
+from synthagent.judging.scoring import Scored, run_again, without_score
 from synthagent.params import Params, RewardParams
 from synthagent.reasoning.answers import same
-from synthagent.records import Criterion, Problem, Reward, Rubric, Trajectory, Verdict
+from synthagent.records import Criterion, Problem, Rubric, Trajectory, Verdict
 
 RIGHT, LIMITS = "answer", "limits"
 CRITERIA = (
@@ -32,11 +30,8 @@ def rubric_of(problem: Problem) -> Rubric:
 def score_reasoning(problem: Problem, trajectory: Trajectory, params: Params) -> Scored:
     """Score a stored trajectory; a faulty record, or one of another problem, has no score."""
     task = task_of(problem)
-    try:
-        if trajectory.error is not None:
-            raise RecordError(trajectory.error)
-        episode = rerun(task, trajectory.messages, params.episode.max_turns)
-    except RecordError:
+    episode = run_again(trajectory, task, params)
+    if episode is None:
         return Scored(without_score(trajectory.id, task))
     return score_problem(problem, episode, params.reward, trajectory.id)
 
@@ -46,25 +41,8 @@ def score_problem(problem: Problem, episode: Episode, rule: RewardParams, name: 
     if episode.error is not None:
         return Scored(without_score(name, episode.task))
     verdicts = (_within_limits(episode), _right(problem, episode))
-    earned = score(
-        CRITERIA,
-        verdicts,
-        answered=episode.end == "answer",
-        formula=rule.formula,
-        require_answer=rule.require_answer,
-    )
-    reward = Reward(
-        trajectory_id=name,
-        task_id=problem.id,
-        gate=earned.gate,
-        subgoals=earned.subgoals,
-        interactions=earned.interactions,
-        reward=earned.reward,
-        reward_paper=earned.reward_paper,
-        verdicts=verdicts,
-        status="ok",
-    )
-    return Scored(reward, earned)
+    earned = score_by_rule(CRITERIA, verdicts, episode.end, rule)
+    return Scored(reward_of(earned, problem.id, verdicts, name), earned)
 
 
 def _within_limits(episode: Episode) -> Verdict:
