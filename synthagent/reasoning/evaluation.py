@@ -1,4 +1,4 @@
-"""Held-out problems in the stage `evaluate`: which, who answers, and a scored episode as a row."""
+"""Held-out problems in the stage `evaluate`: which, and who answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from synthagent.episodes.policy import Setting
 from synthagent.episodes.real_tools import real_environment, tools_of
 from synthagent.params import Params
 from synthagent.reasoning.share import reasoning_here
-from synthagent.records import REASONING, Decoding, Evaluation, Problem, Reward, Trajectory
+from synthagent.records import REASONING, Problem
 from synthagent.stage import Paths, say
 from synthagent.store import read_records
 
@@ -32,29 +32,3 @@ def setting_of(problems: Sequence[Problem], params: Params) -> Setting:
     # Nothing is preloaded: a batch's sandboxes do not live long enough.
     opening = partial(real_environment, params.reasoning, tools_of(problems), preloaded=())
     return Setting(max_turns=params.episode.max_turns, opening=opening)
-
-
-def evaluation_of_problem(
-    trajectory: Trajectory, decoding: Decoding, problem: Problem, scored: Reward
-) -> Evaluation | None:
-    """A scored episode as a row of the evaluation; None where it has no score."""
-    if scored.reward is None:
-        return None
-    return Evaluation(
-        policy=trajectory.policy,
-        benchmark=REASONING,
-        category=problem.kind,
-        task_id=problem.id,
-        split=problem.split,
-        sample=trajectory.sample,
-        decoding=decoding,
-        reward=scored.reward,
-        reward_paper=scored.reward_paper,
-        gate=scored.gate,
-        subgoals=scored.subgoals,
-        interactions=scored.interactions,
-        n_turns=trajectory.n_turns,
-        n_questions=trajectory.n_questions,
-        extra_questions=trajectory.n_questions,
-        end=trajectory.end,
-    )

@@ -15,7 +15,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthagent.episodes.endpoint import EndpointPolicy
 from synthagent.episodes.environment import ModelEnvironment, live_models, needs_models
@@ -32,7 +32,7 @@ from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
-from synthagent.reasoning.evaluation import choose_problems, evaluation_of_problem, setting_of
+from synthagent.reasoning.evaluation import choose_problems, setting_of
 from synthagent.reasoning.reward import score_reasoning
 from synthagent.records import (
     BENCHMARK,
@@ -102,17 +102,34 @@ def expert_path(task: Task) -> ExpertPath | None:
 
 def evaluation_of(acted: Acted, task: Task, scored: Reward, expert: ExpertPath | None) -> Evaluation | None:
     """A scored trajectory as a row of the evaluation; None where it has no score."""
+    trajectory = acted.trajectory
+    return _row(
+        acted,
+        scored,
+        benchmark=BENCHMARK,
+        twin_of=task.twin_of,
+        split=task.split,
+        difficulty=task.difficulty,
+        outcome=expert.outcome if expert else None,
+        extra_questions=max(0, trajectory.n_questions - expert.questions) if expert else None,
+        extra_calls=max(0, trajectory.n_tool_calls - expert.calls) if expert else None,
+    )
+
+
+def evaluation_of_problem(acted: Acted, problem: Problem, scored: Reward) -> Evaluation | None:
+    """As `evaluation_of`, of a problem: nobody knows more, so that every question is one too many."""
+    asked = acted.trajectory.n_questions
+    return _row(acted, scored, benchmark=REASONING, category=problem.kind, split=problem.split, extra_questions=asked)
+
+
+def _row(acted: Acted, scored: Reward, **about: Any) -> Evaluation | None:
+    """What all rows have in common, and what is told `about` this one."""
     if scored.reward is None or scored.reward_paper is None or scored.gate is None:
         return None
     trajectory = acted.trajectory
     return Evaluation(
         policy=trajectory.policy,
-        benchmark=BENCHMARK,
-        task_id=task.id,
-        twin_of=task.twin_of,
-        split=task.split,
-        difficulty=task.difficulty,
-        outcome=expert.outcome if expert else None,
+        task_id=trajectory.task_id,
         sample=trajectory.sample,
         decoding=acted.decoding,
         reward=scored.reward,
@@ -122,9 +139,8 @@ def evaluation_of(acted: Acted, task: Task, scored: Reward, expert: ExpertPath |
         interactions=scored.interactions or 0.0,
         n_turns=trajectory.n_turns,
         n_questions=trajectory.n_questions,
-        extra_questions=max(0, trajectory.n_questions - expert.questions) if expert else None,
-        extra_calls=max(0, trajectory.n_tool_calls - expert.calls) if expert else None,
         end=trajectory.end,
+        **about,
     )
 
 
@@ -242,10 +258,7 @@ def run(params: Params) -> Figures:
         for each in everything
         if each.trajectory.task_id in problems
     ]
-    found += [
-        evaluation_of_problem(each.trajectory, each.decoding, problems[reward.task_id], reward)
-        for each, reward in of_problems
-    ]
+    found += [evaluation_of_problem(each, problems[reward.task_id], reward) for each, reward in of_problems]
     rows = [row for row in found if row is not None]
     errors = len(found) - len(rows)
     of_others = [evaluate_suite(params, suite, _in_suites(params), usage) for suite in params.evaluate.suites]

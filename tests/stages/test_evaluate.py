@@ -21,12 +21,21 @@ from synthagent.episodes.world import fresh_world
 from synthagent.judging.criteria import extract
 from synthagent.params import Params
 from synthagent.reasoning import share
-from synthagent.reasoning.evaluation import choose_problems, evaluation_of_problem
+from synthagent.reasoning.evaluation import choose_problems
 from synthagent.reasoning.reward import score_reasoning
 from synthagent.records import BENCHMARK, Evaluation, Problem, Reward, Task
 from synthagent.showing.statistics import summarise
 from synthagent.stage import Paths
-from synthagent.stages.evaluate import SPLITS, Acted, choose_tasks, evaluation_of, expert_path, kept, stored_tables
+from synthagent.stages.evaluate import (
+    SPLITS,
+    Acted,
+    choose_tasks,
+    evaluation_of,
+    evaluation_of_problem,
+    expert_path,
+    kept,
+    stored_tables,
+)
 from synthagent.store import write_records
 
 PARAMS = default_params()
@@ -228,12 +237,13 @@ def test_an_episode_of_a_problem_is_a_row_of_a_benchmark_of_its_own() -> None:
     with environment() as answering:
         trajectory = episode_of(answering, run("print(6 * 7)"), answer("42")).trajectory("grpo")
     reward = score_reasoning(problem(kind="gcd"), trajectory, PARAMS).reward
-    row = evaluation_of_problem(trajectory, "greedy", problem(kind="gcd"), reward)
+    row = evaluation_of_problem(Acted(trajectory, "greedy"), problem(kind="gcd"), reward)
     assert row is not None
     assert (row.benchmark, row.category, row.task_id, row.policy) == ("reasoning", "gcd", problem().id, "grpo")
     assert (row.reward, row.gate, row.subgoals, row.n_turns, row.outcome, row.twin_of) == (1, 1, 1, 2, None, None)
     failed = trajectory.model_copy(update={"error": "policy: timeout"})
-    assert evaluation_of_problem(failed, "greedy", problem(), score_reasoning(problem(), failed, PARAMS).reward) is None
+    unscored = score_reasoning(problem(), failed, PARAMS).reward
+    assert evaluation_of_problem(Acted(failed, "greedy"), problem(), unscored) is None
     assert summarise([row], 0).cells == ()
 
 
