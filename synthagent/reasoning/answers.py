@@ -8,12 +8,8 @@ where that can be had; where not, an answer of a kind whose scorer evaluates wha
 from __future__ import annotations
 
 import atexit
-import contextlib
-import json
 import os
 import re
-import selectors
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -24,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from synthagent.isolation import Limits, isolated, unavailable
+from synthagent.lines import DEAD, LATE, LineProcess
 from synthagent.records import Problem
 
 GYM = "reasoning-gym:"  # of a problem's source, before the name of its kind
@@ -112,7 +109,7 @@ class _Scorer:
 
     def __init__(self) -> None:
         self.isolated = not unavailable()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: LineProcess | None = None
         self._loaded: set[str] = set()
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -130,48 +127,30 @@ class _Scorer:
                     return bool(said["right"])
         return False
 
-    def _said(self, question: Mapping[str, Any], patience_s: float) -> Any:
+    def _said(self, question: Mapping[str, Any], patience_s: float) -> dict[str, Any] | None:
         """What the process says to a question; None if it has ended without a word. One that is too slow says no."""
-        process = self._process = self._process or self._started()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(question).encode() + b"\n")
-            process.stdin.flush()
-            with selectors.DefaultSelector() as selector:
-                selector.register(process.stdout, selectors.EVENT_READ)
-                if not selector.select(patience_s):
-                    self._end()
-                    return {"right": False}
-            said = process.stdout.readline()
-        except OSError:
-            said = b""
-        if not said:
+        self._process = self._process or self._started()
+        said = self._process.ask(question, patience_s)
+        if said is LATE or said is DEAD:
             self._end()
-            return None
-        return json.loads(said)
+            return {"right": False} if said is LATE else None
+        return said
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> LineProcess:
         found = find_spec(_PROGRAM)
         assert found is not None
         assert found.origin is not None
         program, python = Path(found.origin), Path(sys.executable)
         arguments = ["-I", str(program)]
         command = isolated(python, arguments, [program], _LIMITS) if self.isolated else [str(python), *arguments]
-        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True)
+        return LineProcess(command)
 
     def _end(self) -> None:
         if self._process is None or os.getpid() != self._pid:
             return
         process, self._process = self._process, None
         self._loaded.clear()
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):  # what was not written any more
-                if pipe is not None:
-                    pipe.close()
+        process.close()
 
 
 @lru_cache(maxsize=4)

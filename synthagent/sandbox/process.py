@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import select
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from synthagent import isolation
 from synthagent.errors import IsolationError
+from synthagent.lines import LineProcess
 from synthagent.params_reasoning import PythonParams
 from synthagent.sandbox import filter
 
@@ -27,27 +23,17 @@ MOST_PRINTED = 1_000_000  # bytes in a call
 _MOST_FILES = 10_000
 _START_S = 60.0
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
-DEAD: dict[str, Any] = {"dead": True}
-LATE: dict[str, Any] = {"late": True}
 
 
 class Sandbox:
     """One keeper. `fresh`: no code has been run in it since it was started or cleared."""
 
     def __init__(self, limits: PythonParams, preloaded: tuple[str, ...]) -> None:
-        self.fresh, self._ready, self._waiting = True, False, b""
+        self.fresh, self._ready = True, False
         self._folder = None if limits.isolation == "bubblewrap" else tempfile.mkdtemp(prefix="sandbox-")
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            _command(limits, preloaded),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            start_new_session=True,
-            bufsize=0,
-            cwd=self._folder,
-            env=None if self._folder is None else {**_ENVIRONMENT, "LC_ALL": "C.UTF-8", "HOME": self._folder},
-        )
+        own = None if self._folder is None else {**_ENVIRONMENT, "LC_ALL": "C.UTF-8", "HOME": self._folder}
+        self._process = LineProcess(_command(limits, preloaded), self._said, self._folder, own)
 
     def wait(self) -> None:
         """Until it is ready.
@@ -55,7 +41,7 @@ class Sandbox:
         Raises:
             IsolationError: it does not start.
         """
-        if not self._ready and self._answer(_START_S) != {"ready": True}:
+        if not self._ready and self._process.answer(_START_S) != {"ready": True}:
             self.close()
             raise IsolationError(f"isolation: a sandbox does not start: {self._last_words()}; {REMEDY}")
         self._ready = True
@@ -64,59 +50,24 @@ class Sandbox:
         """Send a request and wait for its answer: anything at all, `LATE`, or `DEAD`."""
         self.wait()
         self.fresh = request["do"] == "end"
-        text = json.dumps(request).encode() + b"\n"
-        assert self._process.stdin is not None
-        try:
-            while text:
-                text = text[self._process.stdin.write(text) :]
-        except OSError:
-            return DEAD
-        return self._answer(patience_s)
+        return self._process.ask(request, patience_s)
 
     @property
     def ended(self) -> bool:
         """Whether its process is gone."""
-        return self._process.poll() is not None
+        return self._process.code is not None
 
     def close(self) -> None:
         """Kill it and whatever is in it."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with suppress(OSError):
-                pipe.close()
+        self._process.close()
         if self._folder is not None:
             # Not shutil's, which gives up where folders lie deep in one another.
             subprocess.run(["rm", "-rf", "--", self._folder], stderr=subprocess.DEVNULL, check=False)
 
-    def _answer(self, patience_s: float | None) -> dict[str, Any]:
-        pipe = self._process.stdout
-        assert pipe is not None
-        deadline = None if patience_s is None else time.monotonic() + patience_s
-        poll = select.poll()
-        poll.register(pipe, select.POLLIN)
-        while b"\n" not in self._waiting:
-            left = None if deadline is None else deadline - time.monotonic()
-            if (left is not None and left <= 0) or not poll.poll(None if left is None else left * 1000 + 1):
-                return LATE
-            chunk = pipe.read(1 << 16)
-            if not chunk or len(self._waiting) > 20 * MOST_PRINTED:
-                return DEAD
-            self._waiting += chunk
-        line, _, self._waiting = self._waiting.partition(b"\n")
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
-            return DEAD
-        return answer if isinstance(answer, dict) else DEAD
-
     def _last_words(self) -> str:
         self._said.seek(0)
         lines = self._said.read(10_000).decode("utf-8", "replace").strip().splitlines()
-        return lines[-1][:200] if lines else f"it ends with {self._process.returncode}"
+        return lines[-1][:200] if lines else f"it ends with {self._process.code}"
 
 
 def _command(limits: PythonParams, preloaded: tuple[str, ...]) -> list[str]:
