@@ -9,11 +9,13 @@ from pydantic import Field, field_validator
 from synthagent.frozen import Record
 from synthagent.params_values import Count, Rate, Share
 
+PythonIsolation = Literal["bubblewrap", "rlimits", "none"]
+
 
 class PythonParams(Record):
     """The Python tool: how the code that a model writes is kept apart, and what it may use."""
 
-    isolation: Literal["bubblewrap", "rlimits", "none"] = Field(
+    isolation: PythonIsolation = Field(
         description="bubblewrap: its own root, processes and network; rlimits: limits and a filter of system calls "
         "alone, so that it reads and writes what we can; none: not even these"
     )

@@ -16,9 +16,10 @@ from typing import Literal
 
 from synthagent import isolation
 from synthagent.errors import IsolationError
-from synthagent.params_reasoning import PythonParams
+from synthagent.lines import DEAD, LATE
+from synthagent.params_reasoning import PythonIsolation, PythonParams
 from synthagent.sandbox import filter
-from synthagent.sandbox.process import DEAD, LATE, PACKAGES, REMEDY, Sandbox, folder_of
+from synthagent.sandbox.process import PACKAGES, REMEDY, Sandbox, folder_of
 
 SandboxFault = Literal["timeout", "cpu", "memory", "output", "killed"]
 FAULTS: dict[SandboxFault, str] = {
@@ -149,10 +150,10 @@ def sandboxes(limits: PythonParams, count: int = 1, preloaded: tuple[str, ...] =
 
 
 @lru_cache(maxsize=3)
-def available(kind: str) -> str | None:
+def available(kind: PythonIsolation) -> str | None:
     """Why code cannot be run in such an isolation here, or None if it can: it was tried."""
     limits = PythonParams(
-        isolation=kind,  # type: ignore[arg-type]  # checked by it
+        isolation=kind,
         wall_s=20,
         cpu_s=20,
         memory_mb=256,
