@@ -34,9 +34,9 @@ from synthagent.records import (
 )
 from synthagent.stage import Paths
 from synthagent.store import read_records
+from synthagent.versioned import AbsentError, VersionedFiles, files_of
 
 if TYPE_CHECKING:
-    from dvc.api import DVCFileSystem
     from pandas import DataFrame
 
 R = TypeVar("R", bound=Record)
@@ -87,7 +87,7 @@ def load_run(rev: str | None = None, root: Path | None = None) -> LoadedRun:
 class LoadedRun:
     """The datasets of a run, each a frame whose index is the row's key. `rev`: None where they are the files of now."""
 
-    def __init__(self, root: Path, rev: str | None, files: DVCFileSystem | None) -> None:
+    def __init__(self, root: Path, rev: str | None, files: VersionedFiles | None) -> None:
         self.root, self.rev, self._files = root, rev, files
         self._rows: dict[str, list[Any]] = {}
 
@@ -212,29 +212,26 @@ class LoadedRun:
             if not (self.root / path).exists():
                 raise StoreError(f"{path}: no such file; run the stage that writes it (see dvc.yaml), or `dvc repro`")
             return self.root / path
-        from dvc.exceptions import DvcException
-
         try:
-            self._files.get_file(path.as_posix(), str(folder / path.name))
-        except FileNotFoundError:
-            if not self._files.exists(path.as_posix()):
-                raise StoreError(f"{path}{self._when}: not written there; choose a later revision") from None
-            raise StoreError(
-                f"{path}{self._when}: not in DVC's cache here, nor in a remote; `dvc fetch --all-commits`, or choose "
-                "another revision"
-            ) from None
-        except (DvcException, OSError) as error:
-            raise StoreError(f"{path}{self._when}: cannot be fetched ({error}); see `dvc remote list`") from None
+            self._files.bring(path, folder / path.name)
+        except AbsentError as absent:
+            match absent.why:
+                case "unwritten":
+                    raise StoreError(f"{path}{self._when}: not written there; choose a later revision") from None
+                case "uncached":
+                    raise StoreError(
+                        f"{path}{self._when}: not in DVC's cache here, nor in a remote; `dvc fetch --all-commits`, or "
+                        "choose another revision"
+                    ) from None
+                case _:
+                    raise StoreError(
+                        f"{path}{self._when}: cannot be fetched ({absent}); see `dvc remote list`"
+                    ) from None
         return folder / path.name
 
 
-def _files_of(root: Path, rev: str) -> DVCFileSystem:
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-
-    files = DVCFileSystem(str(root), rev=rev)
+def _files_of(root: Path, rev: str) -> VersionedFiles:
     try:
-        files.ls(".")  # it opens the repository only when it is first asked
-    except DvcException as error:
-        raise InputError(f"load_run: revision {rev}: {error}; `git log` and `dvc exp show` list revisions") from None
-    return files
+        return files_of(rev, root)
+    except AbsentError as absent:
+        raise InputError(f"load_run: revision {rev}: {absent}; `git log` and `dvc exp show` list revisions") from None

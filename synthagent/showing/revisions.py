@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from synthagent.errors import InputError
 from synthagent.stage import CACHE, Paths
 from synthagent.text import visible
+from synthagent.versioned import AbsentError, files_of
 
 NEEDED = (Paths.tasks, Paths.rubrics, Paths.evaluation, Paths.episodes)
-OPTIONAL = (Paths.rollouts, Paths.rewards)
+OPTIONAL = (Paths.rollouts, Paths.rewards, Paths.reasoning)
 
 
 def folder_of(rev: str, needed: Sequence[Path] = NEEDED, optional: Sequence[Path] = OPTIONAL) -> Path:
@@ -23,38 +23,28 @@ def folder_of(rev: str, needed: Sequence[Path] = NEEDED, optional: Sequence[Path
     Raises:
         InputError: no such revision, or a dataset of it is neither in the cache nor in the remote.
     """
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-
     shown = visible(rev)
     try:
-        system: Any = DVCFileSystem(rev=rev)
-        commit = system.repo.scm.resolve_rev(rev)
-    except Exception as error:  # scmrepo and dvc have exceptions of their own, without a common base
-        raise InputError(f"--rev {shown}: {_line(error)}; `git log --oneline` names revisions") from None
-    folder: Path = CACHE / "revisions" / commit[:12]
+        files = files_of(rev)
+    except AbsentError as absent:
+        raise InputError(f"--rev {shown}: {_line(absent)}; `git log --oneline` names revisions") from None
+    folder: Path = CACHE / "revisions" / files.commit[:12]
     for path in (*needed, *optional):
         if (folder / path).exists():
             continue
-        temporary = (folder / path).with_suffix(".tmp")
         try:
-            temporary.parent.mkdir(parents=True, exist_ok=True)
-            system.get_file(path.as_posix(), str(temporary))
-            temporary.replace(folder / path)
-        except FileNotFoundError:
-            temporary.unlink(missing_ok=True)
+            files.bring(path, folder / path)
+        except AbsentError as absent:
+            if absent.why == "unreadable":
+                raise InputError(f"--rev {shown}: {path} cannot be read: {_line(absent)}; try `dvc fetch`") from None
             if path in optional:
                 continue
-            if not system.exists(path.as_posix()):
+            remedy = "it is not in DVC's cache: `dvc fetch` it, or push it from where it was made"
+            if absent.why == "unwritten":
                 remedy = "choose a revision whose stages wrote it"
-            else:
-                remedy = "it is not in DVC's cache: `dvc fetch` it, or push it from where it was made"
             raise InputError(f"--rev {shown}: has no {path}; {remedy}") from None
-        except (DvcException, OSError) as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(f"--rev {shown}: {path} cannot be read: {_line(error)}; try `dvc fetch`") from None
     return folder
 
 
-def _line(error: BaseException) -> str:
-    return visible(" ".join(str(error).split()) or type(error).__name__)[:300]
+def _line(error: AbsentError) -> str:
+    return visible(" ".join(str(error).split()))[:300]
