@@ -74,6 +74,12 @@ def revision(name: str = "HEAD") -> Revision | None:
     return Revision(*found.rstrip("\n").split("\n", 2)) if found and found.count("\n") >= 2 else None
 
 
+def uncommitted() -> int | None:
+    """How many files that git knows are not as they were committed; None outside of git."""
+    status = git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
+    return None if status is None else len(status.splitlines())
+
+
 def text_at(rev: str, path: Path) -> str | None:
     """A file of this folder as it was committed; None where there is none."""
     return git("show", "--end-of-options", f"{rev}:./{path.as_posix()}")

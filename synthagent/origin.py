@@ -9,17 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from synthagent.history import git, revision
+from synthagent.history import revision, uncommitted
 
 
 def origin() -> dict[str, Any]:
     """The time, the commit (null outside of git; `uncommitted`: files that differ from it) and the machine."""
     commit = revision()
-    status = git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.commit if commit else None,
-        "uncommitted": len(status.splitlines()) if status is not None else None,
+        "uncommitted": uncommitted(),
         "machine": machine(),
     }
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from synthagent.differing import Changed
 from synthagent.errors import InputError, StoreError
-from synthagent.history import Revision, git, revision, text_at
+from synthagent.history import Revision, git, revision, text_at, uncommitted
 from synthagent.showing.html import PLACE, environment
 from synthagent.stage import CACHE, OUTS, Paths, md5_of_metrics
 from synthagent.store import read_details, write_text
@@ -101,10 +101,9 @@ def gathered(untracked: Sequence[Changed], against: str | None = None) -> Joined
         for name in dict.fromkeys([*here.get(stage, {}), *there.get(stage, {})])
     ]
     deltas = tuple(delta for delta in pairs if before and delta.before != delta.now)
-    status = git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no") or ""
     return Joined(
         commit=revision(),
-        uncommitted=len(status.splitlines()),
+        uncommitted=uncommitted() or 0,
         stages=tuple(_runs()),
         untracked=tuple(untracked),
         against=before,
