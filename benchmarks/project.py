@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -24,6 +23,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from synthagent.errors import LockedError, SynthAgentError
+from synthagent.ops.experiment import environment, link
 from synthagent.ops.guard import guarded
 from synthagent.stage import CACHE
 
@@ -106,11 +106,7 @@ def copy_of(
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, folder / name)
-    for made in (root / CACHE / "models", *root.glob(".venv-*")):
-        link = folder / made.relative_to(root)
-        if made.exists() and not link.exists():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(made.resolve())
+    link(root, folder, (root / CACHE / "models", *root.glob(".venv-*")))
     params = params_of(profiles, changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     _dvc(folder, "cache", "dir", "--local", _dvc(root, "cache", "dir"))
@@ -185,9 +181,7 @@ def _hydra(value: Any) -> str:
 
 def _env(folder: Path) -> dict[str, str]:
     """The environment of the copy: its own code, by this interpreter's programs."""
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    ours = {"PATH": path, "PYTHONPATH": str(folder), "PYTHONUNBUFFERED": "1"}
-    return os.environ | ours | {"DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
+    return {**environment(folder), "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def _git(folder: Path, *args: str) -> str:

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +115,15 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": code, "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"}
 
 
+def link(root: Path, folder: Path, places: Iterable[Path]) -> None:
+    """Let `folder`, another tree of the project, use these places of `root`, those that are there."""
+    for made in places:
+        place = folder / made.relative_to(root)
+        if made.exists() and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(made.resolve())
+
+
 def _take_along(root: Path, folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Make the files of `folder` those of `root`; which of them git has otherwise, and which it does not know."""
     changed = _names(root, "diff", "--name-only", "--relative", "-z", "HEAD")
@@ -132,11 +141,7 @@ def _share(root: Path, folder: Path) -> None:
     """Let the worktree use what git and DVC do not bring: caches, models, virtual environments, DVC's own settings."""
     (root / CACHE / "locks").mkdir(parents=True, exist_ok=True)
     problems = root / "data" / "problems"
-    for made in (*(root / CACHE / name for name in _SHARED), *root.glob(".venv*"), problems):
-        link = folder / made.relative_to(root)
-        if made.exists() and not link.exists():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(made.resolve())
+    link(root, folder, (*(root / CACHE / name for name in _SHARED), *root.glob(".venv*"), problems))
     if (local := root / ".dvc" / "config.local").is_file():
         shutil.copy2(local, folder / ".dvc" / "config.local")
     _run(folder, *_DVC, "cache", "dir", "--local", _run(root, *_DVC, "cache", "dir").strip())
