@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 from helpers.projects import assert_one_message, synthagent
+from helpers.reasoning import problem
 from helpers.run import build_dataset
 
 from synthagent.errors import InputError
-from synthagent.records import EvaluatedEpisode, Task
+from synthagent.records import EvaluatedEpisode, Problem, Task
 from synthagent.showing.browser import Browser, browser_of, read_run
 from synthagent.showing.rows import WantedEpisodes, chosen, read_rows
 from synthagent.showing.view import HOST, server_of
@@ -130,6 +131,11 @@ def test_the_command_writes_the_page_and_says_what_is_missing(run: Path, tmp_pat
 def test_another_revision_stands_beside_this_one_and_what_it_lacks_is_told(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     shutil.copytree(run, folder)
+    episodes = list(read_records(folder / Paths.episodes, EvaluatedEpisode))
+    of_problem = {"id": f"{problem().id}.sft.0", "task_id": problem().id, "policy": "sft", "decoding": "sampled"}
+    episodes = sorted([*episodes, episodes[0].model_copy(update=of_problem)], key=lambda episode: episode.id)
+    write_records(folder / Paths.episodes, EvaluatedEpisode, episodes)
+    write_records(folder / Paths.reasoning, Problem, [problem()])
 
     def done(*command: str) -> None:
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
@@ -143,15 +149,20 @@ def test_another_revision_stands_beside_this_one_and_what_it_lacks_is_told(run: 
     done("git", "init", "-q")
     done(*dvc, "init", "-q")
     commit("nothing")
-    done(*dvc, "add", "-q", *(f"data/{name}.parquet" for name in ("tasks", "rubrics", "evaluation", "episodes")))
+    done(
+        *dvc,
+        "add",
+        "-q",
+        *(f"data/{name}.parquet" for name in ("tasks", "rubrics", "evaluation", "episodes", "reasoning")),
+    )
     commit("v1")
-    episodes = list(read_records(folder / Paths.episodes, EvaluatedEpisode))
     write_records(folder / Paths.episodes, EvaluatedEpisode, episodes[:50])
     finished = synthagent("view", "--rev", "v1", "--out", "two.html", cwd=folder)
     assert (finished.returncode, finished.stderr) == (0, "")
     head = chunks_of(Browser((folder / "two.html").read_text(encoding="utf-8"), 0))[0]
     assert head["runs"] == ["", "v1"]
     assert sum(row["run"] == 1 for row in head["rows"]) == len(episodes)
+    assert [row["domain"] for row in head["rows"] if row["run"] == 1 and row["task"] == problem().id] == ["reasoning"]
     assert_one_message(synthagent("view", "--rev", "nope", cwd=folder), "--rev nope", "git log")
     lacking = synthagent("view", "--rev", "nothing", cwd=folder)
     assert_one_message(lacking, "--rev nothing: has no data/tasks.parquet; choose a revision")
