@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = new_project(tmp_path_factory.mktemp("given"))
     save_given(project.folder / "given")
     project.params(**SMALL)
-    for stage in ("personas", "tasks", "rubrics"):
+    for stage in ("personas", "tasks", "rubrics", "reasoning"):
         run(project, stage)
     return project
 

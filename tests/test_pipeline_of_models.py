@@ -15,7 +15,8 @@ from helpers.scripted_teacher import teacher
 from helpers.simulated import native
 
 from synthagent.cli import STAGES
-from synthagent.records import Evaluation, MappingEntry, Reward, Task, Trajectory
+from synthagent.episodes.real_tools import PYTHON
+from synthagent.records import Evaluation, MappingEntry, Problem, Reward, Task, Trajectory
 from synthagent.stage import Paths
 from synthagent.store import read_records
 
@@ -26,8 +27,13 @@ SMALL = {
     "tasks.heldout_share": 0.4,
     "tasks.unseen_share": 0.0,
     "rubrics.trajectories": 2,
+    "reasoning.kinds": {"gcd": 1},
+    "reasoning.count": 12,
+    "reasoning.heldout_share": 0.5,
+    "reasoning.attempts": 2,
     "student.tiny": {"vocab_size": 1_800, "hidden_size": 32, "layers": 1, "heads": 2},
     "sft.demos": 8,
+    "sft.reasoning_share": 0.25,
     "sft.batch_size": 2,
     "episode.max_turns": 4,
     "episode.max_tokens": 2_000,
@@ -38,6 +44,7 @@ SMALL = {
     "grpo.tasks_per_step": 2,
     "grpo.group_size": 2,
     "evaluate.tasks": 2,
+    "evaluate.reasoning": 2,
     "llm.max_retries": 1,
     "llm.max_concurrency": 8,
 }
@@ -75,10 +82,20 @@ def acts(body: dict[str, Any]) -> Answer:
     return "What else should I know?" if turn == 1 else f"<answer>{SAID}</answer>"
 
 
+def solves(body: dict[str, Any]) -> Answer:
+    """Compute the greatest common divisor of the numbers that are asked about, and answer what the code printed."""
+    last = body["messages"][-1]
+    if last["role"] == "tool":
+        return f"<answer>{re.findall(r'[0-9]+', last['content'])[-1]}</answer>"
+    numbers = re.search(r"these numbers: ([0-9, ]+)", last["content"])
+    assert numbers, last
+    return native(PYTHON, "By code.", code=f"import math\nprint(math.gcd({numbers[1]}))")
+
+
 def every_role(body: dict[str, Any]) -> Answer:
     """One model that plays all roles; the judge's verdicts depend on the sample, so that rewards differ."""
     if "response_format" not in body:
-        return acts(body)
+        return solves(body) if body["tools"][0]["function"]["name"] == PYTHON else acts(body)
     schema = body["response_format"]["json_schema"]["schema"]
     match schema["title"]:
         case "ToolAnswer":
@@ -89,6 +106,9 @@ def every_role(body: dict[str, Any]) -> Answer:
             workflow = [{"milestone": number, "executed": True} for number in range(1, 8)]
             goals = [{"text": f"It is settled ({n})", "reached_in": [1, 2], "calls": []} for n in range(2)]
             return json.dumps({"workflow": workflow, "subgoals": goals, "interactions": []})
+        case "Scenario":
+            asked = re.findall(r"<<<(\w+)\n(.*?)\n\1>>>", body["messages"][-1]["content"], re.DOTALL)[-1][1]
+            return json.dumps({"instruction": f"I have to know this by noon. {asked}"})
         case "Judgements":
             return judged(schema, body)
         case _:
@@ -142,6 +162,7 @@ def test_every_stage_says_which_roles_it_paid(chain: Path) -> None:
     paid = {stage: set(figures_in(chain, stage).get("llm") or {}) for stage in STAGES}
     assert paid["tasks"] == {"teacher"}
     assert paid["rubrics"] == {"teacher", "tools", "user"}
+    assert paid["reasoning"] == {"teacher"}
     assert {"policy", "user"} <= paid["rollouts"] <= {"policy", "user", "tools"}  # M may know all calls by then
     assert paid["rewards"] == {"judge"}
     assert {"judge"} <= paid["grpo"] <= {"judge", "user", "tools"}
@@ -168,6 +189,17 @@ def test_trajectories_go_through_m_and_are_judged(chain: Path) -> None:
     assert {verdict.by for reward in rewards for verdict in reward.verdicts} >= {"judge"}
 
 
+def test_problems_are_told_anew_and_solved_by_the_model_with_code_that_runs(chain: Path) -> None:
+    problems = list(read_records(chain / Paths.reasoning, Problem))
+    assert figures_in(chain, "reasoning")["funnel"]["agreed"] == len(problems) == 12
+    assert all(problem.instruction.startswith("I have to know this by noon.") for problem in problems)
+    demos = list(read_records(chain / Paths.reasoning_demos, Trajectory))
+    assert demos
+    assert all(demo.end == "answer" for demo in demos)
+    rows = [row for row in read_records(chain / Paths.evaluation, Evaluation) if row.benchmark == "reasoning"]
+    assert {row.reward for row in rows if row.policy == "endpoint"} == {1.0}
+
+
 def test_the_endpoint_is_evaluated_beside_the_students(chain: Path) -> None:
     policies = {row.policy for row in read_records(chain / Paths.evaluation, Evaluation)}
     assert {"endpoint", "noop", "asks_only"} <= policies
@@ -181,10 +213,10 @@ def test_without_the_server_the_store_alone_gives_the_same_bytes(chain: Path, tm
     (again / "params.yaml").write_text((chain / "params.yaml").read_text().replace("replay: 'off'", "replay: only"))
     assert "replay: only" in (again / "params.yaml").read_text()
     assert synthagent("cache", "import", str(tmp_path / "store.gz"), cwd=again).returncode == 0
-    run(again, "personas", "tasks", "rubrics", "sft", "rollouts", "rewards")
+    run(again, "personas", "tasks", "rubrics", "reasoning", "sft", "rollouts", "rewards")
     for path in (Paths.tasks, Paths.rejected, Paths.demos, Paths.rubrics, Paths.dropped, Paths.rollouts):
         assert (again / path).read_bytes() == (chain / path).read_bytes(), path
-    for path in (Paths.mappings, Paths.rewards):
+    for path in (Paths.mappings, Paths.rewards, Paths.reasoning, Paths.reasoning_demos, Paths.reasoning_rejected):
         assert (again / path).read_bytes() == (chain / path).read_bytes(), path
     assert files_under(again / Paths.sft) == {
         again / path.relative_to(chain): content for path, content in files_under(chain / Paths.sft).items()

@@ -23,7 +23,7 @@ def params_of(steps: int) -> Params:
     params = default_params()
     grpo = params.grpo.model_copy(update={"steps": steps, "tasks_per_step": 2, "group_size": GROUP})
     compute = params.compute.model_copy(update={"processes": 1})
-    episode = LIMITS.model_copy(update={"max_tokens": 60})
+    episode = LIMITS.model_copy(update={"max_tokens": 120})
     return params.model_copy(update={"grpo": grpo, "compute": compute, "episode": episode})
 
 

@@ -43,7 +43,7 @@ def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:
 
 def synthagent(*args: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run the public command in `cwd`."""
-    command = [sys.executable, "-m", "synthagent", *args]
+    command = [sys.executable, "-P", "-m", "synthagent", *args]  # -P: a project may have a folder of that name
     env = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     return subprocess.run(command, cwd=cwd, input=stdin, env=env, capture_output=True, text=True, check=False)
 
