@@ -22,6 +22,14 @@ from transformers import AutoModelForCausalLM
 from helpers.processes import free_port
 from synthagent.policy_server import fingerprint_of
 
+# transformers changes torch for all threads while it loads a model: two that load at once spoil it for the process
+_LOADING = threading.Lock()
+
+
+def _loaded(folder: Path | str) -> Any:
+    with _LOADING:
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
 
 class FakeVllm:
     """What a test sees of the server, and does to it."""
@@ -38,7 +46,7 @@ class FakeVllm:
     def start(self) -> None:
         """Begin to serve, with what is in the folder and nothing else."""
         self.fingerprint = fingerprint_of(self.weights)
-        self.model = AutoModelForCausalLM.from_pretrained(self.weights, dtype=torch.float32).eval()
+        self.model = _loaded(self.weights).eval()
         self.adapters = dict[str, Path]()
         self._http = _Http(self)
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
@@ -80,7 +88,7 @@ class FakeVllm:
                     return (200, "Success") if self.adapters.pop(body["lora_name"], None) else (404, "cannot be found")
                 case "/collective_rpc" if body["method"] == "load_student":
                     folder = body["kwargs"]["folder"]
-                    self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+                    self.model = _loaded(folder).eval()
                     return 200, {"results": [None]}
                 case "/reset_prefix_cache" | "/health":
                     return 200, {"success": True}
@@ -90,8 +98,9 @@ class FakeVllm:
         """One answer. `likeliest`: the likeliest tokens, with the log-probabilities that they have all the same."""
         model = self.model
         if body["model"] in self.adapters:
-            base = AutoModelForCausalLM.from_pretrained(self.weights, dtype=torch.float32)
-            model = PeftModel.from_pretrained(base, self.adapters[body["model"]]).eval()
+            base = _loaded(self.weights)
+            with _LOADING:
+                model = PeftModel.from_pretrained(base, self.adapters[body["model"]]).eval()
         generator = torch.Generator().manual_seed(body["seed"])
         tokens, logprobs, ids = list[int](), list[float](), list(body["prompt"])
         while len(tokens) < body["max_tokens"] and not (tokens and tokens[-1] in body["stop_token_ids"]):
@@ -117,6 +126,8 @@ def fake_vllm(weights: Path, likeliest: bool = False) -> Iterator[FakeVllm]:
         yield server
     finally:
         server.stop()
+        while server.asking:  # an answer that nobody waits for may be loading a model
+            time.sleep(0.05)
 
 
 def restart_in(server: FakeVllm, seconds: float) -> None:
