@@ -217,7 +217,7 @@ NOT_RUN = {
     "python -m benchmarks.redteam": Reason(LONG, "tests/benchmarks/test_redteam.py", "redteam.main(["),
     "python -m benchmarks.escapes": Reason(LONG, ESCAPES, "attempt(attack, pool"),
     "python -m benchmarks.escapes --isolation rlimits": Reason(LONG, ESCAPES, '"--isolation", "rlimits"'),
-    "python -m benchmarks.sandbox --rounds 2": Reason(LONG, "tests/benchmarks/test_sandbox.py", "from_pool(pool"),
+    "python -m benchmarks.sandbox --rounds 1": Reason(LONG, "tests/benchmarks/test_sandbox.py", "from_pool(pool"),
     "python -m benchmarks.redteam --judge params.yaml": Reason(
         "it needs a model", "tests/benchmarks/test_redteam.py", "redteam.main([*given"
     ),
