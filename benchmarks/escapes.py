@@ -149,7 +149,7 @@ def attempt(attack: Attack, pool: SandboxPool, limits: PythonParams, there: Outs
         ran = session.run(there.fill_in(attack.code))
     with pool.session() as session:
         found = session.run(there.fill_in(attack.then)) if attack.then else Ran("")
-        alive = any(session.run("6 * 7") == Ran("42\n") for _ in range(3))  # where much else runs, a call may be late
+        alive = session.run("6 * 7") == Ran("42\n")
     printed = ran.output + found.output
     success = there.harm()
     if there.word in printed:
