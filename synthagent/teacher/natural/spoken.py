@@ -21,7 +21,7 @@ from synthagent.teacher.natural.toolset import column
 from synthagent.text import words_of
 from synthagent.worlds import Call
 
-_SAYINGS = 40  # how often a value is said anew, in each form that it may have
+_SAYINGS = 120  # how often a value is said anew, in each form that it may have
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -62,7 +62,7 @@ def survive(surfaces: Sequence[Surface], before: str, after: str, in_order: bool
         return True
     said = dict.fromkeys(surface.words for surface in surfaces)
     places = [[_place(text, words) for words in said] for text in (before, after)]
-    orders = [sorted(range(len(said)), key=lambda n, at=some: at[n]) for some in places]  # type: ignore[misc]
+    orders = [sorted(range(len(said)), key=some.__getitem__) for some in places]
     return orders[0] == orders[1]
 
 
