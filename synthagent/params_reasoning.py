@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -44,6 +44,9 @@ class ReasoningParams(Record):
     )
     kinds: dict[str, Annotated[float, Field(ge=0)]] = Field(
         description="tasks of reasoning-gym, by weight; without a file"
+    )
+    settings: dict[str, dict[str, Any]] = Field(
+        description="by kind: settings of its dataset in reasoning-gym, such as how large numbers are"
     )
     count: Annotated[int, Field(ge=0)] = Field(description="proposals, of a file at most so many; 0: no such problems")
     heldout_share: Share = Field(description="of the problems, chosen by content")

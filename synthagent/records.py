@@ -20,6 +20,7 @@ Kind = Literal["constraint", "subgoal", "interaction"]
 Split = Literal["train", "heldout", "unseen_domain"]
 BENCHMARK = "synthagent"  # what our own tasks are called among other suites
 REASONING = "reasoning"  # what problems are called there; also the domain of the tasks that are made of them
+CONSTANT = "constant"  # the policy that answers problems without looking at them
 End = Literal["answer", "turn_limit", "token_limit", "error"]
 Decoding = Literal["sampled", "greedy", "scripted"]
 Outcome = Literal["done", "refused", "kept", "cannot"]  # cannot: of other benchmarks

@@ -24,7 +24,8 @@ from synthagent.lines import DEAD, LATE, LineProcess
 from synthagent.records import Problem
 
 GYM = "reasoning-gym:"  # of a problem's source, before the name of its kind
-ALIASES, ENTRY = "aliases", "entry"  # in a problem's provenance: further right answers; what its source's scorer needs
+# In a problem's provenance: further right answers; what its source's scorer needs, and the settings of its dataset.
+ALIASES, ENTRY, SETTINGS = "aliases", "entry", "settings"
 MOST_CHARACTERS = 4_000
 # Kinds of reasoning-gym whose scorer hands the answer to `eval` or to sympy's `parse_expr`.
 EVALUATED = frozenset(
@@ -83,7 +84,8 @@ def _by_source(problem: Problem, given: str) -> bool:
     kind, scorer = problem.source.removeprefix(GYM), _scorer(os.getpid())
     if kind in EVALUATED and not scorer.isolated:
         return given == problem.answer
-    return scorer.right({"kind": kind, "entry": problem.provenance[ENTRY], "answer": given})
+    entry, settings = problem.provenance[ENTRY], problem.provenance.get(SETTINGS, {})
+    return scorer.right({"kind": kind, "settings": settings, "entry": entry, "answer": given})
 
 
 def _bare(text: str) -> str:

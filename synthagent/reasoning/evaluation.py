@@ -1,16 +1,19 @@
-"""Held-out problems in the stage `evaluate`: which, and who answers."""
+"""Held-out problems in the stage `evaluate`: which, who answers, and what answering without a look at them earns."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from synthagent.episodes.policy import Setting
+from synthagent.episodes.episode import Episode
+from synthagent.episodes.policy import ScriptedPolicy, Setting
 from synthagent.episodes.real_tools import real_environment, tools_of
+from synthagent.episodes.turn import Turn
 from synthagent.params import Params
 from synthagent.reasoning.share import reasoning_here
-from synthagent.records import REASONING, Problem
+from synthagent.records import CONSTANT, REASONING, Problem
 from synthagent.stage import Paths, say
 from synthagent.store import read_records
 
@@ -25,6 +28,27 @@ def choose_problems(params: Params) -> list[Problem]:
         say(f"evaluate: evaluate.reasoning: {Paths.reasoning} has no held-out problem; raise reasoning.count")
     drawn = random.Random(f"evaluate-{params.seed}-{REASONING}").sample(heldout, min(count, len(heldout)))
     return sorted(drawn, key=lambda problem: problem.id)
+
+
+def commonest_answers(problems: Sequence[Problem]) -> dict[str, str]:
+    """Kind -> the commonest answer of its train problems; of several the first as text. To `constant` it is the answer.
+
+    Half of the greatest common divisors of large numbers are 1: what a policy earns says little without this.
+    """
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    for problem in problems:
+        if problem.split == "train":
+            answers[problem.kind][problem.answer] += 1
+    return {kind: min(found, key=lambda answer: (-found[answer], answer)) for kind, found in answers.items()}
+
+
+def constant_policy(commonest: Mapping[str, str], problems: Mapping[str, Problem], setting: Setting) -> ScriptedPolicy:
+    """A script that gives every problem, by id, the commonest answer of its kind, and calls nothing."""
+
+    def script(episode: Episode) -> Iterator[Turn]:
+        yield Turn(f"<answer>{commonest.get(problems[episode.task.id].kind, '')}</answer>")
+
+    return ScriptedPolicy(CONSTANT, script, setting)
 
 
 def setting_of(problems: Sequence[Problem], params: Params) -> Setting:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from synthagent.errors import ParamsError
-from synthagent.reasoning.answers import ENTRY, GYM
+from synthagent.reasoning.answers import ENTRY, GYM, SETTINGS
 from synthagent.records import Problem, Rejected
 
 PACKAGE = "reasoning-gym"
 REMEDY = "pip install 'synthagent[reasoning]', which takes a C compiler; or name a file in reasoning.path"
 _OF_THE_DAY = frozenset({"time_intervals"})  # their problems depend on the day on which they are made
 _SEEDS_APART = 1_000_003  # the package adds a problem's number to the seed
+_OURS = frozenset({"seed", "size"})  # of a dataset's settings, those that follow from params
 
 
 def lacking() -> str | None:
@@ -31,19 +33,24 @@ def lacking() -> str | None:
     return None
 
 
-def pose(kinds: Mapping[str, float], count: int, seed: int) -> Iterator[Problem | Rejected]:
-    """Problem `number` depends on nothing but the kinds, the seed and the number.
+def pose(
+    kinds: Mapping[str, float], settings: Mapping[str, Mapping[str, Any]], count: int, seed: int
+) -> Iterator[Problem | Rejected]:
+    """Problem `number` depends on nothing but the kinds, their settings, the seed and the number.
 
     Raises:
-        ParamsError: a kind that the package does not have, or cannot make without further settings.
+        ParamsError: a kind that the package does not have, or cannot make with these settings.
     """
     names = sorted(name for name, weight in kinds.items() if weight)
-    sources = {name: _source(name, count, seed) for name in names}
+    for name in sorted(settings.keys() - set(names)):  # those of a kind that is not chosen stay for when it is
+        _check_name(name, f"params.yaml: reasoning.settings.{name}")
+    sources = {name: _source(name, settings.get(name, {}), count, seed) for name in names}
     made_with = f"{PACKAGE} {version(PACKAGE)}"
     for number in range(count):
         rng = random.Random(f"reasoning-{seed}-{number}")
         kind = rng.choices(names, [kinds[name] for name in names])[0]
-        yield _posed(sources[kind][number], kind, number, {"source": made_with, "seed": seed})
+        chosen = {SETTINGS: dict(settings[kind])} if settings.get(kind) else {}
+        yield _posed(sources[kind][number], kind, number, {"source": made_with, "seed": seed, **chosen})
 
 
 def id_of(number: int) -> str:
@@ -51,19 +58,37 @@ def id_of(number: int) -> str:
     return f"problem-{number:07d}"
 
 
-def _source(name: str, count: int, seed: int) -> Any:
+def _source(name: str, settings: Mapping[str, Any], count: int, seed: int) -> Any:
     from reasoning_gym.factory import DATASETS, create_dataset
 
     place = f"params.yaml: reasoning.kinds.{name}"
     if name in _OF_THE_DAY:
         raise ParamsError(f"{place}: its problems depend on the day on which they are made; leave it out")
+    _check_name(name, place)
+    known = sorted({field.name for field in fields(DATASETS[name][1])} - _OURS)
+    if strangers := sorted(set(settings) - set(known)):
+        raise ParamsError(
+            f"params.yaml: reasoning.settings.{name}: {PACKAGE} has no setting {', '.join(strangers)} of it; "
+            f"it has {', '.join(known)}"[:900]
+        )
+    try:
+        made = create_dataset(name, seed=seed * _SEEDS_APART, size=count, **settings)
+        made[0]  # some settings are found wrong only by making a problem
+    except Exception as error:  # each dataset says in its own way what it finds wrong with what a user wrote
+        fault = " ".join(str(error).split())[:300] or type(error).__name__
+        if settings:
+            raise ParamsError(f"params.yaml: reasoning.settings.{name}: {fault}") from None
+        raise ParamsError(
+            f"{place}: cannot be made without further settings ({fault}); see reasoning.settings.{name}"
+        ) from None
+    return made
+
+
+def _check_name(name: str, place: str) -> None:
+    from reasoning_gym.factory import DATASETS
+
     if name not in DATASETS:
         raise ParamsError(f"{place}: {PACKAGE} has no such task; it has {', '.join(sorted(DATASETS))}"[:900])
-    try:
-        return create_dataset(name, seed=seed * _SEEDS_APART, size=count)
-    except (AssertionError, TypeError, ValueError) as error:
-        fault = " ".join(str(error).split()) or type(error).__name__
-        raise ParamsError(f"{place}: cannot be made without further settings ({fault}); leave it out") from None
 
 
 def _posed(made: Mapping[str, Any], kind: str, number: int, provenance: Mapping[str, Any]) -> Problem | Rejected:

@@ -1,9 +1,9 @@
 """Says of answers whether they are right: JSON lines on standard input -> a JSON line each. A program of its own.
 
-`{"kind": K, "entry": E, "answer": A}` is put to the scorer of reasoning-gym's task K, `{"truth": T, "answer": A}` to
-math-verify; `{"load": MODULE}` imports one of the two, which is slow. Both read what a model wrote, some scorers by
-evaluating it, and either may take for ever: so `synthagent.reasoning.answers` runs this in isolation, and ends it when
-an answer takes too long.
+`{"kind": K, "settings": S, "entry": E, "answer": A}` is put to the scorer of reasoning-gym's task K as it was set,
+`{"truth": T, "answer": A}` to math-verify; `{"load": MODULE}` imports one of the two, which is slow. Both read what a
+model wrote, some scorers by evaluating it, and either may take for ever: so `synthagent.reasoning.answers` runs this in
+isolation, and ends it when an answer takes too long.
 
 Launch: `python -I synthagent/reasoning/scorer.py`.
 """
@@ -22,10 +22,10 @@ _WHOLE = 1 - 1e-9  # scorers give parts of a point for answers that are nearly r
 
 
 @cache
-def _gym_scorer(kind: str) -> Any:
-    from reasoning_gym.factory import get_score_answer_fn
+def _gym_scorer(kind: str, settings: str) -> Any:
+    from reasoning_gym.factory import create_dataset
 
-    return get_score_answer_fn(kind)
+    return create_dataset(kind, **json.loads(settings)).score_answer
 
 
 def right(question: dict[str, Any]) -> bool:
@@ -35,7 +35,8 @@ def right(question: dict[str, Any]) -> bool:
         return True
     answer = question["answer"]
     if "kind" in question:
-        return float(_gym_scorer(question["kind"])(answer, question["entry"])) >= _WHOLE
+        score = _gym_scorer(question["kind"], json.dumps(question["settings"], sort_keys=True))
+        return float(score(answer, question["entry"])) >= _WHOLE
     from math_verify import parse, verify
 
     # Who started this waits no longer than it wants to, so that no clock is needed here.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from synthagent.records import REASONING, Evaluation
+from synthagent.records import CONSTANT, REASONING, Evaluation
 from synthagent.showing.statistics import POLICIES, Interval, Value, interval
 
 ALL = "all"
@@ -17,6 +17,8 @@ ALL = "all"
 @dataclass(frozen=True, slots=True)
 class KindRow:
     """A policy on the problems of a kind, or on all. `right`: the share of right answers, sampled; `greedy`: the same.
+
+    The script `constant` gives the commonest answer of each kind, whatever is asked.
 
     `over_limit`: the share of episodes in which a call went over a limit of the sandbox.
     """
@@ -50,8 +52,8 @@ def right_by_kind(rows: Sequence[Evaluation], seed: int) -> Board | None:
     cells = [
         _row(kind, policy, sampled, of_kind.get((kind, policy, "greedy"), []), seed)
         for kind in kinds
-        for policy in POLICIES
-        if (sampled := of_kind.get((kind, policy, "sampled")))
+        for policy, decoding in ((CONSTANT, "scripted"), *((policy, "sampled") for policy in POLICIES))
+        if (sampled := of_kind.get((kind, policy, decoding)))
     ]
     return Board(tuple(cells), _gained(of_kind[ALL, "sft", "sampled"], of_kind[ALL, "grpo", "sampled"], seed))
 
@@ -82,6 +84,8 @@ def printed_kinds(board: Board | None) -> Iterator[str]:
         share = f"{row.right.mean:.3f} [{row.right.low:.2f}, {row.right.high:.2f}]"
         yield f"{row.kind:<{width}} {row.policy:<8} {row.n:>4} {share:<17} {greedy:>6} {row.over_limit:.2f}"
     yield "right: share of problems answered rightly, within the limits of the sandbox, sampled at temperature 1"
+    if any(row.policy == CONSTANT for row in board.rows):
+        yield f"{CONSTANT}: always the commonest answer of a kind's train problems"
     if (gained := board.gained) is not None:
         yield f"grpo - sft on problems: {gained.mean:+.3f} [{gained.low:+.2f}, {gained.high:+.2f}]"
 

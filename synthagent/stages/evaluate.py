@@ -2,9 +2,9 @@
 
 Scripted baselines bound the scale (the lazy ones, never_asks, expert; a simulated world has no reference, so only the
 lazy ones act in it); `base` is the student before any training, `sft` and `grpo` the trained ones, sampled at
-temperature 1 and, beside it, greedily; `endpoint` is the model of `roles.policy`, if it has one. All but the scripts
-also act in held-out problems (benchmark `reasoning`, by kind); the trained ones, and `endpoint`, in the benchmarks of
-others that `evaluate.suites` names.
+temperature 1 and, beside it, greedily; `endpoint` is the model of `roles.policy`, if it has one. All but those scripts
+also act in held-out problems (benchmark `reasoning`, by kind), with a script of their own, `constant`; the trained
+ones, and `endpoint`, in the benchmarks of others that `evaluate.suites` names.
 
 Launch: `synthagent evaluate` or `dvc repro evaluate`.
 """
@@ -32,7 +32,7 @@ from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
-from synthagent.reasoning.evaluation import choose_problems, setting_of
+from synthagent.reasoning.evaluation import choose_problems, commonest_answers, constant_policy, setting_of
 from synthagent.reasoning.reward import score_reasoning
 from synthagent.records import (
     BENCHMARK,
@@ -193,6 +193,10 @@ def act(
             work.append((EndpointPolicy(llm, params, setting, name="endpoint"), starts))
         if problems:
             setting, of_problems = setting_of(problems, params), [Start(task_of(problem)) for problem in problems]
+            commonest = commonest_answers(list(read_records(Paths.reasoning, Problem)))
+            # It calls nothing, so that nothing has to be opened for it.
+            lazy = Setting(max_turns=params.episode.max_turns)
+            work.append((constant_policy(commonest, {problem.id: problem for problem in problems}, lazy), of_problems))
             work += [(replace(student, setting=setting, loop=None), of_problems) for student in students]
             if of_models:
                 at_once = min(len(problems), params.llm.max_concurrency)

@@ -112,7 +112,7 @@ def _posed(outcome: SiftedProblems, params: Params) -> list[Problem]:
     """The proposals that can be solved: readable, distinct, scorable."""
     chosen = params.reasoning
     if chosen.path is None:
-        rows = list(gym.pose(chosen.kinds, chosen.count, params.seed))
+        rows = list(gym.pose(chosen.kinds, chosen.settings, chosen.count, params.seed))
     else:
         has_search = chosen.search.corpus is not None or chosen.search.url is not None
         rows = list(read_given(Path(chosen.path), chosen.count, has_search))

@@ -30,7 +30,7 @@ def printed(program: str) -> str:
 
 
 def problems(kind: str, count: int) -> list[Problem]:
-    posed = [problem for problem in pose({kind: 1.0}, count, seed=3) if isinstance(problem, Problem)]
+    posed = [problem for problem in pose({kind: 1.0}, {}, count, seed=3) if isinstance(problem, Problem)]
     return [weave(problem, BAKER, seed=3) for problem in posed]
 
 

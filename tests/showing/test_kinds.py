@@ -32,6 +32,15 @@ def test_right_answers_are_counted_by_kind_and_policy_and_over_all_kinds() -> No
     assert board.gained.low <= 0.5 <= board.gained.high
 
 
+def test_a_policy_that_always_answers_alike_stands_above_the_students() -> None:
+    board = right_by_kind([*ROWS, *solved("constant", "gcd", 0, [1, 0, 0, 1], decoding="scripted")], 0)
+    assert board is not None
+    found = [(line.kind, line.policy, line.right.mean) for line in board.rows if line.kind != "lcm"]
+    assert found[0] == ("all", "constant", 0.5)
+    assert ("gcd", "constant", 0.5) in found
+    assert "constant: always the commonest answer of a kind's train problems" in [*printed_kinds(board)]
+
+
 def test_details_headlines_and_lines_say_the_same() -> None:
     board = right_by_kind(ROWS, 0)
     assert board is not None
