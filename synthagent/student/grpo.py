@@ -26,7 +26,6 @@ from synthagent.student.callbacks import DeadGroups, PairProbe
 from synthagent.student.format import ChatFormat
 from synthagent.student.grpo_log import row_of, step_logged, steps_of, tokens_of, worth_of
 from synthagent.student.grpo_trainer import Grpo, LiveEpisode, seen
-from synthagent.student.labelled import is_lean
 from synthagent.student.live import TrainingEpisodes, training_episodes
 from synthagent.student.memory import memory_told, remedy_of_acting, remedy_of_training
 from synthagent.student.model import Student
@@ -100,7 +99,7 @@ class GrpoJob:
             rollout_func=partial(self._rollout, episodes, generation),
             callbacks=[DeadGroups(params.updates)],
         )
-        trainer.most, trainer.lean = params.batch_tokens, is_lean(self.params.student, params.batch_tokens)
+        trainer.most = params.batch_tokens
         if generation:
             generation.attach(trainer)
         if self.pairs and params.probe is not None:

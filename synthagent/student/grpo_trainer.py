@@ -66,9 +66,7 @@ class Grpo(Resumable, GRPOTrainer, InPasses):  # type: ignore[misc]
         return super()._get_per_token_logps_and_entropies(model, input_ids, *given, **more)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
-        """As TRL's; where `lean`, of a smaller pass: what others said in an episode has no log-probabilities."""
-        if not self.lean:
-            return super()._compute_loss(model, inputs)
+        """As TRL's, of a smaller pass: what others said in an episode has no log-probabilities."""
         own = _own(inputs)
         if inputs.get("old_per_token_logps") is not None:
             inputs = {**inputs, "old_per_token_logps": inputs["old_per_token_logps"] * own}

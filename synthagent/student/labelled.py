@@ -14,16 +14,7 @@ from typing import Any
 
 import torch
 
-from synthagent.params import StudentParams
 from synthagent.student.format import IGNORED
-
-
-def is_lean(student: StudentParams, batch_tokens: int | None) -> bool:
-    """Whether a training is to save work by `Labelled`.
-
-    Not that of the built-in student, unless a budget asks for it: it has few words, and sums keep their order.
-    """
-    return student.base != "tiny" or batch_tokens is not None
 
 
 @dataclass(slots=True)

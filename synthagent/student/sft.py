@@ -17,7 +17,7 @@ from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
 from synthagent.params import SftParams, StudentParams
-from synthagent.student.labelled import Labelled, is_lean
+from synthagent.student.labelled import Labelled
 from synthagent.student.memory import remedy_of_sft
 from synthagent.student.optimizer import optimizer_of
 from synthagent.student.passes import InPasses
@@ -68,7 +68,7 @@ class SftJob:
             train_dataset=Dataset.from_list(list(self.rows)),
             processing_class=student.tokenizer,
         )
-        trainer.most, trainer.lean = params.batch_tokens, is_lean(self.student, params.batch_tokens)
+        trainer.most = params.batch_tokens
         course = Course(
             stage="sft",
             steps=steps,
@@ -90,9 +90,8 @@ class _InOrder(Resumable, SFTTrainer, InPasses):  # type: ignore[misc]
     """SFTTrainer that takes the rows as they come: the caller has ordered them."""
 
     def compute_loss(self, model: Any, inputs: Any, **more: Any) -> Any:
-        """As TRL's; where `lean`, of a smaller pass."""
-        through = Labelled(model, self.accelerator.unwrap_model(model)) if self.lean else model
-        return super().compute_loss(through, inputs, **more)
+        """As TRL's, of a smaller pass."""
+        return super().compute_loss(Labelled(model, self.accelerator.unwrap_model(model)), inputs, **more)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return SequentialSampler(dataset if dataset is not None else self.train_dataset)

@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,6 @@ class Resumable(Trainer):  # type: ignore[misc]
 
     course: Course
     optimizer: torch.optim.Optimizer | None
-    lean = False  # whether work is saved at the price of another order of sums, see `is_lean`
     _told = False
 
     def run(self, course: Course) -> Log:
@@ -92,10 +90,8 @@ class Resumable(Trainer):  # type: ignore[misc]
             self._say_what_they_take(course.checkpoints)
             self.add_callback(_When(course.checkpoints.minutes))
             start = str(course.checkpoints.start) if course.checkpoints.start else None
-        if self.lean:
-            keep_memory()
-        quick = fast_attention(self.model) if self.lean else nullcontext()
-        with memory_told(course.stage, course.spare), quick:
+        keep_memory()
+        with memory_told(course.stage, course.spare), fast_attention(self.model):
             self.train(resume_from_checkpoint=start)
         log: Log = self.state.log_history
         return log
