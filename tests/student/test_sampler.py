@@ -32,6 +32,7 @@ from synthagent.params import EpisodeParams
 from synthagent.records import Task
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student, build_model
+from synthagent.student.sampler import _drawn
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,15 @@ def test_the_same_seed_gives_the_same_tokens_and_another_seed_others(student: St
     assert first.sampled == again.sampled
     assert [e.messages for e in first.episodes] == [e.messages for e in again.episodes]
     assert first.sampled != other.sampled
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely_and_never_where_they_are_impossible() -> None:
+    odds = torch.tensor([[0.0, 0.7, 0.0, 0.3, 0.0], [0.25, 0.25, 0.25, 0.25, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]])
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([_drawn(odds.log(), generator) for _ in range(4_000)])
+    found = torch.nn.functional.one_hot(draws, 5).float().mean(0)
+    assert (found - odds).abs().max() < 0.03
+    assert (found[odds == 0] == 0).all()
 
 
 def test_several_samples_of_one_task_differ(student: Student) -> None:

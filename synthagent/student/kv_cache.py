@@ -1,0 +1,74 @@
+"""A KV cache with room for tokens to come, for episodes that run in lockstep.
+
+The library's own joins what it holds and every new token to a new tensor: a fifth of the time that the built-in student
+takes for a token on a CPU. Here a token is written behind those before it; as the library's, it gives back all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+_AHEAD = 64  # tokens that there is room for, whenever a larger piece of memory has to be found
+
+
+def roomy_cache(config: Any) -> DynamicCache:
+    """The library's cache for a model of this configuration; layers that keep all tokens have room for more."""
+    cache = DynamicCache(config=config)
+    cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values are the beginnings of `_rooms`, of shape (rows, heads, capacity, size)."""
+
+    keys: Any
+    values: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rooms: list[torch.Tensor] = []
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
+        """Take the keys and values of new tokens; give back those of all."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        before = self.get_seq_length()
+        length = before + key_states.shape[-2]
+        if not self._fits(length):
+            held = [self.keys, self.values] if before else []
+            self._rooms = [_room(new, len(new), length) for new in (key_states, value_states)]
+            for room, tokens in zip(self._rooms, held, strict=False):
+                room[:, :, :before] = tokens
+        for room, new in zip(self._rooms, (key_states, value_states), strict=True):
+            room[:, :, before:length] = new
+        self.keys, self.values = (room[:, :, :length] for room in self._rooms)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep the rows with these numbers."""
+        length = self.get_seq_length()
+        if not length:
+            return
+        held = (self.keys, self.values)
+        self._rooms = [_room(tokens, len(indices), length) for tokens in held]
+        for room, tokens in zip(self._rooms, held, strict=True):
+            torch.index_select(tokens, 0, indices, out=room[:, :, :length])
+        self.keys, self.values = (room[:, :, :length] for room in self._rooms)
+
+    def _fits(self, length: int) -> bool:
+        """Whether so many tokens have room, and what is held is where the room begins: others may have put it apart."""
+        return bool(
+            self._rooms
+            and self._rooms[0].shape[2] >= length
+            and self.keys.data_ptr() == self._rooms[0].data_ptr()
+            and self.values.data_ptr() == self._rooms[1].data_ptr()
+            and len(self.keys) == len(self._rooms[0])
+        )
+
+
+def _room(like: torch.Tensor, rows: int, length: int) -> torch.Tensor:
+    return like.new_empty(rows, like.shape[1], length + _AHEAD, like.shape[3])
