@@ -121,7 +121,7 @@ def test_problems_take_part_in_sft_grpo_and_evaluation(finished: Finished) -> No
     assert said("sft")["reasoning_demos"] == 0.1 * SMALL["sft.demos"]
     assert "1 of them with problems, 2 in all" in finished.printed
     kinds = said("evaluate")["reasoning"]["kinds"]
-    assert kinds["all"].keys() == {"base", "sft", "grpo"}
+    assert kinds["all"].keys() == {"constant", "base", "sft", "grpo"}
     assert {figures["n"] for figures in kinds["all"].values()} == {SMALL["evaluate.reasoning"]}
 
 
