@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -42,15 +43,18 @@ def pose(
         ParamsError: a kind that the package does not have, or cannot make with these settings.
     """
     names = sorted(name for name, weight in kinds.items() if weight)
-    for name in sorted(settings.keys() - set(names)):  # those of a kind that is not chosen stay for when it is
-        _check_name(name, f"params.yaml: reasoning.settings.{name}")
+    _check_names("kinds", names)
+    _check_names("settings", sorted(settings))  # those of a kind that is not chosen stay for when it is
     sources = {name: _source(name, settings.get(name, {}), count, seed) for name in names}
     made_with = f"{PACKAGE} {version(PACKAGE)}"
     for number in range(count):
         rng = random.Random(f"reasoning-{seed}-{number}")
         kind = rng.choices(names, [kinds[name] for name in names])[0]
-        chosen = {SETTINGS: dict(settings[kind])} if settings.get(kind) else {}
-        yield _posed(sources[kind][number], kind, number, {"source": made_with, "seed": seed, **chosen})
+        wanted = settings.get(kind, {})
+        with _told(kind, wanted):
+            made = sources[kind][number]
+        chosen = {SETTINGS: dict(wanted)} if wanted else {}
+        yield _posed(made, kind, number, {"source": made_with, "seed": seed, **chosen})
 
 
 def id_of(number: int) -> str:
@@ -61,34 +65,42 @@ def id_of(number: int) -> str:
 def _source(name: str, settings: Mapping[str, Any], count: int, seed: int) -> Any:
     from reasoning_gym.factory import DATASETS, create_dataset
 
-    place = f"params.yaml: reasoning.kinds.{name}"
     if name in _OF_THE_DAY:
-        raise ParamsError(f"{place}: its problems depend on the day on which they are made; leave it out")
-    _check_name(name, place)
+        raise ParamsError(
+            f"params.yaml: reasoning.kinds.{name}: its problems depend on the day on which they are made; leave it out"
+        )
     known = sorted({field.name for field in fields(DATASETS[name][1])} - _OURS)
     if strangers := sorted(set(settings) - set(known)):
         raise ParamsError(
             f"params.yaml: reasoning.settings.{name}: {PACKAGE} has no setting {', '.join(strangers)} of it; "
             f"it has {', '.join(known)}"[:900]
         )
+    with _told(name, settings):
+        return create_dataset(name, seed=seed * _SEEDS_APART, size=count, **settings)
+
+
+@contextmanager
+def _told(name: str, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Tell in one line what a dataset finds wrong with its settings: some by making it, some by making a problem."""
     try:
-        made = create_dataset(name, seed=seed * _SEEDS_APART, size=count, **settings)
-        made[0]  # some settings are found wrong only by making a problem
-    except Exception as error:  # each dataset says in its own way what it finds wrong with what a user wrote
+        yield
+    except Exception as error:  # each dataset has errors of its own
         fault = " ".join(str(error).split())[:300] or type(error).__name__
         if settings:
             raise ParamsError(f"params.yaml: reasoning.settings.{name}: {fault}") from None
         raise ParamsError(
-            f"{place}: cannot be made without further settings ({fault}); see reasoning.settings.{name}"
+            f"params.yaml: reasoning.kinds.{name}: cannot be made without further settings ({fault}); "
+            f"see reasoning.settings.{name}"
         ) from None
-    return made
 
 
-def _check_name(name: str, place: str) -> None:
+def _check_names(section: str, names: Sequence[str]) -> None:
     from reasoning_gym.factory import DATASETS
 
-    if name not in DATASETS:
-        raise ParamsError(f"{place}: {PACKAGE} has no such task; it has {', '.join(sorted(DATASETS))}"[:900])
+    for name in names:
+        if name not in DATASETS:
+            place, known = f"params.yaml: reasoning.{section}.{name}", ", ".join(sorted(DATASETS))
+            raise ParamsError(f"{place}: {PACKAGE} has no such task; it has {known}"[:900])
 
 
 def _posed(made: Mapping[str, Any], kind: str, number: int, provenance: Mapping[str, Any]) -> Problem | Rejected:

@@ -32,7 +32,7 @@ from synthagent.judging.scoring import score_all
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
-from synthagent.reasoning.evaluation import choose_problems, commonest_answers, constant_policy, setting_of
+from synthagent.reasoning.evaluation import HeldOut, choose_problems, constant_policy, setting_of
 from synthagent.reasoning.reward import score_reasoning
 from synthagent.records import (
     BENCHMARK,
@@ -174,9 +174,7 @@ def _stored_figures(suite: str) -> list[Figure]:
         raise StoreError(f"{path}: has no figures of suite {suite}; run `dvc checkout` or `dvc repro`") from None
 
 
-def act(
-    chosen: Sequence[Task], problems: Sequence[Problem], params: Params, mappings: Mappings, usage: Usage
-) -> list[Acted]:
+def act(chosen: Sequence[Task], heldout: HeldOut, params: Params, mappings: Mappings, usage: Usage) -> list[Acted]:
     """An episode of every policy on every task, and every problem, that it can act in."""
     starts = [Start(task) for task in chosen]
     with_reference = [start for start in starts if start.task.reference]
@@ -191,12 +189,9 @@ def act(
             answering = ModelEnvironment(params, llm := Llm(params, usage=usage), mappings)
             setting = Setting(answering, params.episode.max_turns)
             work.append((EndpointPolicy(llm, params, setting, name="endpoint"), starts))
-        if problems:
+        if problems := heldout.problems:
             setting, of_problems = setting_of(problems, params), [Start(task_of(problem)) for problem in problems]
-            commonest = commonest_answers(list(read_records(Paths.reasoning, Problem)))
-            # It calls nothing, so that nothing has to be opened for it.
-            lazy = Setting(max_turns=params.episode.max_turns)
-            work.append((constant_policy(commonest, {problem.id: problem for problem in problems}, lazy), of_problems))
+            work.append((constant_policy(heldout, params.episode.max_turns), of_problems))
             work += [(replace(student, setting=setting, loop=None), of_problems) for student in students]
             if of_models:
                 at_once = min(len(problems), params.llm.max_concurrency)
@@ -249,8 +244,9 @@ def run(params: Params) -> Figures:
     tasks = {task.id: task for task in chosen}
     mappings = Mappings.load(read_records(Paths.mappings, MappingEntry), params.episode.mapping)
     usage = Usage(params.llm.prices)
-    problems = {problem.id: problem for problem in choose_problems(params)}
-    everything = act(chosen, [*problems.values()], params, mappings, usage)
+    heldout = choose_problems(params)
+    problems = {problem.id: problem for problem in heldout.problems}
+    everything = act(chosen, heldout, params, mappings, usage)
     acted = [each for each in everything if each.trajectory.task_id in tasks]
     trajectories = [each.trajectory for each in acted]
     rewards = [scored.reward for scored in score_all(trajectories, tasks, rubrics, params, "evaluate", usage)]

@@ -39,35 +39,34 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         before = self.get_seq_length()
         length = before + key_states.shape[-2]
         if not self._fits(length):
-            held = [self.keys, self.values] if before else []
+            held = (self.keys, self.values)
             self._rooms = [_room(new, len(new), length) for new in (key_states, value_states)]
-            for room, tokens in zip(self._rooms, held, strict=False):
-                room[:, :, :before] = tokens
+            if before:
+                for room, tokens in zip(self._rooms, held, strict=True):
+                    room[:, :, :before] = tokens
         for room, new in zip(self._rooms, (key_states, value_states), strict=True):
             room[:, :, before:length] = new
-        self.keys, self.values = (room[:, :, :length] for room in self._rooms)
-        return self.keys, self.values
+        return self._show(length)
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep the rows with these numbers."""
-        length = self.get_seq_length()
-        if not length:
+        if not (length := self.get_seq_length()):
             return
         held = (self.keys, self.values)
         self._rooms = [_room(tokens, len(indices), length) for tokens in held]
         for room, tokens in zip(self._rooms, held, strict=True):
             torch.index_select(tokens, 0, indices, out=room[:, :, :length])
+        self._show(length)
+
+    def _show(self, length: int) -> tuple[Any, Any]:
         self.keys, self.values = (room[:, :, :length] for room in self._rooms)
+        return self.keys, self.values
 
     def _fits(self, length: int) -> bool:
-        """Whether so many tokens have room, and what is held is where the room begins: others may have put it apart."""
-        return bool(
-            self._rooms
-            and self._rooms[0].shape[2] >= length
-            and self.keys.data_ptr() == self._rooms[0].data_ptr()
-            and self.values.data_ptr() == self._rooms[1].data_ptr()
-            and len(self.keys) == len(self._rooms[0])
-        )
+        """Whether there is room for so many tokens behind what is held; the library may have put that elsewhere."""
+        if not self._rooms or self._rooms[0].shape[2] < length:
+            return False
+        return bool(self.keys.data_ptr() == self._rooms[0].data_ptr())
 
 
 def _room(like: torch.Tensor, rows: int, length: int) -> torch.Tensor:

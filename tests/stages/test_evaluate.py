@@ -15,13 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthagent.episodes.episode import Episode, play
+from synthagent.episodes.policy import Start
+from synthagent.episodes.real_tools import task_of
 from synthagent.episodes.scripted import SCRIPTS
 from synthagent.episodes.turn import ToolCall, Turn
 from synthagent.episodes.world import fresh_world
 from synthagent.judging.criteria import extract
 from synthagent.params import Params
 from synthagent.reasoning import share
-from synthagent.reasoning.evaluation import choose_problems
+from synthagent.reasoning.evaluation import choose_problems, constant_policy
 from synthagent.reasoning.reward import score_reasoning
 from synthagent.records import BENCHMARK, Evaluation, Problem, Reward, Task
 from synthagent.showing.statistics import summarise
@@ -211,7 +213,7 @@ def of_problems(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int = 10, 
     write_records(Paths.reasoning, Problem, rows)
     params = params_here()
     evaluate = params.evaluate.model_copy(update={"reasoning": wanted})
-    return choose_problems(params.model_copy(update={"evaluate": evaluate}))
+    return choose_problems(params.model_copy(update={"evaluate": evaluate})).problems
 
 
 def test_held_out_problems_are_evaluated_as_many_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +221,31 @@ def test_held_out_problems_are_evaluated_as_many_as_asked_for(tmp_path: Path, mo
     assert len(chosen) == 3
     assert {each.split for each in chosen} == {"heldout"}
     assert chosen == sorted(chosen, key=lambda each: each.id) == of_problems(tmp_path, monkeypatch)
+
+
+def test_the_constant_policy_gives_the_commonest_answer_of_each_kinds_train_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = [("gcd", "2"), ("gcd", "1"), ("gcd", "2"), ("lcm", "9"), ("lcm", "12")]
+    heldout = [("gcd", "1"), ("gcd", "1"), ("gcd", "1"), ("gcd", "1"), ("lcm", "12"), ("chain_sum", "5")]
+    rows = [
+        problem(number, kind=kind, answer=right, split=split)
+        for number, (split, kind, right) in enumerate(
+            [*(("train", *one) for one in train), *(("heldout", *one) for one in heldout)]
+        )
+    ]
+    write_records(Paths.reasoning, Problem, rows)
+    found = choose_problems(params_here())
+    policy = constant_policy(found, max_turns=4)
+    acted = policy.run([Start(task_of(each)) for each in found.problems])
+    given = [(each.kind, one.messages[-1]["content"]) for each, one in zip(found.problems, acted, strict=True)]
+    assert given == [
+        *[("gcd", "<answer>2</answer>")] * 4,
+        ("lcm", "<answer>12</answer>"),
+        ("chain_sum", "<answer></answer>"),
+    ]
+    assert (policy.name, policy.decoding) == ("constant", "scripted")
 
 
 def test_where_no_code_can_be_isolated_problems_are_dropped_and_it_is_said(
