@@ -17,6 +17,8 @@ from synthagent.student.passes import InPasses
 from synthagent.student.sampler import Sampled
 from synthagent.student.training import Resumable
 
+_SUMS = ("cispo", "dapo", "vespo")  # losses that are sums over the tokens of all passes, divided by a number of a step
+
 
 class Grpo(Resumable, GRPOTrainer, InPasses):  # type: ignore[misc]
     """GRPOTrainer that can be killed. It samples anew at each step, so that no sample need be saved.
@@ -54,6 +56,15 @@ class Grpo(Resumable, GRPOTrainer, InPasses):  # type: ignore[misc]
                 return float(_own(part).sum() / _own(batch).sum().clamp(min=1))
             case _:
                 return 1.0
+
+    def learnt(self, batch: dict[str, Any]) -> list[bool]:
+        """As `InPasses`: nothing from an episode that earned what its group did, in a loss that is a sum over tokens.
+
+        What is logged of a step's tokens, such as their entropy, is then of the other episodes.
+        """
+        besides = self.beta != 0 or self._entropy_bonus_enabled or self.aux_loss_enabled
+        every = besides or self.loss_type not in _SUMS
+        return [every or advantage != 0 for advantage in batch["advantages"].tolist()]
 
     def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, *given: Any, **more: Any) -> Any:
         """As TRL's, in passes of at most so many tokens, where `model` is not given one already.

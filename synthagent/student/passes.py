@@ -44,19 +44,26 @@ class InPasses(Trainer):  # type: ignore[misc]
         """By what the mean that `compute_loss` gives for a part of a batch counts; 1 where it gives a sum."""
         return 1.0
 
+    def learnt(self, batch: dict[str, Any]) -> list[bool]:
+        """Of each row, whether anything is learnt from it; the others need not go through the network."""
+        return [True] * len(_lengths(batch))
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Forward and backward of a batch; returns its loss."""
         if self.most is None:
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
         batch = self._prepare_inputs(inputs)
-        lengths = _lengths(batch)
-        everyones = self.accelerator.gather(torch.tensor([lengths], device=self.args.device)).tolist()
-        passes = passes_within(lengths, self.most, everyones)
+        lengths, learnt = _lengths(batch), self.learnt(batch)
+        # As many in all processes, at least one: the others' places are taken by rows of which nothing is learnt.
+        count = max(1, int(self._everyones([sum(learnt)]).max()))
+        chosen = sorted(range(len(lengths)), key=lambda row: not learnt[row])[:count]
+        widths = [lengths[row] for row in chosen]
+        passes = passes_within(widths, self.most, self._everyones(widths).tolist())
         total = torch.zeros((), device=self.args.device)
-        for rows in passes:
-            last = rows is passes[-1]
-            part = _part(batch, rows, len(lengths))
+        for places in passes:
+            last = places is passes[-1]
+            part = _part(batch, [chosen[place] for place in places], len(lengths))
             self.accelerator.gradient_state._set_sync_gradients(last)
             with nullcontext() if last else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
@@ -65,6 +72,11 @@ class InPasses(Trainer):  # type: ignore[misc]
                 self.accelerator.backward(loss)
             total += loss.detach()
         return total
+
+    def _everyones(self, numbers: Sequence[int]) -> torch.Tensor:
+        """Those of all processes, of shape (processes, numbers)."""
+        gathered: torch.Tensor = self.accelerator.gather(torch.tensor([numbers], device=self.args.device))
+        return gathered
 
 
 def _lengths(batch: dict[str, Any]) -> list[int]:

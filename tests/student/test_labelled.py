@@ -172,3 +172,45 @@ def test_a_step_of_grpo_is_that_of_trl(most: int | None, student: Student, tmp_p
     assert difference(ours, trl) < 1e-4
     assert our[0].pop("entropy") == pytest.approx(theirs[0].pop("entropy"), rel=0.2)  # a mean over passes
     assert our == theirs
+
+
+@pytest.mark.parametrize("most", [600, 1])
+def test_of_a_group_that_earned_the_same_nothing_goes_through_the_network(
+    most: int, student: Student, tmp_path: Path
+) -> None:
+    """The gradient is that of all episodes; where all groups are so, one episode goes through, of which nothing moves."""
+    from synthagent.student.grpo_trainer import Grpo, GRPOTrainer
+
+    def earned(rewards: list[float]) -> Callable[..., torch.Tensor]:
+        return lambda trainer, *_, **__: torch.tensor(rewards)[:, None].repeat(1, len(trainer.reward_funcs))
+
+    rows: list[int] = []
+    compute = Grpo._compute_loss
+
+    def counted(trainer: Grpo, model: Any, inputs: dict[str, Any]) -> Any:
+        rows.append(len(inputs["completion_ids"]))
+        return compute(trainer, model, inputs)
+
+    def gradient_of(name: str, rewards: list[float], most: int | None, loss: str = "dapo") -> torch.Tensor:
+        rows.clear()
+
+        def update(params: Params) -> Params:
+            return params.model_copy(update={"grpo": params.grpo.model_copy(update={"loss_type": loss})})
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(GRPOTrainer, "_calculate_rewards", earned(rewards))
+            patch.setattr(Grpo, "_compute_loss", counted)
+            found: torch.Tensor = grpo_gradient(tmp_path / name, student, "given", most, update)[0]
+        return found
+
+    half = [0.0, 1.0, 2.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+    whole = gradient_of("whole", half, None)
+    assert sum(rows) == 8
+    assert float(whole.norm()) > 0
+    assert difference(gradient_of("part", half, most), whole) < 1e-4
+    assert sum(rows) == 4
+    assert float(gradient_of("none", [1.0] * 8, most).norm()) == 0
+    assert rows == [1]
+    means = gradient_of("means", half, most, "grpo")  # a mean over episodes, of which those are some
+    assert sum(rows) == 8
+    assert difference(means, gradient_of("means-whole", half, None, "grpo")) < 1e-4

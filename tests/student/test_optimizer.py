@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import build_model
-from synthagent.student.optimizer import MuonAdamW
+from synthagent.student.optimizer import MuonAdamW, MuonTogether
 
 
 @pytest.fixture
@@ -93,3 +93,24 @@ def test_gradients_are_cleared_and_scaled_for_all(training: Training) -> None:
     assert all(p.grad is not None for p in model.parameters())
     optimizer.zero_grad()
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_matrices_of_a_shape_together_move_as_torch_moves_each_by_itself() -> None:
+    torch.manual_seed(0)
+    shapes = [(16, 16), (16, 16), (48, 16), (16, 48), (48, 16)]
+    one, two = ([torch.nn.Parameter(torch.ones(shape)) for shape in shapes] for _ in range(2))
+    apart = torch.optim.Muon(one, lr=0.1, momentum=0.9, weight_decay=0.01)
+    together = MuonTogether(two, lr=0.1, momentum=0.9, weight_decay=0.01)
+    for step in range(4):
+        for first, second in zip(one, two, strict=True):
+            first.grad = torch.randn_like(first)
+            second.grad = first.grad.clone()
+        if step == 2:  # as where a matrix had no part in a step
+            one[1].grad = two[1].grad = None
+        apart.step()
+        together.step()
+    for first, second in zip(one, two, strict=True):
+        assert torch.allclose(first, second, atol=2e-3)  # bfloat16: elsewhere a product of a stack may round otherwise
+        assert not torch.allclose(first, torch.ones_like(first), atol=0.1)
+    assert str(apart.state_dict().keys()) == str(together.state_dict().keys())
+    assert [*apart.state_dict()["state"]] == [*together.state_dict()["state"]]
