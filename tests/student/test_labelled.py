@@ -178,7 +178,7 @@ def test_a_step_of_grpo_is_that_of_trl(most: int | None, student: Student, tmp_p
 def test_of_a_group_that_earned_the_same_nothing_goes_through_the_network(
     most: int, student: Student, tmp_path: Path
 ) -> None:
-    """The gradient is that of all episodes; where all groups are so, one episode goes through, of which nothing moves."""
+    """The gradient is that of all episodes; where all groups are so, one episode goes through, and nothing moves."""
     from synthagent.student.grpo_trainer import Grpo, GRPOTrainer
 
     def earned(rewards: list[float]) -> Callable[..., torch.Tensor]:
