@@ -77,7 +77,8 @@ class MuonTogether(torch.optim.Muon):
         """One update of the matrices."""
         loss = closure() if closure is not None else None
         for group in self.param_groups:
-            matrices = [p for p in group["params"] if p.grad is not None]
+            if not (matrices := [p for p in group["params"] if p.grad is not None]):
+                continue
             gradients = [p.grad for p in matrices]
             for p in matrices:
                 self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))

@@ -101,6 +101,7 @@ def test_matrices_of_a_shape_together_move_as_torch_moves_each_by_itself() -> No
     one, two = ([torch.nn.Parameter(torch.ones(shape)) for shape in shapes] for _ in range(2))
     apart = torch.optim.Muon(one, lr=0.1, momentum=0.9, weight_decay=0.01)
     together = MuonTogether(two, lr=0.1, momentum=0.9, weight_decay=0.01)
+    together.step()  # without gradients nothing moves
     for step in range(4):
         for first, second in zip(one, two, strict=True):
             first.grad = torch.randn_like(first)
