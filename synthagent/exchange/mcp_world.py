@@ -98,6 +98,7 @@ class WorldServer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listening.bind((_HOST, port))
+                listening.listen()  # who reads the address may connect at once, and waits
             except OSError as error:
                 raise InputError(f"--http {port}: {error.strerror}; give another port, or 0 for any") from None
             print(f"http://{_HOST}:{listening.getsockname()[1]}{PATH}", flush=True)
