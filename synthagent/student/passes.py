@@ -54,16 +54,17 @@ class InPasses(Trainer):  # type: ignore[misc]
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
         batch = self._prepare_inputs(inputs)
-        lengths, learnt = _lengths(batch), self.learnt(batch)
-        # As many in all processes, at least one: the others' places are taken by rows of which nothing is learnt.
-        count = max(1, int(self._everyones([sum(learnt)]).max()))
-        chosen = sorted(range(len(lengths)), key=lambda row: not learnt[row])[:count]
-        widths = [lengths[row] for row in chosen]
-        passes = passes_within(widths, self.most, self._everyones(widths).tolist())
+        # Negative where nothing is learnt. As many rows in all processes, at least one: such rows take the places left.
+        signed = [size if learns else -size for size, learns in zip(_lengths(batch), self.learnt(batch), strict=True)]
+        everyones = self.accelerator.gather(torch.tensor([signed], device=self.args.device)).tolist()
+        count = max(1, *(sum(size > 0 for size in each) for each in everyones))
+        chosen = sorted(range(len(signed)), key=lambda row: signed[row] < 0)[:count]
+        widths = [[abs(size) for size in sorted(each, key=lambda size: size < 0)[:count]] for each in everyones]
+        passes = passes_within([abs(signed[row]) for row in chosen], self.most, widths)
         total = torch.zeros((), device=self.args.device)
         for places in passes:
             last = places is passes[-1]
-            part = _part(batch, [chosen[place] for place in places], len(lengths))
+            part = _part(batch, [chosen[place] for place in places], len(signed))
             self.accelerator.gradient_state._set_sync_gradients(last)
             with nullcontext() if last else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
@@ -72,11 +73,6 @@ class InPasses(Trainer):  # type: ignore[misc]
                 self.accelerator.backward(loss)
             total += loss.detach()
         return total
-
-    def _everyones(self, numbers: Sequence[int]) -> torch.Tensor:
-        """Those of all processes, of shape (processes, numbers)."""
-        gathered: torch.Tensor = self.accelerator.gather(torch.tensor([numbers], device=self.args.device))
-        return gathered
 
 
 def _lengths(batch: dict[str, Any]) -> list[int]:
