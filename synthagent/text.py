@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from typing import Any
@@ -32,6 +33,15 @@ def clean_value(value: Any) -> Any:
         case list():
             return [clean_value(item) for item in value]
     return value
+
+
+def json_text(value: Any) -> str:
+    """JSON in which letters stand as they are, so that a model need not spell the `é` it reads as an escape.
+
+    Half a pair of surrogates, which no file can hold, makes all of it ASCII.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.encode("utf-8", "replace").decode() == text else json.dumps(value)
 
 
 def visible(text: str) -> str:

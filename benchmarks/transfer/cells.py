@@ -81,7 +81,7 @@ _LEFT_OUT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "one-call": ("one call a task, or none", {}),
     "no-masks": ("all names speak", {"tasks.natural.masked": 0.0}),
 }
-NAMES = ("whole", "part", *_LEFT_OUT)
+NAMES = ("whole", "more", "part", *_LEFT_OUT)
 DEFAULT = ("part", "one-wording", "no-refusals", "one-call", "whole")
 
 
@@ -97,6 +97,8 @@ def cell_of(name: str, scale: Scale, shares: Mapping[str, float]) -> Cell:
     asked = (Asked("bfcl", _THREE, scale.count),)
     if name == "part":
         return Cell(name, "all ingredients", {"sft.tokens": scale.part}, "sft", asked)
+    if name == "more":
+        return Cell(name, "all ingredients, more of them", {"sft.tokens": scale.whole}, "sft", asked)
     what, changes = _LEFT_OUT[name]
     return Cell(name, what, {"sft.tokens": scale.part, **changes, **_shares_without(name, shares)}, "sft", asked)
 

@@ -7,7 +7,6 @@ observation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -16,6 +15,7 @@ from synthagent.episodes.turn import Question, ToolCall, Turn, message_of
 from synthagent.episodes.world import AnswerEvent, ToolEvent, UserEvent, World, fresh_world
 from synthagent.errors import BadReplyError
 from synthagent.records import End, Message, Task, Trajectory
+from synthagent.text import json_text
 
 PROTOCOL = "Answer Done, Refused or Kept, then the value or reason."
 NATURAL_PROTOCOL = (
@@ -155,7 +155,7 @@ class Episode:
         if isinstance(response, ToolEvent):
             call_id = f"call_{self.n_turns}_{number}"
             # `<` is escaped so that no value of a row can look like markup of the chat template.
-            content = json.dumps(response.result).replace("<", "\\u003c")
+            content = json_text(response.result).replace("<", "\\u003c")
             return {"role": "tool", "tool_call_id": call_id, "content": content}
         told = user.told(self.task.facts, response)
         self.world.events.append(UserEvent(turn.text, response, told))

@@ -12,6 +12,7 @@ from typing import Any
 
 from synthagent.errors import RecordError
 from synthagent.records import Message
+from synthagent.text import json_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def message_of(turn: Turn, number: int) -> Message:
             {
                 "id": f"call_{number}_{i}",
                 "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+                "function": {"name": call.name, "arguments": json_text(call.arguments)},
             }
             for i, call in enumerate(turn.calls)
         ]

@@ -45,7 +45,9 @@ class Field(Record):
         min_length=1, description="how a request says it, with one `{}`: `on {}`; of a flag the words: `with breakfast`"
     )
     ask: str = Described(default="", description="how an agent asks for it: `which day`; empty: `what the NAME is`")
-    of: tuple[str, ...] = Described(default=(), description="option, list: all values; text: some of many")
+    of: tuple[str, ...] = Described(
+        default=(), description="option, list: all values; text: values, or patterns of them such as `The {Noun}`"
+    )
     low: float | None = Described(default=None, description="whole, number, numbers, share, money, duration")
     high: float | None = None
     step: float | None = Described(default=None, description="values are multiples of it")

@@ -35,6 +35,7 @@ LOCALES = (
     "no_NO",
     "hr_HR",
 )
+_ENGLISH = 2  # the first ones
 _STREETS = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "nl_NL", "pl_PL", "sv_SE", "fi_FI", "cs_CZ", "da_DK")
 _SURNAMES = ("fr_FR", "pt_BR", "no_NO")  # in which faker calls towns by bare last names
 PERSON_FORMS = {"full": 0.7, "last_first": 0.16, "parts": 0.14}
@@ -129,20 +130,20 @@ def _addressed() -> tuple[Address, ...]:
     return tuple(address for pool in pools() for address in pool.addresses)
 
 
-@functools.cache
-def _towns() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(city for pool in pools() for city in pool.cities))
+def draw_tongue(rng: random.Random) -> Tongue:
+    """Draw a language. Half of the names are English ones, as the requests are, so that not all are hard to spell."""
+    return rng.choice(pools()[:_ENGLISH] if rng.random() < 0.5 else pools())
 
 
 def draw_person(rng: random.Random) -> str:
     """Draw a name: a first and a last name of one language."""
-    pool = rng.choice(pools())
+    pool = draw_tongue(rng)
     return f"{rng.choice(pool.first)} {rng.choice(pool.last)}"
 
 
 def draw_place(rng: random.Random) -> str:
     """Draw a town."""
-    return rng.choice(_towns())
+    return rng.choice(draw_tongue(rng).cities)
 
 
 def draw_address(rng: random.Random) -> Address:

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from synthagent.frozen import Json
-from synthagent.teacher.natural import amounts, identities, moments
+from synthagent.teacher.natural import amounts, identities, moments, texts
 from synthagent.teacher.natural.domain import Field
 
 _ONE_FORM = {"plain": 1.0}
@@ -60,8 +60,10 @@ def pick(field: Field, form: str, rng: random.Random, today: date) -> Any:  # no
             return moments.draw_time(rng)
         case "whole" | "number" | "duration":
             return amounts.draw_number(field, rng)
-        case "option" | "text":
+        case "option":
             return rng.choice(field.of)
+        case "text":
+            return texts.fill(rng.choice(field.of), rng)
         case "money":
             return round(amounts.draw_number(field, rng) * 100)
         case "flag":
@@ -86,6 +88,17 @@ def pick(field: Field, form: str, rng: random.Random, today: date) -> Any:  # no
             return identities.draw_phone(rng)
         case "code":
             return identities.draw_code(form, rng)
+
+
+def is_open(field: Field) -> bool:
+    """Whether more can always be drawn: not of a flag, an option, or a text that a domain file writes out."""
+    match field.kind:
+        case "flag" | "option":
+            return False
+        case "text":
+            return any(map(texts.is_composed, field.of))
+        case _:
+            return True
 
 
 def canonical(field: Field, form: str, plain: Any, currency: str) -> Json:
@@ -185,8 +198,10 @@ def near(field: Field, plain: Any, today: date, rng: random.Random) -> Iterator[
         case "share":
             scale = amounts.share_scale(field)
             return (amounts.tidy(near / scale) for near in amounts.near_numbers(field, amounts.tidy(plain * scale)))
-        case "option" | "text":
+        case "option":
             return iter(field.of)
+        case "text":
+            return iter(() if is_open(field) else field.of)
         case "list":
             return _near_lists(plain, field.of)
         case "numbers":

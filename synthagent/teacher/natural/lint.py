@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, get_args
 
 from synthagent.teacher.natural.domain import FieldKind, Thing
 from synthagent.teacher.natural.relations import odd_relations
+from synthagent.teacher.natural.texts import odd_slots
 from synthagent.text import visible
 
 KeyPath = tuple[int | str, ...]
@@ -141,6 +142,8 @@ def _values(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:
     if len(values) > MOST_VALUES:
         yield (*place, "of"), f"{len(values):,} values, and {MOST_VALUES} are allowed; keep those that differ most"
     yield from _twice((*place, "of"), values, "values are equal; remove one")
+    for number, value in enumerate(values if field.get("kind") == "text" else ()):
+        yield from (((*place, "of", number), shown(odd, 240)) for odd in odd_slots(value))
     low, high, step = (field.get(key) for key in ("low", "high", "step"))
     if step is not None and not (_is_number(step) and 0 < step < math.inf):
         yield (*place, "step"), "values are multiples of it, so it is above 0; mend it, or leave it out"
@@ -162,7 +165,8 @@ def _said(place: KeyPath, field: dict[str, Any]) -> Iterator[Remark]:
                 yield (*place, "say", number), f"the value says {shown(word)} itself; leave the word out"
         article = re.search(r"\b(an?) \{\}", words)
         for value in _words(field, "of") if article else []:
-            if (value[:1].lower() in "aeiou") != (article is not None and article[1] == "an"):
+            begins = value[:1].lower()
+            if begins == "{" or (begins in "aeiou") != (article is not None and article[1] == "an"):
                 yield (
                     (*place, "say", number),
                     f"the article does not fit {shown(value)}; say it without, or replace the value",

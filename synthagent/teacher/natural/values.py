@@ -64,7 +64,7 @@ def others(
     rng.shuffle(near)
     found: list[Spoken] = []
     known = [value.canonical]
-    tries = 0 if field.kind in ("flag", "option", "text") else 30 * count
+    tries = 30 * count if kinds.is_open(field) else 0
     for number in range(len(near) + tries):
         if len(found) >= count:
             break

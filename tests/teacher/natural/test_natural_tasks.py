@@ -17,6 +17,7 @@ from synthagent.records import Task
 from synthagent.stages.rubrics import demonstrate
 from synthagent.store import read_records, write_records
 from synthagent.teacher.natural.compose import PATTERNS, TWINS
+from synthagent.text import json_text
 from synthagent.worlds import Answer, Ask, Call, Guard, Pick
 
 
@@ -114,7 +115,7 @@ def test_what_is_left_out_is_told_in_the_users_words_and_passed_as_the_schema_wa
 
 
 def _passed(value: object, said: str) -> bool:
-    return json.dumps(json.dumps(value))[1:-1] in said
+    return json.dumps(json_text(value))[1:-1] in said
 
 
 def test_natural_tasks_survive_being_stored(tmp_path: object) -> None:

@@ -199,7 +199,7 @@ def test_no_other_tool_does_what_the_removed_one_did() -> None:
     for task in tasks("cannot"):
         removed = task.world.removed
         assert removed is not None
-        assert removed.tool.name not in {tool.name for tool in task.tools}
+        assert removed.tool not in task.tools  # at another desk a masked name may come again
         assert does_the_same(task, removed) is None
         assert prove(task).holds["nothing"]
 
@@ -270,6 +270,11 @@ def test_of_calls_made_together_only_those_that_failed_in_passing_are_made_again
         assert all(call in turns[0] for call in turns[1])
 
 
+def told(task: Task) -> set[str]:
+    """The words of the answer, each once."""
+    return set(ending(task).replace("</answer>", "").split())
+
+
 def test_the_answer_tells_what_each_lookup_found_and_one_that_tells_only_the_last_earns_less() -> None:
     differ = 0
     for task in (*tasks("several"), *tasks("parallel")):
@@ -279,7 +284,7 @@ def test_the_answer_tells_what_each_lookup_found_and_one_that_tells_only_the_las
         short = task.model_copy(
             update={"reference": (*task.reference[:-1], answer.model_copy(update={"values": answer.values[-1:]}))}
         )
-        if ending(short) != ending(task):
+        if told(short) != told(task):  # by chance the same may be found each time
             differ += 1
             assert score_of(task, acted(short)).reward < 1.0
     assert differ
