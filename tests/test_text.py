@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthagent.text import MOST_CHARACTERS, clean, clean_value, contains_phrase, visible, words_of
+from synthagent.text import MOST_CHARACTERS, clean, clean_value, contains_phrase, json_text, visible, words_of
 
 
 @given(st.text(alphabet=st.characters()))
@@ -66,3 +67,15 @@ def test_a_number_is_not_found_inside_another_one() -> None:
     assert not contains_phrase("Done 37.5", "37")
     assert contains_phrase("37.", "37")
     assert words_of("on 2026-03-13, K-17 at 7:15") == ["on", "2026", "03", "13", "k", "17", "at", "7", "15"]
+
+
+@given(st.recursive(st.text(st.characters()) | st.integers() | st.none(), lambda inner: st.lists(inner, max_size=4)))
+def test_json_says_letters_as_they_are_can_be_kept_and_reads_back(value: object) -> None:
+    text = json_text(value)
+    assert json.loads(text) == value
+    text.encode()
+
+
+def test_a_letter_is_no_escape_in_json_but_half_a_character_is() -> None:
+    assert json_text({"city": "Córdoba"}) == '{"city": "Córdoba"}'
+    assert json_text(["é", "\ud800"]) == '["\\u00e9", "\\ud800"]'

@@ -46,6 +46,7 @@ def fields() -> list[Field]:
         field("phone"),
         field("code"),
         field("text", of=("mind the paint", "ring twice", "leave it at the gate")),
+        field("text", "nickname", of=("The {Adjective} {Noun}", "{First} {of|from} {Town}")),
         field("list", of=PARTS),
         field("list", "pair", of=("helmet", "lock")),
         field("numbers", low=5, high=60),

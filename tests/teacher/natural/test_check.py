@@ -57,6 +57,16 @@ FAULTS = {
         with_("of: [cleaning, filling, root canal, whitening, check-up]", "of: [cleaning]"),
         "mine.yaml:13: things.appointment.fields.treatment: field 'treatment': option needs `of` with at least two",
     ),
+    "a text with a slot that is none": (
+        and_with("kind: text, about: a word, of: [plain, 'the {Nuon}']"),
+        "things.appointment.fields.more.of.2: there is no slot {Nuon}; write one of noun, Noun,",
+    ),
+    "an article before a word that is drawn": (
+        with_(
+            "actions:\n", '      - {name: more, kind: text, about: a, say: ["a {}"], of: ["{Noun}", "b"]}\nactions:\n'
+        ),
+        "things.appointment.fields.more.say.1: the article does not fit {Noun}; say it without, or replace the value",
+    ),
     "two equal values": (
         with_("of: [room A, room B, room C]", "of: [room A, room B, room A]"),
         "lookups.free chair.gives.room.of: room A: two values are equal; remove one",

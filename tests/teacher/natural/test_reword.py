@@ -27,7 +27,7 @@ from synthagent.teacher.natural.reword import Reworded, fault_of
 from synthagent.teacher.natural.sample import fresh_tasks
 from synthagent.teacher.natural.spoken import surfaces_of
 
-COUNT = 36
+COUNT = 48
 DOMAINS = {domain.name: domain for domain in load_domains()}
 Model = Callable[[str, list[list[str]]], Answer]
 
