@@ -5,9 +5,11 @@ A field marked `JsonText` is one column of JSON text; a field of records is a li
 
 from __future__ import annotations
 
+import functools
 import json
 import types
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
@@ -28,30 +30,49 @@ def arrow_schema(record: type[Record]) -> pa.Schema:
 def to_row(row: Record) -> dict[str, Any]:
     """The values of a record, as its columns hold them."""
     dumped = row.model_dump(mode="json")
-    return {name: _encode(field, dumped[name]) for name, field in type(row).model_fields.items()}
-
-
-def _encode(field: Any, value: Any) -> Any:
-    if JsonText in field.metadata:
-        return None if value is None else json.dumps(value)
-    item = _item_record(field.annotation)
-    if item is None or value is None:
-        return value
-    return [{name: _encode(inner, part[name]) for name, inner in item.model_fields.items()} for part in value]
+    return {column.name: _encode(column, dumped[column.name]) for column in _columns(type(row))}
 
 
 def to_values(row: Mapping[str, Any], record: type[Record]) -> dict[str, Any]:
     """What a record, or some of its fields, was made of; raises ValueError where JSON text is none."""
-    return {name: _decode(record.model_fields[name], value) for name, value in row.items()}
+    columns = _columns(record)
+    return {column.name: _decode(column, row[column.name]) for column in columns if column.name in row}
 
 
-def _decode(field: Any, value: Any) -> Any:
-    if JsonText in field.metadata:
-        return None if value is None else json.loads(value)
-    item = _item_record(field.annotation)
-    if item is None or value is None:
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A field as a column: whether it is JSON text; the record that its structs are of, if it is a list of such."""
+
+    name: str
+    json: bool
+    item: type[Record] | None
+
+
+@functools.cache
+def _columns(record: type[Record]) -> tuple[_Column, ...]:
+    """The columns of a record, looked up once: they are asked for at each of many thousand rows."""
+    return tuple(
+        _Column(name, JsonText in field.metadata, _item_record(field.annotation))
+        for name, field in record.model_fields.items()
+    )
+
+
+def _encode(column: _Column, value: Any) -> Any:
+    if column.json:
+        return None if value is None else json.dumps(value)
+    if column.item is None or value is None:
         return value
-    return [{name: _decode(inner, part[name]) for name, inner in item.model_fields.items()} for part in value]
+    inner = _columns(column.item)
+    return [{one.name: _encode(one, part[one.name]) for one in inner} for part in value]
+
+
+def _decode(column: _Column, value: Any) -> Any:
+    if column.json:
+        return None if value is None else json.loads(value)
+    if column.item is None or value is None:
+        return value
+    inner = _columns(column.item)
+    return [{one.name: _decode(one, part[one.name]) for one in inner} for part in value]
 
 
 def _item_record(annotation: Any) -> type[Record] | None:

@@ -37,7 +37,7 @@ class RightCall(Record):
     """A call that is right."""
 
     name: str
-    arguments: dict[str, Json] = Field(default={})
+    arguments: dict[str, Json] = Field(default_factory=dict)
 
 
 class KnownProblem(Record):

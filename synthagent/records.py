@@ -18,6 +18,7 @@ FORMAT = 3  # of the datasets, as in their Parquet metadata; 1, which has none, 
 Message = dict[str, Any]  # an OpenAI chat message
 Kind = Literal["constraint", "subgoal", "interaction"]
 Split = Literal["train", "heldout", "unseen_domain"]
+WorldKind = Literal["executable", "simulated", "real"]
 BENCHMARK = "synthagent"  # what our own tasks are called among other suites
 REASONING = "reasoning"  # what problems are called there; also the domain of the tasks that are made of them
 CONSTANT = "constant"  # the policy that answers problems without looking at them
@@ -48,7 +49,7 @@ class Task(Record):
     tools: Annotated[tuple[Tool, ...], JsonText] = Field(description="OpenAI function schemas + `outputs`")
     distractors: tuple[str, ...] = Field(description="names of tools that the reference does not need")
     constraints: tuple[Constraint, ...]
-    world_kind: Literal["executable", "simulated", "real"] = Field(
+    world_kind: WorldKind = Field(
         description="who answers for the tools: our rows, a model, or, of problems, tools that really run"
     )
     world: Annotated[WorldSpec, JsonText]
@@ -62,7 +63,7 @@ class Task(Record):
     no_leak: bool | None = Field(default=None, description="false: the instruction tells the facts, on purpose")
     unique: bool | None = None
     decisive: bool | None = Field(default=None, description="the twin is as `twin_of` says; null without a twin")
-    provenance: Annotated[dict[str, Json], JsonText] = Field(default={})
+    provenance: Annotated[dict[str, Json], JsonText] = Field(default_factory=dict)
 
 
 class Problem(Record):
@@ -77,7 +78,7 @@ class Problem(Record):
     source: str = Field(description="'reasoning-gym:NAME', or the file's name")
     tools: tuple[Literal["python", "search"], ...] = Field(description="the real tools that it comes with")
     provenance: Annotated[dict[str, Json], JsonText] = Field(
-        default={}, description="how it was made, what its source's scorer needs, what the solver answered"
+        default_factory=dict, description="how it was made, what its source's scorer needs, what the solver answered"
     )
 
 

@@ -47,8 +47,8 @@ class Tool(Record):
 
     name: str
     description: str = ""
-    parameters: dict[str, Json] = Field(default={}, description="JSON schema of the arguments")
-    outputs: dict[str, Json] = Field(default={}, description="name -> JSON schema of what a call gives back")
+    parameters: dict[str, Json] = Field(default_factory=dict, description="JSON schema of the arguments")
+    outputs: dict[str, Json] = Field(default_factory=dict, description="name -> JSON schema of what a call gives back")
     changes_state: bool = Field(default=False, description="simulated: later calls may be answered otherwise")
 
     @property
@@ -124,12 +124,12 @@ class Effect(Record):
     op: Literal["get", "find", "create", "update", "delete"]
     table: str
     key: str | None = Field(default=None, description="get, update, delete: the argument that holds the row's key")
-    where: dict[str, str] = Field(default={}, description="find: column -> argument that it must equal")
+    where: dict[str, str] = Field(default_factory=dict, description="find: column -> argument that it must equal")
     write: dict[str, Json] = Field(
-        default={}, description='create, update: column -> {"arg": name} or {"value": constant}'
+        default_factory=dict, description='create, update: column -> {"arg": name} or {"value": constant}'
     )
     require: tuple[Requirement, ...] = ()
-    returns: dict[str, str] = Field(default={}, description="output name -> column")
+    returns: dict[str, str] = Field(default_factory=dict, description="output name -> column")
     by_meaning: bool = _rare(False, "find: columns are compared by meaning")
     defaults: dict[str, Json] = _rare({}, "what an argument that is left out stands for")
     busy: int = _rare(0, "so many calls at the start fail in passing, and change nothing")
@@ -244,7 +244,8 @@ class WorldSpec(Record):
     said: tuple[Said, ...] = Field(default=(), description="simulated: what the tools are known to say")
     new_ids: tuple[str, ...] = Field(default=(), description="keys given to created rows, in order")
     rules: dict[str, Never] = Field(
-        default={}, description="constraint id -> its check; natural tasks: also of a condition that the request makes"
+        default_factory=dict,
+        description="constraint id -> its check; natural tasks: also of a condition that the request makes",
     )
     opening: str = _rare("", "natural tasks: where the policy works, and what day it is; stands before the constraints")
     canonical: dict[str, Json] = _rare({}, "natural tasks: slot of a fact -> the value that tools want in place of it")
@@ -286,7 +287,7 @@ class Call(Record):
     args: dict[str, str] = Field(description="argument -> name of a known value")
     precaution: bool = Field(default=False, description="only there to be sure; a reckless run leaves it out")
     guess: dict[str, str] = Field(
-        default={}, description="outputs that a policy would assume that does without the call"
+        default_factory=dict, description="outputs that a policy would assume that does without the call"
     )
     milestone: str
     otherwise: Answer | None = Field(default=None, description="what to do when the call fails")
@@ -308,8 +309,8 @@ class Pick(Record):
     """Step: of several results of the last call, go on with the one that has these values; it is then known."""
 
     kind: Literal["pick"] = "pick"
-    given: dict[str, Json] = Field(default={}, description="output -> its value, which the instruction tells")
-    known: dict[str, str] = Field(default={}, description="output -> name of a known value")
+    given: dict[str, Json] = Field(default_factory=dict, description="output -> its value, which the instruction tells")
+    known: dict[str, str] = Field(default_factory=dict, description="output -> name of a known value")
 
 
 Step = Annotated[Ask | Call | Guard | Pick | Answer, Field(discriminator="kind")]

@@ -19,7 +19,7 @@ from synthagent.llm.usage import Usage
 from synthagent.params import Params
 from synthagent.records import Criterion, Reward, Rubric, Task, Trajectory, Verdict
 from synthagent.stage import Paths, progress
-from synthagent.store import read_records
+from synthagent.store import find_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ def read_judgeable(trajectories: Sequence[Trajectory]) -> tuple[dict[str, Task],
         StoreError: one of them has none.
     """
     wanted = {trajectory.task_id for trajectory in trajectories}
-    tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.id in wanted}
-    rubrics = {rubric.task_id: rubric for rubric in read_records(Paths.rubrics, Rubric) if rubric.task_id in wanted}
+    tasks = {task.id: task for task in find_records(Paths.tasks, Task, wanted)}
+    rubrics = {rubric.task_id: rubric for rubric in find_records(Paths.rubrics, Rubric, wanted)}
     if missing := sorted(wanted - (tasks.keys() & rubrics.keys())):
         raise StoreError(
             f"{Paths.rollouts}: {len(missing)} tasks of it, such as {missing[0]}, have no rubric; run `dvc repro`"

@@ -52,7 +52,8 @@ from synthagent.showing.kinds import details_of_kinds, headline_of_kinds, printe
 from synthagent.showing.scoreboard import details, headline, plot_table, printed_tables
 from synthagent.showing.statistics import PERFECT_WHERE, summarise
 from synthagent.stage import Figures, Paths, progress, say
-from synthagent.store import read_details, read_records, write_records, write_text
+from synthagent.stages.listed import AnyTask, listed_tasks
+from synthagent.store import find_records, read_details, read_keys, read_records, write_records, write_text
 from synthagent.suites.evaluate import evaluate_suite
 from synthagent.suites.known import SUITES
 from synthagent.suites.scores import Figure, figures_in, printed
@@ -81,9 +82,9 @@ class ExpertPath:
     calls: int
 
 
-def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
+def choose_tasks(tasks: Sequence[AnyTask], count: int, seed: int) -> list[AnyTask]:
     """Up to `count` tasks of each held-out split, at random, twins together."""
-    chosen: list[Task] = []
+    chosen: list[AnyTask] = []
     for split in SPLITS:
         of_split = [task for task in tasks if task.split == split]
         chosen += draw_pairs(in_pairs(of_split), count, random.Random(f"evaluate-{seed}-{split}"))
@@ -238,10 +239,12 @@ def _students(
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
-    rubrics = {rubric.task_id: rubric for rubric in read_records(Paths.rubrics, Rubric)}
-    judgeable = [task for task in read_records(Paths.tasks, Task) if task.id in rubrics]
-    chosen = choose_tasks(judgeable, params.evaluate.tasks, params.seed)
-    tasks = {task.id: task for task in chosen}
+    known = {*read_keys(Paths.rubrics, Rubric)}
+    judgeable = [task for task in listed_tasks() if task.id in known]
+    names = [task.id for task in choose_tasks(judgeable, params.evaluate.tasks, params.seed)]
+    tasks = {task.id: task for task in find_records(Paths.tasks, Task, names)}
+    rubrics = {rubric.task_id: rubric for rubric in find_records(Paths.rubrics, Rubric, names)}
+    chosen = [tasks[name] for name in names]
     mappings = Mappings.load(read_records(Paths.mappings, MappingEntry), params.episode.mapping)
     usage = Usage(params.llm.prices)
     heldout = choose_problems(params)

@@ -16,6 +16,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -31,7 +32,8 @@ from synthagent.reasoning.share import reasoning_here, without_problems
 from synthagent.records import MappingEntry, Problem, Reward, Rubric, Task
 from synthagent.showing.show import trajectory_text
 from synthagent.stage import Figures, Paths, say, scratch
-from synthagent.store import read_keys, read_records, write_text
+from synthagent.stages.listed import listed_tasks
+from synthagent.store import find_records, read_keys, read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
 from synthagent.student.grpo_log import GrpoStep
 from synthagent.student.prompts import problems_before
@@ -90,15 +92,18 @@ def _drawn(names: Mapping[str, str], count: int, seed: int) -> list[SamePrompt]:
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
-    from synthagent.student.grpo import GrpoJob
     from synthagent.student.launch import check as check_launcher
-    from synthagent.student.launch import run as run_training
+    from synthagent.student.launch import training
     from synthagent.student.machine import threads_of
-    from synthagent.student.positions import tasks_that_fit
 
-    with scratch("grpo") as folder:
+    with scratch("grpo") as folder, ExitStack() as stack:
         check_params(params)
         check_launcher(params)
+        how = training(params.compute, folder, threads_of(params), "synthagent.student.grpo")
+        run_training = stack.enter_context(how)
+        from synthagent.student.grpo import GrpoJob  # these take seconds, in which the processes do the same
+        from synthagent.student.positions import tasks_that_fit
+
         problems = _problems(params)
         if not problems:
             params = without_problems(params)
@@ -117,9 +122,9 @@ def run(params: Params) -> Figures:
         pool = tuple(chosen) if params.grpo.replace_dead or params.grpo.curriculum else ()
         wanted = {*order, *(name for prompts in (pool, pairs) for prompt in prompts for name in prompt)}
         if wanted - known.keys():
-            known |= {task.id: task for task in read_records(Paths.tasks, Task) if task.id in wanted}
+            known |= {task.id: task for task in find_records(Paths.tasks, Task, wanted - known.keys())}
         tasks = {name: known[name] for name in sorted(wanted)}
-        rubrics = {r.task_id: r for r in read_records(Paths.rubrics, Rubric) if r.task_id in wanted}
+        rubrics = {rubric.task_id: rubric for rubric in find_records(Paths.rubrics, Rubric, wanted)}
         live = needs_judge(params, rubrics.values()) or needs_models(params, tasks.values())
         tasks |= {problem.id: task_of(problem) for problem in problems}
         job = GrpoJob(
@@ -137,7 +142,7 @@ def run(params: Params) -> Figures:
         checkpoints = checkpoints_of("grpo", job, params.compute.checkpoint_minutes)
         say(f"grpo: watch {LIVE / 'grpo.csv'} grow, and read episodes in {LIVE / 'grpo-episodes'}")
         watched = dataclasses.replace(job, checkpoints=checkpoints, live=Live(LIVE, trajectory_text))
-        run_training(watched, params.compute, folder, threads_of(params))
+        run_training(watched)
         steps = [GrpoStep(**row) for row in take_checkpoint(folder / "out", Paths.grpo)]
         write_text(Paths.plots / "grpo.csv", _table(steps))
         remove(checkpoints)
@@ -182,14 +187,8 @@ def _chosen(sieve: Sifted, everything: list[SamePrompt]) -> list[SamePrompt]:
 
 def _tasks(rolled: Collection[str]) -> tuple[dict[str, Task], dict[str, str]]:
     """The tasks that were rolled out; and of all train tasks, what their pairs have in common."""
-    known: dict[str, Task] = {}
-    names: dict[str, str] = {}
-    for task in read_records(Paths.tasks, Task):
-        if task.id in rolled:
-            known[task.id] = task
-        if task.split == "train":
-            names[task.id] = pair_name(task)
-    return known, names
+    known = {task.id: task for task in find_records(Paths.tasks, Task, rolled)}
+    return known, {task.id: pair_name(task) for task in listed_tasks() if task.split == "train"}
 
 
 def _probe_pairs(

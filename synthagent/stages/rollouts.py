@@ -25,11 +25,12 @@ from synthagent.llm.usage import Usage
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task, Trajectory
 from synthagent.stage import Figures, Paths, progress, say
-from synthagent.store import read_records, records_written, write_records
+from synthagent.stages.listed import AnyTask, listed_tasks
+from synthagent.store import find_records, read_keys, read_records, records_written, write_records
 from synthagent.teacher.twins import draw_pairs, in_pairs
 
 
-def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
+def choose_tasks(tasks: Sequence[AnyTask], count: int, seed: int) -> list[AnyTask]:
     """`count` tasks at random, twins together, in the order of their ids."""
     chosen = draw_pairs(in_pairs(tasks), count, random.Random(f"rollouts-{seed}"))
     return sorted(chosen, key=lambda task: task.id)
@@ -37,9 +38,10 @@ def choose_tasks(tasks: Sequence[Task], count: int, seed: int) -> list[Task]:
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
-    judged = {rubric.task_id for rubric in read_records(Paths.rubrics, Rubric)}
-    tasks = [t for t in read_records(Paths.tasks, Task) if t.split == "train" and t.id in judged]
-    chosen = choose_tasks(tasks, params.rollouts.tasks, params.seed)
+    judged = {*read_keys(Paths.rubrics, Rubric)}
+    listed = [task for task in listed_tasks() if task.split == "train" and task.id in judged]
+    names = [task.id for task in choose_tasks(listed, params.rollouts.tasks, params.seed)]
+    chosen = find_records(Paths.tasks, Task, names)
     if not chosen:
         raise SynthAgentError(
             "rollouts: there is no train task with a rubric; run `dvc repro rubrics`, or raise tasks.count"
@@ -48,7 +50,9 @@ def run(params: Params) -> Figures:
         from synthagent.student.positions import tasks_that_fit
 
         chosen = tasks_that_fit("rollouts", chosen, Paths.sft, params)
-    mappings, usage = mappings_of_demos(tasks, params), Usage(params.llm.prices)
+    simulated = [task.id for task in listed if task.world_kind != "executable"]
+    mappings = mappings_of_demos(find_records(Paths.tasks, Task, simulated), params)
+    usage = Usage(params.llm.prices)
     hits, by_id = HitCounter(mappings), {task.id: task for task in chosen}
     with policy_of(params, chosen, mappings, usage) as policy:
         starts = [Start(task, sample) for task in chosen for sample in range(params.rollouts.samples)]

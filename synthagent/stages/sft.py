@@ -8,7 +8,8 @@ Launch: `synthagent sft` or `dvc repro sft`.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -121,11 +122,16 @@ def check_params(params: Params) -> None:
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
     from synthagent.student.launch import check as check_launcher
-    from synthagent.student.model import save_student
+    from synthagent.student.launch import training
+    from synthagent.student.machine import threads_of
 
-    with scratch("sft") as folder:
+    with scratch("sft") as folder, ExitStack() as stack:
         check_params(params)
         check_launcher(params)
+        how = training(params.compute, folder, threads_of(params), "synthagent.student.sft")
+        run_training = stack.enter_context(how) if params.sft.demos else None
+        from synthagent.student.model import save_student  # takes seconds, in which the processes do the same
+
         tasks = {task.id: task for task in read_records(Paths.tasks, Task) if task.split == "train"}
         of_problems = _of_problems(params, tasks)
         demos = list(read_records(Paths.demos, Trajectory))
@@ -148,7 +154,7 @@ def run(params: Params) -> Figures:
         say(f"{parameters:,} parameters, {words} words, {len(rows)} demonstrations{of_which}, {tokens:,} tokens")
         save_student(student, folder / "start")
         del student  # what trains it loads it again
-        losses = _train(folder, rows, sizes, params) if rows else _as_it_is(folder)
+        losses = _train(run_training, folder, rows, sizes, params) if rows and run_training else _as_it_is(folder)
         return Figures(
             {
                 "parameters": parameters,
@@ -240,10 +246,14 @@ def _sizes(lessons: Sequence[Lesson], fits: Sequence[int]) -> list[int]:
     return [size for size in sizes if size]
 
 
-def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], params: Params) -> list[float]:
+def _train(
+    run_training: Callable[[Callable[[], None]], None],
+    folder: Path,
+    rows: Sequence[dict[str, Any]],
+    sizes: Sequence[int],
+    params: Params,
+) -> list[float]:
     """Train on the rows of lessons of these sizes, and put the student in its place; return the losses."""
-    from synthagent.student.launch import run as run_training
-    from synthagent.student.machine import threads_of
     from synthagent.student.sft import SftJob
 
     lengths, processes = iter(len(row["input_ids"]) for row in rows), params.compute.processes
@@ -253,7 +263,7 @@ def _train(folder: Path, rows: Sequence[dict[str, Any]], sizes: Sequence[int], p
     job = replace(job, launcher=params.compute.launcher)
     checkpoints = checkpoints_of("sft", job, params.compute.checkpoint_minutes)
     say(f"sft: watch {LIVE / 'sft.csv'} grow")
-    run_training(replace(job, checkpoints=checkpoints, live=LIVE), params.compute, folder, threads_of(params))
+    run_training(replace(job, checkpoints=checkpoints, live=LIVE))
     losses = take_checkpoint(folder / "out", Paths.sft)
     remove(checkpoints)
     return losses

@@ -6,7 +6,7 @@ null: processes of our own (`synthagent.student.processes`). Else `accelerate la
 MACHINE_RANK, MAIN_PROCESS_IP and, if they are not as in the file, NUM_MACHINES and MAIN_PROCESS_PORT in the
 environment: the first node runs the stage, the others take part in its training (`join`).
 
-Launch (by `run`): `python -m synthagent.student.launch ARGUMENTS OF accelerate launch`.
+Launch (by `training`): `python -m synthagent.student.launch ARGUMENTS OF accelerate launch`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +29,7 @@ from synthagent.errors import ParamsError, StoreError, SynthAgentError
 from synthagent.params import ComputeParams, Params
 from synthagent.stage import number_in_environment, scratch_of
 from synthagent.student import launched
-from synthagent.student.processes import end_with_parent, train
+from synthagent.student.processes import Job, end_with_parent, ranks
 
 _JOB = "job.pickle"
 _PORT = 29500
@@ -46,16 +48,26 @@ class Launcher:
     sharded: bool
 
 
-def run(job: Callable[[], None], compute: ComputeParams, folder: Path, threads: int = 1) -> None:
-    """Run a picklable `job` as one training of `compute.processes` ranks, of so many threads; `folder` is scratch.
+@contextmanager
+def training(
+    compute: ComputeParams, folder: Path, threads: int = 1, module: str | None = None
+) -> Iterator[Callable[[Job], None]]:
+    """Who runs a picklable job as one training of `compute.processes` ranks, of so many threads; `folder` is scratch.
+
+    Processes of our own start at once, and import `module`, where the job is, while it is being made.
 
     Raises:
         SynthAgentError: the job's own, of whatever rank; or a process ended in another way.
     """
     launcher = launcher_of(compute)
-    if launcher is None:
-        train(job, compute.processes, threads)
+    if launcher is not None:
+        yield partial(_run_launched, launcher, compute, folder, threads)
         return
+    with ranks(compute.processes, threads, module) as run:
+        yield run
+
+
+def _run_launched(launcher: Launcher, compute: ComputeParams, folder: Path, threads: int, job: Job) -> None:
     path = folder / _JOB
     for left in folder.glob("fault-*.txt"):
         left.unlink()

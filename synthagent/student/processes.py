@@ -6,19 +6,21 @@ cores among the processes (`machine.threads_of`). Children die with their parent
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 
@@ -26,21 +28,58 @@ from synthagent.errors import SynthAgentError
 from synthagent.params import ComputeParams
 from synthagent.spread import Pool, become_child, spread
 
+Job = Callable[[], None]
 
-def train(job: Callable[[], None], processes: int, threads: int = 1) -> None:
+
+def train(job: Job, processes: int, threads: int = 1) -> None:
     """Run a picklable `job` as one distributed training of `processes` ranks (gloo on a CPU, NCCL on GPUs)."""
+    with ranks(processes, threads) as run:
+        run(job)
+
+
+@contextmanager
+def ranks(processes: int, threads: int = 1, module: str | None = None) -> Iterator[Callable[[Job], None]]:
+    """Who runs a job as `train` does. They start at once, and import `module` while the job is being made."""
     if processes == 1:
-        torch.set_num_threads(threads)
-        job()
+        yield partial(_run_here, threads)
         return
-    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
+    from torch.multiprocessing.spawn import spawn
+
+    context = get_context("spawn")
+    told: SimpleQueue[SynthAgentError] = context.SimpleQueue()
+    pipes = [context.Pipe(duplex=False) for _ in range(processes)]
+    receivers, senders = zip(*pipes, strict=True)
+    waiting = (processes, threads, module, receivers, told)
+    group = spawn(_run_rank, waiting, nprocs=processes, join=False, daemon=True)  # type: ignore[no-untyped-call]
+    for receiver in receivers:
+        receiver.close()
+    try:
+        yield partial(_hand_over, group, senders, told)
+    finally:
+        for sender in senders:
+            sender.close()
+        for process in group.processes:  # there was no job for them, or it failed
+            process.terminate()
+
+
+def _run_here(threads: int, job: Job) -> None:
+    torch.set_num_threads(threads)
+    job()
+
+
+def _hand_over(group: Any, senders: Sequence[Connection], told: SimpleQueue[SynthAgentError], job: Job) -> None:
+    """Give the job to all ranks, and wait for its end; raise what one of them raised."""
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    told: SimpleQueue[SynthAgentError] = get_context("spawn").SimpleQueue()
     try:
-        spawn(_run_rank, (processes, port, threads, job, told), nprocs=processes, daemon=True)  # type: ignore[no-untyped-call]
+        with suppress(BrokenPipeError):  # it has ended already: `join` says why
+            for sender in senders:
+                sender.send((port, job))
+        while not group.join():
+            pass
     except ProcessRaisedException:
         if told.empty():
             raise
@@ -73,7 +112,7 @@ def end_with_parent() -> None:
     threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
 
 
-def run_and_end(job: Callable[[], None]) -> NoReturn:
+def run_and_end(job: Job) -> NoReturn:
     """Run the part that falls to this process; then leave the group that torch made for it, and end the process.
 
     It does not return; what the job raises passes. It ends without what a process does at its end: there threads of
@@ -106,8 +145,20 @@ def is_first() -> bool:
 
 
 def _run_rank(
-    number: int, processes: int, port: int, threads: int, job: Callable[[], None], told: SimpleQueue[SynthAgentError]
+    number: int,
+    processes: int,
+    threads: int,
+    module: str | None,
+    receivers: Sequence[Connection],
+    told: SimpleQueue[SynthAgentError],
 ) -> None:
+    become_child()
+    if module is not None:
+        importlib.import_module(module)
+    try:
+        port, job = receivers[number].recv()
+    except EOFError:
+        return  # there is no job
     os.environ |= {
         "RANK": str(number),
         "LOCAL_RANK": str(number),
@@ -116,7 +167,6 @@ def _run_rank(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    become_child()
     torch.set_num_threads(threads)
     try:
         run_and_end(job)

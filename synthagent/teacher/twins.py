@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from synthagent.episodes.world import meets
 from synthagent.frozen import Json
@@ -54,7 +54,20 @@ def pair(task: Task, change: Change, name: str) -> tuple[Task, Task]:
     return task.model_copy(update={"twin_of": name}), twin
 
 
-def pair_name(task: Task) -> str:
+class Paired(Protocol):
+    """What tells tasks from each other: a task, or some columns of one."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def twin_of(self) -> str | None: ...
+
+
+P = TypeVar("P", bound=Paired)
+
+
+def pair_name(task: Paired) -> str:
     """What the two of a pair have in common: the id of the first of them."""
     return min(task.id, task.twin_of or task.id)
 
@@ -64,17 +77,17 @@ def twin_names(tasks: Iterable[Task]) -> dict[str, str]:
     return {task.id: task.twin_of for task in tasks if task.twin_of}
 
 
-def in_pairs(tasks: Iterable[Task]) -> list[tuple[Task, ...]]:
+def in_pairs(tasks: Iterable[P]) -> list[tuple[P, ...]]:
     """The tasks with their twins, each pair or task without a twin among them once, in the order of the first."""
-    groups: dict[str, list[Task]] = {}
+    groups: dict[str, list[P]] = {}
     for task in tasks:
         groups.setdefault(pair_name(task), []).append(task)
     return [tuple(group) for group in groups.values()]
 
 
-def draw_pairs(pairs: Sequence[tuple[Task, ...]], count: int, rng: Random) -> list[Task]:
+def draw_pairs(pairs: Sequence[tuple[P, ...]], count: int, rng: Random) -> list[P]:
     """Tasks of pairs drawn at random: no more than `count`, unless a pair is larger than that; whole pairs only."""
-    drawn: list[Task] = []
+    drawn: list[P] = []
     for pair in rng.sample(pairs, len(pairs)):
         if drawn and len(drawn) + len(pair) > count:
             continue

@@ -36,7 +36,8 @@ def run(job: Callable[[], None], way: str | None, folder: Path) -> None:
     launcher = {ACCELERATE: "cpu", SHARDED: str(fsdp2_on_cpus(folder))}.get(way or "")
     update = {"processes": 2 if way else 1, "launcher": launcher}
     compute = default_params().compute.model_copy(update=update)
-    launch.run(AsOnGpus(job) if way == SHARDED else job, compute, folder)
+    with launch.training(compute, folder) as run:
+        run(AsOnGpus(job) if way == SHARDED else job)
 
 
 def unequal(steps: Sequence[Sequence[Sampled]]) -> Iterator[int]:

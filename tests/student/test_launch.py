@@ -126,7 +126,8 @@ def test_the_place_among_the_nodes_comes_from_the_environment(monkeypatch: pytes
 
 @pytest.mark.slow
 def test_the_processes_are_those_of_one_training(tmp_path: Path) -> None:
-    launch.run(partial(leave_ranks, tmp_path), compute("cpu"), tmp_path)
+    with launch.training(compute("cpu"), tmp_path) as run:
+        run(partial(leave_ranks, tmp_path))
     assert {path.name: path.read_text() for path in tmp_path.glob("rank-*")} == {"rank-0": "2", "rank-1": "2"}
 
 
@@ -141,8 +142,8 @@ def test_the_processes_are_those_of_one_training(tmp_path: Path) -> None:
 def test_how_a_process_failed_is_told_in_one_line(
     job: Any, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SynthAgentError, match=said) as told:
-        launch.run(job, compute("cpu"), tmp_path)
+    with pytest.raises(SynthAgentError, match=said) as told, launch.training(compute("cpu"), tmp_path) as run:
+        run(job)
     assert "\n" not in str(told.value)
     assert "Traceback" not in capfd.readouterr().err
 
@@ -158,7 +159,8 @@ from synthagent.student import launch
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 compute = load_params(Path("params.yaml")).compute.model_copy(update={"launcher": "cpu", "processes": 2})
-launch.run(partial(wait_for_ever, Path(sys.argv[1])), compute, Path(sys.argv[1]))
+with launch.training(compute, Path(sys.argv[1])) as run:
+    run(partial(wait_for_ever, Path(sys.argv[1])))
 """
 
 

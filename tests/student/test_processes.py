@@ -18,7 +18,7 @@ from helpers.projects import ROOT, default_params
 
 from synthagent.errors import StoreError, SynthAgentError
 from synthagent.params import ComputeParams
-from synthagent.student.processes import as_worker, is_first, train, workers
+from synthagent.student.processes import as_worker, is_first, ranks, train, workers
 
 
 def square(number: int) -> tuple[int, int]:
@@ -106,6 +106,42 @@ def test_a_training_on_one_process_runs_here() -> None:
     train(lambda: ran.append(os.getpid()), 1)
     assert ran == [os.getpid()]
     assert is_first()
+
+
+def write_whether_imported(folder: Path, module: str) -> None:
+    """Whether a rank had a module before its job came."""
+    (folder / os.environ["RANK"]).write_text(str(module in sys.modules))
+
+
+def test_processes_of_a_training_import_while_they_wait_for_their_job(tmp_path: Path) -> None:
+    with ranks(2, module="synthagent.teacher.natural.texts") as run:
+        run(partial(write_whether_imported, tmp_path, "synthagent.teacher.natural.texts"))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"0": "True", "1": "True"}
+
+
+def is_rank(process: psutil.Process) -> bool:
+    """Whether it is a process that this one started to run a part of a training."""
+    return is_alive(process) and "spawn_main" in " ".join(process.cmdline())
+
+
+def test_processes_whose_job_never_comes_end_with_what_was_to_make_it() -> None:
+    started: list[psutil.Process] = []
+
+    def fail_to_make_a_job() -> None:
+        before = {*psutil.Process().children()}
+        with ranks(2, module="json"):
+            started.extend(child for child in {*psutil.Process().children()} - before if is_rank(child))
+            raise StoreError("no such file")
+
+    with pytest.raises(StoreError, match="no such file"):
+        fail_to_make_a_job()
+    assert len(started) == 2
+    wait_for(lambda: not [child for child in started if is_alive(child)], 10)
+
+
+def test_a_module_that_cannot_be_imported_is_told_when_the_job_comes() -> None:
+    with pytest.raises(Exception, match="No module named 'no_such_module'"), ranks(2, module="no_such_module") as run:
+        run(partial(print, "never"))
 
 
 ENDLESS = """
