@@ -58,6 +58,8 @@ def spread(compute: ComputeParams, prepare: Prepare = nothing, gpu: bool = False
         context = get_context("spawn")
         first = (prepare, context.Value("i", 0))
         with ProcessPoolExecutor(compute.processes, context, initializer=_become_worker, initargs=first) as executor:
+            for _ in range(compute.processes):  # they start, and prepare themselves, while the work is being made
+                executor.submit(nothing, 0)
             try:
                 yield _Processes(executor)
             finally:

@@ -9,6 +9,7 @@ from typing import Any
 
 MOST_CHARACTERS = 1_000_000
 _UNFIT = "\ufffd"
+_AS_THEY_ARE = json.JSONEncoder(ensure_ascii=False)
 _WORD = re.compile(r"(?<!\w)-?\d+\.\d+(?!\w)|(?<!\w)-\d+(?!\w)|\w+")
 
 
@@ -40,7 +41,7 @@ def json_text(value: Any) -> str:
 
     Half a pair of surrogates, which no file can hold, makes all of it ASCII.
     """
-    text = json.dumps(value, ensure_ascii=False)
+    text = _AS_THEY_ARE.encode(value)
     return text if text.encode("utf-8", "replace").decode() == text else json.dumps(value)
 
 

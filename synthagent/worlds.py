@@ -20,7 +20,9 @@ def _is_empty(value: Json) -> bool:
 
 
 def _rare(default: Json, description: str) -> Json:
-    """A field that most tasks do without: not stored where it is empty."""
+    """A field that most tasks do without: not stored where it is empty. `default`: or `dict`, for an empty one."""
+    if default is dict:  # pydantic copies a default that can change for each record, which takes as long as the rest
+        return Field(default_factory=dict, description=description, exclude_if=_is_empty)
     return Field(default=default, description=description, exclude_if=_is_empty)
 
 
@@ -131,7 +133,7 @@ class Effect(Record):
     require: tuple[Requirement, ...] = ()
     returns: dict[str, str] = Field(default_factory=dict, description="output name -> column")
     by_meaning: bool = _rare(False, "find: columns are compared by meaning")
-    defaults: dict[str, Json] = _rare({}, "what an argument that is left out stands for")
+    defaults: dict[str, Json] = _rare(dict, "what an argument that is left out stands for")
     busy: int = _rare(0, "so many calls at the start fail in passing, and change nothing")
 
 
@@ -248,8 +250,10 @@ class WorldSpec(Record):
         description="constraint id -> its check; natural tasks: also of a condition that the request makes",
     )
     opening: str = _rare("", "natural tasks: where the policy works, and what day it is; stands before the constraints")
-    canonical: dict[str, Json] = _rare({}, "natural tasks: slot of a fact -> the value that tools want in place of it")
-    asked_by: dict[str, tuple[str, ...]] = _rare({}, "natural tasks: slot -> words, any of which asks for it")
+    canonical: dict[str, Json] = _rare(
+        dict, "natural tasks: slot of a fact -> the value that tools want in place of it"
+    )
+    asked_by: dict[str, tuple[str, ...]] = _rare(dict, "natural tasks: slot -> words, any of which asks for it")
     goes_on: tuple[str, ...] = _rare(
         (), "natural tasks: what a message has to tell, all of it, before the user says the fact `next_request`"
     )
@@ -291,9 +295,9 @@ class Call(Record):
     )
     milestone: str
     otherwise: Answer | None = Field(default=None, description="what to do when the call fails")
-    given: dict[str, Json] = _rare({}, "arguments that the instruction tells")
+    given: dict[str, Json] = _rare(dict, "arguments that the instruction tells")
     together: bool = _rare(False, "made in one turn with the call before it")
-    keeps: dict[str, str] = _rare({}, "output -> a name that calls after this one do not overwrite")
+    keeps: dict[str, str] = _rare(dict, "output -> a name that calls after this one do not overwrite")
 
 
 class Guard(Record):

@@ -215,11 +215,18 @@ def _students(
     params: Params, chosen: Sequence[Task], mappings: Mappings, usage: Usage, stack: ExitStack
 ) -> Iterator[StudentPolicy]:
     """The student before and after training: on several processes, or in this one if models answer them."""
-    from synthagent.student.base import given_base
     from synthagent.student.machine import threads_of
+    from synthagent.student.processes import workers
+
+    models = stack.enter_context(live_models(params, mappings, usage)) if needs_models(params, chosen) else None
+    pool = (
+        None
+        if models
+        else stack.enter_context(workers(params.compute, threads_of(params), "synthagent.student.policy"))
+    )
+    from synthagent.student.base import given_base  # these take seconds, in which the workers do the same
     from synthagent.student.model import Student, acting_student, build_model
     from synthagent.student.policy import StudentPolicy
-    from synthagent.student.processes import workers
 
     sft, grpo = (acting_student(path, params.student) for path in (Paths.sft, Paths.grpo))
     if params.student.base == "tiny":
@@ -227,8 +234,6 @@ def _students(
     else:
         base = given_base(params.student)
     students = {"base": base, "sft": sft, "grpo": grpo}
-    models = stack.enter_context(live_models(params, mappings, usage)) if needs_models(params, chosen) else None
-    pool = None if models else stack.enter_context(workers(params.compute, threads_of(params)))
     most = params.episode.max_turns
     setting = Setting(models.environment, most) if models else Setting(max_turns=most)
     loop = models.loop if models else None

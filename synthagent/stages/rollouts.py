@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from synthagent.episodes.endpoint import EndpointPolicy
 from synthagent.episodes.environment import ModelEnvironment, live_models, needs_models
@@ -46,15 +47,16 @@ def run(params: Params) -> Figures:
         raise SynthAgentError(
             "rollouts: there is no train task with a rubric; run `dvc repro rubrics`, or raise tasks.count"
         )
-    if params.roles.policy.backend == "local":
-        from synthagent.student.positions import tasks_that_fit
-
-        chosen = tasks_that_fit("rollouts", chosen, Paths.sft, params)
     simulated = [task.id for task in listed if task.world_kind != "executable"]
     mappings = mappings_of_demos(find_records(Paths.tasks, Task, simulated), params)
     usage = Usage(params.llm.prices)
-    hits, by_id = HitCounter(mappings), {task.id: task for task in chosen}
+    hits = HitCounter(mappings)
     with policy_of(params, chosen, mappings, usage) as policy:
+        if params.roles.policy.backend == "local":
+            from synthagent.student.positions import tasks_that_fit
+
+            chosen = tasks_that_fit("rollouts", chosen, Paths.sft, params)
+        by_id = {task.id: task for task in chosen}
         starts = [Start(task, sample) for task in chosen for sample in range(params.rollouts.samples)]
         starts.sort(key=lambda start: f"{start.task.id}.{policy.name}.{start.sample}")
         trajectories = progress(policy.run(starts), len(starts), "rollouts")
@@ -86,18 +88,23 @@ def policy_of(params: Params, tasks: Sequence[Task], mappings: Mappings, usage: 
         yield EndpointPolicy(llm, params, Setting(ModelEnvironment(params, llm, mappings), params.episode.max_turns))
         return
     from synthagent.student.machine import threads_of
-    from synthagent.student.model import acting_student
-    from synthagent.student.policy import StudentPolicy
     from synthagent.student.processes import workers
 
-    student = acting_student(Paths.sft, params.student)
     if needs_models(params, tasks):
         with live_models(params, mappings, usage) as models:
             setting = Setting(models.environment, params.episode.max_turns)
-            yield StudentPolicy("sft", student, params, setting, loop=models.loop)
+            yield _student(params, setting, loop=models.loop)
         return
-    with workers(params.compute, threads_of(params)) as pool:
-        yield StudentPolicy("sft", student, params, Setting(max_turns=params.episode.max_turns), workers=pool)
+    with workers(params.compute, threads_of(params), "synthagent.student.policy") as pool:
+        yield _student(params, Setting(max_turns=params.episode.max_turns), workers=pool)
+
+
+def _student(params: Params, setting: Setting, **more: Any) -> Policy:
+    """The student before RL. What it needs takes seconds to import, in which workers, if there are any, do the same."""
+    from synthagent.student.model import acting_student
+    from synthagent.student.policy import StudentPolicy
+
+    return StudentPolicy("sft", acting_student(Paths.sft, params.student), params, setting, **more)
 
 
 @dataclass

@@ -91,17 +91,22 @@ def _hand_over(group: Any, senders: Sequence[Connection], told: SimpleQueue[Synt
 
 
 @contextmanager
-def workers(compute: ComputeParams, threads: int = 1) -> Iterator[Pool | None]:
-    """Processes of so many threads that share the student's work, on a GPU where there is one."""
-    with spread(compute, partial(as_worker, threads), gpu=True) as pool:
+def workers(compute: ComputeParams, threads: int = 1, module: str | None = None) -> Iterator[Pool | None]:
+    """Processes of so many threads that share the student's work, on a GPU where there is one.
+
+    They start at once, and import `module` while the work is being made.
+    """
+    with spread(compute, partial(as_worker, threads, module=module), gpu=True) as pool:
         try:
             yield pool
         except BrokenProcessPool:
             raise _killed("halve episode.max_tokens") from None
 
 
-def as_worker(threads: int, number: int) -> None:
-    """So many threads; and of several GPUs, the one that falls to this worker."""
+def as_worker(threads: int, number: int, module: str | None = None) -> None:
+    """So many threads; of several GPUs, the one that falls to this worker; and `module`, which its work will need."""
+    if module is not None:
+        importlib.import_module(module)
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())

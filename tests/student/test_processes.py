@@ -130,6 +130,7 @@ def test_processes_whose_job_never_comes_end_with_what_was_to_make_it() -> None:
     def fail_to_make_a_job() -> None:
         before = {*psutil.Process().children()}
         with ranks(2, module="json"):
+            wait_for(lambda: sum(map(is_rank, {*psutil.Process().children()} - before)) == 2, 60)
             started.extend(child for child in {*psutil.Process().children()} - before if is_rank(child))
             raise StoreError("no such file")
 
