@@ -219,11 +219,8 @@ def _students(
     from synthagent.student.processes import workers
 
     models = stack.enter_context(live_models(params, mappings, usage)) if needs_models(params, chosen) else None
-    pool = (
-        None
-        if models
-        else stack.enter_context(workers(params.compute, threads_of(params), "synthagent.student.policy"))
-    )
+    started = workers(params.compute, threads_of(params), "synthagent.student.policy")
+    pool = None if models else stack.enter_context(started)
     from synthagent.student.base import given_base  # these take seconds, in which the workers do the same
     from synthagent.student.model import Student, acting_student, build_model
     from synthagent.student.policy import StudentPolicy

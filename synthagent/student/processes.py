@@ -158,6 +158,9 @@ def _run_rank(
     told: SimpleQueue[SynthAgentError],
 ) -> None:
     become_child()
+    for other, receiver in enumerate(receivers):
+        if other != number:
+            receiver.close()  # else what is sent to a rank that has died would wait for ever
     if module is not None:
         importlib.import_module(module)
     try:

@@ -145,6 +145,24 @@ def test_a_module_that_cannot_be_imported_is_told_when_the_job_comes() -> None:
         run(partial(print, "never"))
 
 
+def kill_the_first_rank(before: set[psutil.Process]) -> None:
+    wait_for(lambda: sum(map(is_rank, {*psutil.Process().children()} - before)) == 2, 60)
+    min(filter(is_rank, {*psutil.Process().children()} - before), key=lambda child: child.pid).kill()
+
+
+def run_after_the_first_rank_is_killed(job: Callable[[], None]) -> None:
+    before = {*psutil.Process().children()}
+    with ranks(2, module="synthagent.student.sft") as run:
+        kill_the_first_rank(before)
+        run(job)
+
+
+def test_a_rank_that_is_killed_before_its_job_comes_is_told_and_nobody_waits_for_it() -> None:
+    large = partial(print, "x" * 10_000_000)  # more than a pipe holds
+    with pytest.raises(SynthAgentError, match=r"was killed \(SIGKILL\)"):
+        run_after_the_first_rank_is_killed(large)
+
+
 ENDLESS = """
 import sys, time
 from functools import partial
