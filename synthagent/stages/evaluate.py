@@ -29,6 +29,7 @@ from synthagent.episodes.world import fresh_world
 from synthagent.errors import StoreError
 from synthagent.judging.criteria import extract
 from synthagent.judging.scoring import score_all
+from synthagent.listed import AnyTask, listed_tasks
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
@@ -52,7 +53,6 @@ from synthagent.showing.kinds import details_of_kinds, headline_of_kinds, printe
 from synthagent.showing.scoreboard import details, headline, plot_table, printed_tables
 from synthagent.showing.statistics import PERFECT_WHERE, summarise
 from synthagent.stage import Figures, Paths, progress, say
-from synthagent.stages.listed import AnyTask, listed_tasks
 from synthagent.store import find_records, read_details, read_keys, read_records, write_records, write_text
 from synthagent.suites.evaluate import evaluate_suite
 from synthagent.suites.known import SUITES

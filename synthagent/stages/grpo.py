@@ -26,13 +26,13 @@ from synthagent.episodes.real_tools import task_of
 from synthagent.errors import ParamsError, SynthAgentError
 from synthagent.judging.reward import SamePrompt, Sifted, by_prompt, sifted
 from synthagent.judging.scoring import needs_judge
+from synthagent.listed import listed_tasks
 from synthagent.llm.usage import total
 from synthagent.params import Params
 from synthagent.reasoning.share import reasoning_here, without_problems
 from synthagent.records import MappingEntry, Problem, Reward, Rubric, Task
 from synthagent.showing.show import trajectory_text
 from synthagent.stage import Figures, Paths, say, scratch
-from synthagent.stages.listed import listed_tasks
 from synthagent.store import find_records, read_keys, read_records, write_text
 from synthagent.student.checkpoint import take_checkpoint
 from synthagent.student.grpo_log import GrpoStep

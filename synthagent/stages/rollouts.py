@@ -21,12 +21,12 @@ from synthagent.episodes.mapping import HitCounter, Mappings, entries_in
 from synthagent.episodes.policy import Policy, Setting, Start
 from synthagent.episodes.world import is_simulated
 from synthagent.errors import RecordError, StoreError, SynthAgentError
+from synthagent.listed import AnyTask, listed_tasks
 from synthagent.llm.client import Llm
 from synthagent.llm.usage import Usage
 from synthagent.params import Params
 from synthagent.records import MappingEntry, Rubric, Task, Trajectory
 from synthagent.stage import Figures, Paths, progress, say
-from synthagent.stages.listed import AnyTask, listed_tasks
 from synthagent.store import find_records, read_keys, read_records, records_written, write_records
 from synthagent.teacher.twins import draw_pairs, in_pairs
 
