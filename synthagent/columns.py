@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -30,13 +30,13 @@ def arrow_schema(record: type[Record]) -> pa.Schema:
 def to_row(row: Record) -> dict[str, Any]:
     """The values of a record, as its columns hold them."""
     dumped = row.model_dump(mode="json")
-    return {column.name: _encode(column, dumped[column.name]) for column in _columns(type(row))}
+    return {column.name: _converted(column, dumped[column.name], json.dumps) for column in _columns(type(row))}
 
 
 def to_values(row: Mapping[str, Any], record: type[Record]) -> dict[str, Any]:
     """What a record, or some of its fields, was made of; raises ValueError where JSON text is none."""
     columns = _columns(record)
-    return {column.name: _decode(column, row[column.name]) for column in columns if column.name in row}
+    return {column.name: _converted(column, row[column.name], json.loads) for column in columns if column.name in row}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +57,16 @@ def _columns(record: type[Record]) -> tuple[_Column, ...]:
     )
 
 
-def _encode(column: _Column, value: Any) -> Any:
+def _converted(column: _Column, value: Any, of_json: Callable[[Any], Any]) -> Any:
+    """A value with `of_json` done to whatever in it is JSON text, or is to become it."""
+    if value is None:
+        return None
     if column.json:
-        return None if value is None else json.dumps(value)
-    if column.item is None or value is None:
+        return of_json(value)
+    if column.item is None:
         return value
     inner = _columns(column.item)
-    return [{one.name: _encode(one, part[one.name]) for one in inner} for part in value]
-
-
-def _decode(column: _Column, value: Any) -> Any:
-    if column.json:
-        return None if value is None else json.loads(value)
-    if column.item is None or value is None:
-        return value
-    inner = _columns(column.item)
-    return [{one.name: _decode(one, part[one.name]) for one in inner} for part in value]
+    return [{one.name: _converted(one, part[one.name], of_json) for one in inner} for part in value]
 
 
 def _item_record(annotation: Any) -> type[Record] | None:

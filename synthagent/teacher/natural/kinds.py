@@ -198,9 +198,7 @@ def near(field: Field, plain: Any, today: date, rng: random.Random) -> Iterator[
         case "share":
             scale = amounts.share_scale(field)
             return (amounts.tidy(near / scale) for near in amounts.near_numbers(field, amounts.tidy(plain * scale)))
-        case "option":
-            return iter(field.of)
-        case "text":
+        case "option" | "text":
             return iter(() if is_open(field) else field.of)
         case "list":
             return _near_lists(plain, field.of)

@@ -46,14 +46,10 @@ def fill(pattern: str, rng: random.Random) -> str:
 
 def _word(slot: str, rng: random.Random) -> str:
     match slot:
-        case "noun":
-            return rng.choice(_words("noun"))
-        case "Noun":
-            return rng.choice(_words("noun")).capitalize()
-        case "adjective":
-            return rng.choice(_words("adjective"))
-        case "Adjective":
-            return rng.choice(_words("adjective")).capitalize()
+        case "noun" | "adjective":
+            return rng.choice(_words(slot))
+        case "Noun" | "Adjective":
+            return rng.choice(_words(slot.lower())).capitalize()
         case "First":
             return rng.choice(draw_tongue(rng).first)
         case "Last":

@@ -6,7 +6,7 @@ A thing is a table whose rows are known by a code; a lookup is a table of questi
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -64,11 +64,16 @@ def column(field: Field) -> str:
 
 
 class ToolsetWriter:
-    """Writes tools of one domain in one style. A field of a thing has the same form in all of its tools."""
+    """Writes tools of one domain in one style. A field of a thing has the same form in all of its tools.
 
-    def __init__(self, domain: NaturalDomain, style: Naming, currency: str, rng: random.Random) -> None:
+    `taken`: names that none of them may have.
+    """
+
+    def __init__(
+        self, domain: NaturalDomain, style: Naming, currency: str, rng: random.Random, taken: Collection[str] = ()
+    ) -> None:
         self.domain, self.style, self.currency, self.rng = domain, style, currency, rng
-        self._names: set[str] = set()
+        self._names = {*taken}
         self._forms: dict[tuple[str, str], TypedParameter] = {}
 
     def form(self, thing: Thing, field: Field) -> str:

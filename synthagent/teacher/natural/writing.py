@@ -233,9 +233,10 @@ class TaskWriter:
     def _distractors(self, desk: NaturalDomain, removed: Spec | None) -> list[Spec]:
         """Other tools, of the same domain or all of another one, none of which does the same."""
         writer = self.writer
-        if desk is not self.domain:
-            writer = ToolsetWriter(desk, self.writer.style, self.context.currency, self.rng)
         known = [*self.parts.used, *([removed] if removed else [])]
+        if desk is not self.domain:
+            taken = [spec.name for spec in known]
+            writer = ToolsetWriter(desk, self.writer.style, self.context.currency, self.rng, taken)
         used = {(e.op, e.table, tuple(e.write)) for spec in known for e in spec.effects}
         candidates: list[Spec] = [writer.look_up(lookup) for lookup in desk.lookups]
         candidates += [writer.act(action) for action in desk.actions]

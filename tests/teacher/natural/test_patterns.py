@@ -199,7 +199,7 @@ def test_no_other_tool_does_what_the_removed_one_did() -> None:
     for task in tasks("cannot"):
         removed = task.world.removed
         assert removed is not None
-        assert removed.tool not in task.tools  # at another desk a masked name may come again
+        assert removed.tool.name not in {tool.name for tool in task.tools}
         assert does_the_same(task, removed) is None
         assert prove(task).holds["nothing"]
 

@@ -29,8 +29,7 @@ def test_the_day_is_read_from_every_opening() -> None:
 
 def test_nearly_all_requests_say_their_values_in_words_that_are_found() -> None:
     found = [surfaces_of(task, DOMAINS[task.domain]) for task in TASKS]
-    at_once = [some for task, some in zip(TASKS, found, strict=True) if task.provenance["pattern"] != "two"]
-    assert sum(some is not None for some in at_once) > 0.95 * len(at_once)
+    assert sum(some is not None for some in found) > 0.9 * len(TASKS)
     for task, some in zip(TASKS, found, strict=True):
         assert all(contains_phrase(task.instruction, surface.words) for surface in some or [])
     words = {surface.words for some in found for surface in some or [] if surface.words != str(surface.canonical)}
