@@ -1,7 +1,8 @@
 """Causal attention for training on a CPU: blocks of queries, each against what lies before it, by plain products.
 
 torch's own kernel for the CPU takes three times as long at the lengths of episodes, which was two fifths of a step of
-SmolLM2 (see docs/decisions.md). What is not a plain causal pass, such as one with a cache, goes to that kernel.
+SmolLM2 (see docs/decisions.md). What is not a plain causal pass, such as one with a cache, goes to that kernel. A model
+that takes its attention from here can also be given the distinct tokens of several rows (`prefixes`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from synthagent.student.prefixes import merge
+
 NAME = "sdpa_in_blocks"
+MERGING = "sdpa_in_blocks_merging"  # the same, of a model that was seen to take merged rows
 _BLOCK = 128  # queries
+_ROUNDING = 0.02  # of logits, in bfloat16
 _LONGEST = 2048  # beyond it the weights of attention, which are kept for the backward pass, take too much memory
 
 
@@ -28,10 +33,32 @@ def fast_attention(model: Any) -> Iterator[None]:
         yield
         return
     model.set_attn_implementation(NAME)
+    if _was_seen_to(model):
+        model.set_attn_implementation(MERGING)
     try:
         yield
     finally:
         model.set_attn_implementation(before)
+
+
+def takes_merged(model: Any) -> bool:
+    """Whether a model that trains here makes the same of merged rows."""
+    return bool(model.config._attn_implementation == MERGING)
+
+
+def _was_seen_to(model: Any) -> bool:
+    """Try it: a model that mixes tokens elsewhere than in attention does not."""
+    ids = torch.tensor([[3, 4, 5, 6, 7], [3, 4, 5, 7, 8], [3, 4, 9, 6, 5]], device=model.device)
+    rows = merge(ids, torch.ones_like(ids, dtype=torch.bool))
+    with torch.no_grad(), torch.random.fork_rng([]):  # with dropout it is not the same either
+        plain = model(input_ids=ids, use_cache=False).logits.float()
+        try:
+            merged = model(
+                input_ids=rows.ids, position_ids=rows.positions, attention_mask=rows.layout, use_cache=False
+            ).logits.float()
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            return False
+    return bool((merged[0, rows.numbers] - plain).norm() < _ROUNDING * plain.norm())
 
 
 def attention_forward(
@@ -44,7 +71,16 @@ def attention_forward(
     scaling: float | None = None,
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as transformers calls it: (batch, heads, length, size) -> (batch, length, heads, size)."""
+    """Attention as transformers calls it: (batch, heads, length, size) -> (batch, length, heads, size).
+
+    Of merged rows, whose mask is their layout, the batch is one row of distinct tokens.
+    """
+    if attention_mask is not None and attention_mask.dtype == torch.long:
+        layout = attention_mask[0, 0]
+        numbers = layout.where(layout >= 0, -1 - layout).flatten()
+        query, key, value = (_in_rows(each[0], numbers, layout.shape) for each in (query, key, value))
+        out, _ = attention_forward(module, query, key, value, None, dropout, scaling, **more)
+        return out[layout >= 0][None], None
     length = query.shape[2]
     plain = attention_mask is None and not dropout and more.get("softcap") is None
     causal = getattr(module, "is_causal", True) and more.get("is_causal") is not False and key.shape[2] == length
@@ -101,6 +137,12 @@ class _InBlocks(torch.autograd.Function):
         return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None
 
 
+def _in_rows(tokens: torch.Tensor, numbers: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Of distinct tokens, (heads, tokens, size), those of rows: (rows, heads, width, size)."""
+    chosen = tokens.transpose(0, 1).index_select(0, numbers)
+    return chosen.view(*shape, *chosen.shape[1:]).transpose(1, 2)
+
+
 def _blocks(length: int) -> Iterator[tuple[int, int]]:
     return ((first, min(length, first + _BLOCK)) for first in range(0, length, _BLOCK))
 
@@ -110,5 +152,6 @@ def _flat(grouped: torch.Tensor, first: int, end: int) -> torch.Tensor:
     return grouped[:, :, :, first:end].flatten(2, 3)
 
 
-AttentionInterface.register(NAME, attention_forward)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+for _name in (NAME, MERGING):
+    AttentionInterface.register(_name, attention_forward)
+    AttentionMaskInterface.register(_name, sdpa_mask)

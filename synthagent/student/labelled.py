@@ -1,4 +1,4 @@
-"""Logits only where a label is, and no padding but at the right: a student's pass, for the losses of TRL's trainers.
+"""Logits only where a label is, what rows begin with once: a student's pass, for the losses of TRL's trainers.
 
 TRL calls its model with rows of a batch, and reads log-probabilities of the labels; what stands in for the model here
 gives the same for a smaller pass. The vocabulary's matrix is a fifth of the arithmetic of a small model, and its logits
@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
+from synthagent.student.attention import takes_merged
 from synthagent.student.format import IGNORED
+from synthagent.student.prefixes import Merged, merge
 
 
 @dataclass(slots=True)
@@ -52,11 +54,14 @@ class Labelled:
         order = _left_first(attention_mask)
         width = int(attention_mask.sum(1).max())
         rows = {"input_ids": input_ids.gather(1, order)[:, :width]}
+        real = attention_mask.gather(1, order)[:, :width]
         labels = labels.masked_fill(attention_mask == 0, IGNORED).gather(1, order)[:, :width]
-        if more.get("output_router_logits"):  # experts are balanced over what is not padding
-            rows["attention_mask"] = attention_mask.gather(1, order)[:, :width]
+        balanced = bool(more.get("output_router_logits"))
+        if balanced:  # experts are, over what is not padding
+            rows["attention_mask"] = real
         if input_ids.device.type == "cpu":
-            output = self._where_labels_are(rows, labels, more)
+            merged = None if balanced or not takes_merged(self.bare) else merge(rows["input_ids"], real.bool())
+            output = self._where_labels_are(rows, merged, labels, more)
         else:  # TRL's kernel leaves out what has no label by itself
             output = self.model(**rows, labels=labels, **more)
         # Back to where TRL had the tokens: the place of a label, less one.
@@ -67,10 +72,15 @@ class Labelled:
                 setattr(output, name, whole.scatter(1, places, found))
         return output
 
-    def _where_labels_are(self, rows: dict[str, torch.Tensor], labels: torch.Tensor, more: dict[str, Any]) -> Asked:
+    def _where_labels_are(
+        self, rows: dict[str, torch.Tensor], merged: Merged | None, labels: torch.Tensor, more: dict[str, Any]
+    ) -> Asked:
         """The model's own forward, whose output layer is given the states before a label only."""
         mask = labels[:, 1:] != IGNORED
-        chosen = torch.nn.functional.pad(mask, (0, 1))
+        chosen: Any = torch.nn.functional.pad(mask, (0, 1))
+        if merged is not None:
+            rows = {"input_ids": merged.ids, "position_ids": merged.positions, "attention_mask": merged.layout}
+            chosen = (0, merged.numbers[chosen])
         more = {name: value for name, value in more.items() if name != "fused_lm_head"} | {"use_cache": False}
         with _only(self.bare.get_output_embeddings(), chosen):
             output = self.model(**rows, **more)
@@ -98,7 +108,7 @@ def _left_first(attention_mask: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def _only(output: torch.nn.Module, chosen: torch.Tensor) -> Iterator[None]:
+def _only(output: torch.nn.Module, chosen: Any) -> Iterator[None]:
     """Give an output layer the `chosen` of its states; its logits are then of shape (chosen, vocabulary)."""
     hook = output.register_forward_pre_hook(lambda _, inputs: (inputs[0][chosen],))
     try:

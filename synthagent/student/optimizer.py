@@ -38,7 +38,7 @@ class MuonAdamW(torch.optim.Optimizer):
         if matrices:
             self._parts.append(MuonTogether(matrices, lr=muon_rate, momentum=0.95, weight_decay=0.0))
         if others:  # there are none where adapters are trained
-            self._parts.append(torch.optim.AdamW(others, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0))
+            self._parts.append(torch.optim.AdamW(others, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True))
         groups = [{"params": matrices, "lr": muon_rate}, {"params": others, "lr": adam_rate}]
         super().__init__([group for group in groups if group["params"]], {})
         self._share_groups()

@@ -1,8 +1,9 @@
-"""Runs episodes in lockstep: one KV cache for the batch, one token a row and step.
+"""Runs episodes in lockstep: one KV cache for the batch, in each step one token of the model's a row.
 
-What the world and the user say is forced through the same cache, so nothing is prefilled twice, and no token that the
-model wrote is ever re-tokenised: the ids returned are the ids sampled. Where models answer, a row whose turn has ended
-waits (it is fed tokens that nothing attends to) until all rows wait, and all of them are answered at once.
+What the world and the user say is forced through the same cache, a few tokens in a step, so nothing is prefilled twice,
+and no token that the model wrote is ever re-tokenised: the ids returned are the ids sampled. Episodes of one prompt
+have it go through once. Where models answer, a row whose turn has ended waits (it is fed tokens that nothing attends
+to) until all rows wait, and all of them are answered at once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from synthagent.records import Message
 from synthagent.student.format import ChatFormat
 from synthagent.student.kv_cache import roomy_cache
 from synthagent.student.model import Student
+
+_KEPT = 0.8  # share of the rows that still go on, from which down the others leave: all keys and values are copied
+_AT_ONCE = 64  # tokens of a step, padding included, where an observation is longer than one a row
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ def _drawn(logprobs: torch.Tensor, generator: torch.Generator | None) -> torch.T
 
 
 class _Batch:
-    """Rows of a lockstep batch, left-padded to one length. `live` lists the rows whose episodes go on."""
+    """Rows of a lockstep batch, left-padded to one length. `live` lists those in the cache; few have ended."""
 
     def __init__(
         self, student: Student, episodes: Sequence[Episode], limits: EpisodeParams, loop: LoopThread | None
@@ -82,11 +86,18 @@ class _Batch:
         self.fed = [0] * len(episodes)  # completion tokens that went through the model
         self.turn = [0] * len(episodes)  # tokens of the turn being written
         self.cache = roomy_cache(self.model.config)
-        width = max(len(row.prompt) for row in self.sampled)
-        padding = [width - len(row.prompt) for row in self.sampled]
-        self.tokens = self._tensor([[self.pad] * n + row.prompt for n, row in zip(padding, self.sampled, strict=True)])
-        self.attention = (self._tensor([*range(width)])[None] >= self._tensor(padding)[:, None]).long()
+        numbers: dict[tuple[int, ...], int] = {}
+        prompts = [numbers.setdefault(tuple(row.prompt), len(numbers)) for row in self.sampled]
+        self.tokens, self.attention = self._padded(list(numbers))
         self.positions = (self.attention.cumsum(-1) - 1).clamp(min=0)
+        self.prompts: list[int] | None = prompts  # of each row, until they have gone through the model
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens, padded at the left to one length; and 1 for each that is none of the padding."""
+        width = max(1, *map(len, rows))
+        tokens = [[self.pad] * (width - len(row)) + [*row] for row in rows]
+        real = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+        return self._tensor(tokens), self._tensor(real)
 
     def _tensor(self, values: list[Any]) -> torch.Tensor:
         return torch.tensor(values, device=self.device)
@@ -102,30 +113,41 @@ class _Batch:
             logits_to_keep=1,
         )
         logits: torch.Tensor = output.logits[:, -1].float()
+        if self.prompts is not None:
+            rows, self.prompts = self._tensor(self.prompts), None
+            self._take(rows)
+            return logits[rows]
         return logits
+
+    def _take(self, rows: torch.Tensor) -> None:
+        self.cache.batch_select_indices(rows)
+        self.attention, self.positions = self.attention[rows], self.positions[rows]
 
     def accept(self, chosen: list[int], logprobs: list[float]) -> None:
         """Take each row's next token: the chosen one, unless an observation is still being forced."""
         for number, row in enumerate(self.live):
-            if row not in self.waiting and self.fed[row] == len(self.sampled[row].completion):
+            if self._goes_on(row) and row not in self.waiting and self.fed[row] == len(self.sampled[row].completion):
                 self._write(row, chosen[number], logprobs[number])
-        if self.waiting and all(row in self.waiting for row in self.live if self.episodes[row].end is None):
+        if self.waiting and all(row in self.waiting for row in self.live if self._goes_on(row)):
             self._answer_waiting()
-        keep = [number for number, row in enumerate(self.live) if self.episodes[row].end is None]
-        if len(keep) < len(self.live):
+        keep = [number for number, row in enumerate(self.live) if self._goes_on(row)]
+        if len(keep) <= _KEPT * len(self.live):
             self.live = [self.live[number] for number in keep]
             if not self.live:
                 return
-            rows = self._tensor(keep)
-            self.cache.batch_select_indices(rows)
-            self.attention, self.positions = self.attention[rows], self.positions[rows]
-        unfed = [self.sampled[row].completion[self.fed[row] :][:1] for row in self.live]
-        goes_on = self._tensor([[len(token)] for token in unfed])
-        self.tokens = self._tensor([token or [self.pad] for token in unfed])
+            self._take(self._tensor(keep))
+        most = max(1, _AT_ONCE // len(keep))
+        unfed = [
+            self.sampled[row].completion[self.fed[row] :][:most] if self._goes_on(row) else [] for row in self.live
+        ]
+        self.tokens, goes_on = self._padded(unfed)
         self.attention = torch.cat([self.attention, goes_on], 1)
-        self.positions = self.positions[:, -1:] + goes_on
-        for row, token in zip(self.live, unfed, strict=True):
-            self.fed[row] += len(token)
+        self.positions = self.positions[:, -1:] + goes_on.cumsum(-1)
+        for row, tokens in zip(self.live, unfed, strict=True):
+            self.fed[row] += len(tokens)
+
+    def _goes_on(self, row: int) -> bool:
+        return self.episodes[row].end is None
 
     def _write(self, row: int, token: int, logprob: float) -> None:
         sampled, limits = self.sampled[row], self.limits

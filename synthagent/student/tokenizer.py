@@ -30,6 +30,12 @@ _FRAMES = (
     f"{_START}user\n",
     f"{_START}assistant\n",
     f"{_START}system\n",
+    # What stands between two turns, as far as it is always the same: a seventh of an episode's tokens otherwise.
+    f"\n{_START}user\n",
+    f'\n{_START}user\n<tool_response>\n{{"',
+    f"{END_OF_TURN}\n{_START}assistant\n",
+    f'"}}\n</tool_response>{END_OF_TURN}\n{_START}assistant\n',
+    ")\n",
 )
 # A name is the same token wherever it stands, so that it can be copied from there: the spaces beside it go with the
 # words around names, which are these. A letter before digits and the digits are tokens of their own, so that a key such

@@ -13,13 +13,18 @@ import torch
 
 @dataclass(frozen=True)
 class Recorded:
-    """A job that leaves, beside what it leaves, the gradient of each of its steps in `folder`."""
+    """A job that leaves, beside what it leaves, the gradient of each of its steps in `folder`.
+
+    `as_trl`: each pass is the whole one that TRL asks its model for.
+    """
 
     job: Callable[[], None]
     folder: Path
+    as_trl: bool = False
 
     def __call__(self) -> None:
-        from synthagent.student.processes import rank  # trl takes seconds: not where the tests are only collected
+        from synthagent.student import grpo_trainer, sft  # trl takes seconds: not where the tests are only collected
+        from synthagent.student.processes import rank
         from synthagent.student.training import Resumable
 
         clip = Resumable._clip_grad_norm
@@ -31,7 +36,17 @@ class Recorded:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Resumable, "_clip_grad_norm", recorded)
+            if self.as_trl:
+                patch.setattr(sft, "Labelled", _Itself)
+                patch.setattr(grpo_trainer, "Labelled", _Itself)
             self.job()
+
+
+class _Itself:
+    """What would stand in for a model is the model."""
+
+    def __new__(cls, model: Any, *_: Any) -> Any:
+        return model
 
 
 def gradient(folder: Path, step: int = 0, rank: int = 0) -> torch.Tensor:

@@ -97,6 +97,11 @@ def count(tokenizer: Any, ids: Sequence[int], token: str) -> int:
     return list(ids).count(tokenizer.convert_tokens_to_ids(token))
 
 
+def count_within(tokenizer: Any, ids: Sequence[int], frame: str) -> int:
+    """How many tokens have a frame in them: one token may be the end of a message and the beginning of the next."""
+    return sum(frame in tokenizer.convert_ids_to_tokens([token])[0] for token in ids)
+
+
 @torch.no_grad()
 def assert_logprobs_are_the_models(student: Student, rows: Sequence[Sampled], temperature: float = 1.0) -> None:
     """A plain pass over prompt and completion, one row at a time, without a cache, gives the same log-probabilities."""

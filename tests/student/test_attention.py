@@ -10,7 +10,7 @@ from helpers.given import save_given
 from torch.nn.functional import scaled_dot_product_attention
 
 from synthagent.student import attention
-from synthagent.student.attention import NAME, fast_attention, in_blocks
+from synthagent.student.attention import MERGING, fast_attention, in_blocks
 from synthagent.student.model import Student, load_student
 
 
@@ -41,7 +41,7 @@ def test_a_model_gives_the_same_and_is_as_before_afterwards(given: Student) -> N
     ids = torch.randint(3, 1000, (2, 200))
     before = given.model(input_ids=ids, use_cache=False).logits
     with fast_attention(given.model):
-        assert given.model.config._attn_implementation == NAME
+        assert given.model.config._attn_implementation == MERGING
         logits = given.model(input_ids=ids, use_cache=False).logits
     assert given.model.config._attn_implementation == "sdpa"
     torch.testing.assert_close(logits, before, rtol=1e-3, atol=1e-4)

@@ -35,15 +35,16 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Student:
     return load_student(save_given(tmp_path_factory.mktemp("given")))
 
 
-def sft_job(folder: Path, start: Student, demos: list[Demo], base: str, processes: int = 1, **student: Any) -> SftJob:
-    """A step on eight rows of unlike length."""
+def sft_job(folder: Path, start: Student, demos: list[Demo], processes: int = 1, **student: Any) -> SftJob:
+    """A step on eight rows of unlike length, of which some begin alike."""
     from synthagent.student.sft import SftJob  # trl takes seconds: not where the tests are only collected
 
     folder.mkdir(parents=True)
     save_student(start, folder / "start")
-    rows = [start.format.tokenise(demo.messages, demo.task.tools) for demo in demos[: 3 * ROWS : 3]]
+    some = [*demos[: ROWS // 2], *demos[: 3 * ROWS : 6]]
+    rows = [start.format.tokenise(demo.messages, demo.task.tools) for demo in some]
     params = default_params()
-    chosen = params.student.model_copy(update={"base": base, "optimizer": "adamw", **student})
+    chosen = params.student.model_copy(update={"base": "given", "optimizer": "adamw", **student})
     sft = params.sft.model_copy(update={"batch_size": ROWS})
     return SftJob(folder / "start", folder / "out", rows, sft, 0, processes, chosen)
 
@@ -53,12 +54,12 @@ def losses_of(folder: Path) -> list[float]:
     return losses
 
 
-def as_by_trl(folder: Path, job: Callable[[str, str], SftJob], most: int | None = None, processes: int = 1) -> float:
+def as_by_trl(folder: Path, job: Callable[[str], SftJob], most: int | None = None, processes: int = 1) -> float:
     """Train by TRL's own loss, and by ours with passes of `most` tokens; return how far the gradients are apart."""
-    jobs = {"trl": job("trl", "tiny"), "ours": job("ours", "given")}
-    jobs["ours"] = replace(jobs["ours"], params=jobs["ours"].params.model_copy(update={"batch_tokens": most}))
-    for name, made in jobs.items():
-        train(Recorded(made, folder / name), processes)
+    trl, ours = job("trl"), job("ours")
+    ours = replace(ours, params=ours.params.model_copy(update={"batch_tokens": most}))
+    train(Recorded(trl, folder / "trl", as_trl=True), processes)
+    train(Recorded(ours, folder / "ours"), processes)
     assert losses_of(folder / "ours") == pytest.approx(losses_of(folder / "trl"), rel=1e-2 if most is None else 1e-4)
     return difference(gradient(folder / "ours"), gradient(folder / "trl"))
 
@@ -69,14 +70,14 @@ def test_loss_and_gradient_are_those_of_trl(
     tied: bool, most: int | None, given: Student, untrained: Student, demos: list[Demo], tmp_path: Path
 ) -> None:
     start = untrained if tied else given
-    apart = as_by_trl(tmp_path, lambda name, base: sft_job(tmp_path / name, start, demos, base), most)
+    apart = as_by_trl(tmp_path, lambda name: sft_job(tmp_path / name, start, demos), most)
     assert apart < 1e-4
     assert losses_of(tmp_path / "ours") == pytest.approx(losses_of(tmp_path / "trl"), rel=1e-5)
 
 
 @pytest.mark.parametrize("most", [None, 700])
 def test_they_are_with_adapters(most: int | None, given: Student, demos: list[Demo], tmp_path: Path) -> None:
-    apart = as_by_trl(tmp_path, lambda name, base: sft_job(tmp_path / name, given, demos, base, lora=LORA), most)
+    apart = as_by_trl(tmp_path, lambda name: sft_job(tmp_path / name, given, demos, lora=LORA), most)
     assert apart < 1e-4
 
 
@@ -84,9 +85,9 @@ def test_they_are_with_adapters(most: int | None, given: Student, demos: list[De
 def test_they_are_in_bfloat16_to_its_rounding(
     checkpointing: bool, given: Student, demos: list[Demo], tmp_path: Path
 ) -> None:
-    def job(name: str, base: str) -> SftJob:
+    def job(name: str) -> SftJob:
         bfloat16 = {"dtype": "bfloat16", "gradient_checkpointing": checkpointing}
-        return sft_job(tmp_path / name, given, demos, base, **bfloat16)
+        return sft_job(tmp_path / name, given, demos, **bfloat16)
 
     assert as_by_trl(tmp_path, job) < 2e-2
 
@@ -94,12 +95,10 @@ def test_they_are_in_bfloat16_to_its_rounding(
 @pytest.mark.slow
 @pytest.mark.parametrize("most", [None, 500])
 def test_they_are_on_two_processes(most: int | None, given: Student, demos: list[Demo], tmp_path: Path) -> None:
-    apart = as_by_trl(
-        tmp_path, lambda name, base: sft_job(tmp_path / name, given, demos, base, processes=2), most, processes=2
-    )
+    apart = as_by_trl(tmp_path, lambda name: sft_job(tmp_path / name, given, demos, processes=2), most, processes=2)
     assert apart < 1e-4
     assert torch.equal(gradient(tmp_path / "ours", rank=0), gradient(tmp_path / "ours", rank=1))
-    Recorded(sft_job(tmp_path / "alone", given, demos, "given"), tmp_path / "alone")()
+    Recorded(sft_job(tmp_path / "alone", given, demos), tmp_path / "alone")()
     assert difference(gradient(tmp_path / "ours"), gradient(tmp_path / "alone")) < 1e-4
 
 
@@ -145,15 +144,21 @@ def test_a_row_without_a_label_gives_a_loss_of_nothing(given: Student) -> None:
     assert found.log_probs.tolist() == [[0.0] * 4]
 
 
-def grpo_gradient(folder: Path, start: Student, base: str, most: int | None, update: Callable[[Params], Params]) -> Any:
+def grpo_gradient(
+    folder: Path,
+    start: Student,
+    most: int | None,
+    update: Callable[[Params], Params] = lambda it: it,
+    trl: bool = False,
+) -> Any:
     """The gradient and the log of the first step."""
     folder.mkdir(parents=True)
     job = job_of(folder, start, steps=1)
-    student = job.params.student.model_copy(update={"base": base, "optimizer": "adamw"})
+    student = job.params.student.model_copy(update={"base": "given", "optimizer": "adamw"})
     grpo = job.params.grpo.model_copy(update={"batch_tokens": most})
     params = update(job.params.model_copy(update={"student": student, "grpo": grpo}))
     torch.manual_seed(0)
-    Recorded(replace(job, params=params), folder)()
+    Recorded(replace(job, params=params), folder, as_trl=trl)()
     return gradient(folder), json.loads((folder / "out" / LOG).read_text())
 
 
@@ -166,8 +171,8 @@ def test_a_step_of_grpo_is_that_of_trl(most: int | None, student: Student, tmp_p
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GRPOTrainer, "_calculate_rewards", lucky)
-        trl, theirs = grpo_gradient(tmp_path / "trl", student, "tiny", None, lambda params: params)
-        ours, our = grpo_gradient(tmp_path / "ours", student, "given", most, lambda params: params)
+        trl, theirs = grpo_gradient(tmp_path / "trl", student, None, trl=True)
+        ours, our = grpo_gradient(tmp_path / "ours", student, most)
     assert float(trl.norm()) > 0
     assert difference(ours, trl) < 1e-4
     assert our[0].pop("entropy") == pytest.approx(theirs[0].pop("entropy"), rel=0.2)  # a mean over passes
@@ -200,7 +205,7 @@ def test_of_a_group_that_earned_the_same_nothing_goes_through_the_network(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(GRPOTrainer, "_calculate_rewards", earned(rewards))
             patch.setattr(Grpo, "_compute_loss", counted)
-            found: torch.Tensor = grpo_gradient(tmp_path / name, student, "given", most, update)[0]
+            found: torch.Tensor = grpo_gradient(tmp_path / name, student, most, update)[0]
         return found
 
     half = [0.0, 1.0, 2.0, 0.0, 1.0, 1.0, 1.0, 1.0]
