@@ -153,7 +153,7 @@ def test_an_unknown_profile_is_told_with_those_there_are(path: Path) -> None:
     ("content", "said"),
     [
         (SHIPPED.replace("rubrics:", "surplus: 1\nrubrics:"), "surplus: unknown key"),
-        (SHIPPED.replace("muon_rate: 0.1", "muon_rate: 0"), "sft.muon_rate"),
+        (SHIPPED.replace("muon_rate: 0.14", "muon_rate: 0"), "sft.muon_rate"),
         ("a: [", "not YAML"),
         ("a: 1\na: 2\n", "not YAML"),
         ("[]", "mapping of sections"),

@@ -85,7 +85,7 @@ def test_only_params_that_are_not_the_defaults_are_named_and_the_seed_stands_apa
     given["student"]["lora"] = {"rank": 4, "alpha": 8, "targets": "all-linear"}
     changed = {change.key: change for change in changed_params(Params.model_validate(given))}
     assert set(changed) == {"grpo.steps", "llm.timeout_s", "student.lora"}
-    assert changed["grpo.steps"] == Changed("grpo.steps", 20, (64,))
+    assert changed["grpo.steps"] == Changed("grpo.steps", 20, (80,))
     assert [key for key, change in changed.items() if decides(change)] == ["student.lora", "grpo.steps"]
 
 
