@@ -33,7 +33,7 @@ def fast_attention(model: Any) -> Iterator[None]:
         yield
         return
     model.set_attn_implementation(NAME)
-    if _was_seen_to(model):
+    if _can_take_merged(model):
         model.set_attn_implementation(MERGING)
     try:
         yield
@@ -46,7 +46,7 @@ def takes_merged(model: Any) -> bool:
     return bool(model.config._attn_implementation == MERGING)
 
 
-def _was_seen_to(model: Any) -> bool:
+def _can_take_merged(model: Any) -> bool:
     """Try it: a model that mixes tokens elsewhere than in attention does not."""
     ids = torch.tensor([[3, 4, 5, 6, 7], [3, 4, 5, 7, 8], [3, 4, 9, 6, 5]], device=model.device)
     rows = merge(ids, torch.ones_like(ids, dtype=torch.bool))

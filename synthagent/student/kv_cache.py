@@ -22,6 +22,11 @@ def roomy_cache(config: Any) -> DynamicCache:
     return cache
 
 
+def keeps_all(cache: DynamicCache) -> bool:
+    """Whether all layers keep every token: padding between tokens then changes nothing. A window would be narrower."""
+    return all(type(layer) is _RoomyLayer for layer in cache.layers)
+
+
 class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values are the beginnings of `_rooms`, of shape (rows, heads, capacity, size)."""
 

@@ -20,7 +20,7 @@ from synthagent.episodes.turn import Turn
 from synthagent.params import EpisodeParams
 from synthagent.records import Message
 from synthagent.student.format import ChatFormat
-from synthagent.student.kv_cache import roomy_cache
+from synthagent.student.kv_cache import keeps_all, roomy_cache
 from synthagent.student.model import Student
 
 _KEPT = 0.8  # share of the rows that still go on, from which down the others leave: all keys and values are copied
@@ -86,6 +86,7 @@ class _Batch:
         self.fed = [0] * len(episodes)  # completion tokens that went through the model
         self.turn = [0] * len(episodes)  # tokens of the turn being written
         self.cache = roomy_cache(self.model.config)
+        self.at_once = _AT_ONCE if keeps_all(self.cache) else 1
         numbers: dict[tuple[int, ...], int] = {}
         prompts = [numbers.setdefault(tuple(row.prompt), len(numbers)) for row in self.sampled]
         self.tokens, self.attention = self._padded(list(numbers))
@@ -136,7 +137,7 @@ class _Batch:
             if not self.live:
                 return
             self._take(self._tensor(keep))
-        most = max(1, _AT_ONCE // len(keep))
+        most = max(1, self.at_once // len(keep))
         unfed = [
             self.sampled[row].completion[self.fed[row] :][:most] if self._goes_on(row) else [] for row in self.live
         ]

@@ -30,7 +30,7 @@ _FRAMES = (
     f"{_START}user\n",
     f"{_START}assistant\n",
     f"{_START}system\n",
-    # What stands between two turns, as far as it is always the same: a seventh of an episode's tokens otherwise.
+    # What stands between two turns, as far as it is always the same: an eighth of an episode's tokens otherwise.
     f"\n{_START}user\n",
     f'\n{_START}user\n<tool_response>\n{{"',
     f"{END_OF_TURN}\n{_START}assistant\n",

@@ -163,6 +163,17 @@ def test_a_prompt_has_all_that_the_policy_may_know_and_the_tools_as_signatures(t
             assert f"{tool.name}({', '.join(tool.arguments)})\n" in text
 
 
+def test_what_stands_between_two_turns_is_one_token_on_either_side_of_what_is_said(tokenizer: Any) -> None:
+    result: Message = {"role": "tool", "tool_call_id": "call_2_0", "content": '{"id": "K17"}'}
+    reply: Message = {"role": "user", "content": "The first."}
+    for message, opens, closes in (
+        (result, f'\n{USER}<tool_response>\n{{"', f'"}}\n</tool_response>{END_OF_TURN}\n{ASSISTANT}'),
+        (reply, f"\n{USER}", f"{END_OF_TURN}\n{ASSISTANT}"),
+    ):
+        first, *_, last = tokenizer.convert_ids_to_tokens(ChatFormat.of(tokenizer).observation_ids([message]))
+        assert (first, last) == (opens, closes)
+
+
 # --- other templates ------------------------------------------------------------------------------------------------
 
 RESULT: Message = {"role": "tool", "tool_call_id": "call_2_0", "content": '{"id": "K17"}'}

@@ -21,6 +21,7 @@ from helpers.student import (
     tasks_of_different_length,
 )
 from helpers.tasks import accepted_tasks, rubric_of
+from transformers import MistralConfig, MistralForCausalLM
 
 from synthagent.episodes.environment import LoopThread
 from synthagent.episodes.episode import EMBEDDED, Episode, Response
@@ -32,7 +33,7 @@ from synthagent.params import EpisodeParams
 from synthagent.records import Task
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student, build_model
-from synthagent.student.sampler import _drawn
+from synthagent.student.sampler import _AT_ONCE, _KEPT, _drawn
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,54 @@ def test_an_episode_scored_live_and_its_record_scored_later_earn_the_same(
         assert score_world(rubric, again.world, "paper", False) == score_world(rubric, episode.world, "paper", False)
         if episode.end in ("answer", "turn_limit"):
             assert (again.end, again.messages) == (episode.end, episode.messages)
+
+
+def shapes_of(student: Student, tasks: list[Task]) -> list[tuple[int, int]]:
+    """Rows and width of what goes through the network in each step; the log-probabilities are the model's."""
+    shapes: list[tuple[int, int]] = []
+    hook = student.model.get_input_embeddings().register_forward_pre_hook(
+        lambda _, inputs: shapes.append(tuple(inputs[0].shape))
+    )
+    run = sample(student, tasks)
+    hook.remove()
+    assert any(0 in row.mask for row in run.sampled)
+    assert_logprobs_are_the_models(student, run.sampled)
+    return shapes
+
+
+def test_a_prompt_goes_through_once_and_observations_several_tokens_at_a_time(student: Student) -> None:
+    first, *steps = shapes_of(
+        student, [task for task in tasks_of_different_length(student.tokenizer, 3) for _ in "1234"]
+    )
+    assert first[0] == 3
+    assert steps[0][0] == 12
+    assert max(width for _, width in steps) > 12
+    assert all(width == 1 or rows * width <= _AT_ONCE / _KEPT for rows, width in steps)
+
+
+def test_a_student_with_a_window_reads_one_token_a_step_lest_padding_narrow_it(
+    untrained: Student,
+) -> None:
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=untrained.model.config.vocab_size,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        sliding_window=40,
+        eos_token_id=untrained.tokenizer.eos_token_id,
+        pad_token_id=untrained.tokenizer.pad_token_id,
+        initializer_range=0.3,
+    )
+    model = MistralForCausalLM(config).eval()
+    end = untrained.format.end_id
+    with torch.no_grad():  # its turns end soon
+        model.lm_head.bias = torch.nn.Parameter(torch.zeros(config.vocab_size).index_fill_(0, torch.tensor([end]), 6.0))
+    windowed = Student(model, untrained.tokenizer)
+    _, *steps = shapes_of(windowed, tasks_of_different_length(untrained.tokenizer, 6))
+    assert {width for _, width in steps} == {1}
 
 
 class Slow:
