@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from datasets import Dataset
@@ -23,9 +24,11 @@ from trl import GRPOTrainer
 from benchmarks.train_clock import Spent, Steps, median, timed_steps
 from benchmarks.train_data import Taught, shipped
 from synthagent.params import Params
+from synthagent.student import grpo
 from synthagent.student.grpo import GrpoJob, config_of
 from synthagent.student.model import Student, load_student, save_student
 from synthagent.student.optimizer import optimizer_of
+from synthagent.student.sampler import Sampled
 
 TASKS, GROUP = 2, 8
 
@@ -47,7 +50,7 @@ def compare(student: Student, data: Taught, tokens: int, steps: int, repeats: in
         start = Path(folder) / "start"
         save_student(student, start)
         for _ in range(repeats):
-            with never_ending(student) as count:
+            with never_ending(student), written() as count:
                 ours += timed_steps(_job(Path(folder), data, params))[1:]
             wrote[0] += count[0]
             with never_ending(student) as count:
@@ -59,9 +62,9 @@ def compare(student: Student, data: Taught, tokens: int, steps: int, repeats: in
 def _params(tokens: int, steps: int, chosen: dict[str, Any]) -> Params:
     params = shipped(**chosen)
     rates = {} if params.student.base == "tiny" else {"adam_rate": 1e-5}
-    grpo = params.grpo.model_copy(update={"steps": steps, "tasks_per_step": TASKS, "group_size": GROUP, **rates})
+    chosen_grpo = {"steps": steps, "tasks_per_step": TASKS, "group_size": GROUP, **rates}
     limits = params.episode.model_copy(update={"max_turns": 1, "max_tokens": tokens, "max_turn_tokens": tokens})
-    return params.model_copy(update={"grpo": grpo, "episode": limits})
+    return params.model_copy(update={"grpo": params.grpo.model_copy(update=chosen_grpo), "episode": limits})
 
 
 def _job(folder: Path, data: Taught, params: Params) -> GrpoJob:
@@ -74,18 +77,18 @@ def _plain(start: Path, folder: Path, data: Taught, params: Params) -> list[Spen
     """TRL's own trainer, with the settings that our job gives it."""
     student = load_student(start, torch.float32, params.student.attention)
     prompt = student.tokenizer.decode(student.format.prompt_ids(data.tasks[0]))
-    rng, grpo = random.Random(0), params.grpo
+    rng, settings = random.Random(0), params.grpo
     config = config_of(params, folder / "plain")
     config.top_k = 0  # as ours samples
     steps = Steps()
     trainer = GRPOTrainer(
         model=student.model,
         args=config,
-        train_dataset=Dataset.from_list([{"prompt": prompt}] * (TASKS * grpo.steps)),
+        train_dataset=Dataset.from_list([{"prompt": prompt}] * (TASKS * settings.steps)),
         processing_class=student.tokenizer,
         reward_funcs=[lambda completions, **_: [rng.random() for _ in completions]],
         callbacks=[steps],
-        optimizers=(optimizer_of(student.model, params.student, grpo.muon_rate, grpo.adam_rate), None),
+        optimizers=(optimizer_of(student.model, params.student, settings.muon_rate, settings.adam_rate), None),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
@@ -93,8 +96,22 @@ def _plain(start: Path, folder: Path, data: Taught, params: Params) -> list[Spen
 
 
 @contextmanager
+def written() -> Iterator[list[int]]:
+    """Counts the tokens that ours writes: a prompt goes through once for several episodes."""
+    count, run = [0], grpo.run_episodes
+
+    def counted(*args: Any, **kwargs: Any) -> list[Sampled]:
+        rows = run(*args, **kwargs)
+        count[0] += sum(sum(row.mask) for row in rows)
+        return rows
+
+    with patch.object(grpo, "run_episodes", counted):
+        yield count
+
+
+@contextmanager
 def never_ending(student: Student) -> Iterator[list[int]]:
-    """Have models of this class give an end token no chance when they generate; counts the tokens generated."""
+    """Have models of this class give an end token no chance when they generate; counts the tokens TRL generates."""
     ends, count = sorted(student.format.end_ids), [0]
     kind = type(student.model)
     forward = kind.forward

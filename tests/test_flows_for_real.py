@@ -121,11 +121,20 @@ def test_a_worker_runs_the_pipeline_of_a_shared_server_with_postgresql() -> None
                 # A worker of Prefect's that is ended while the process of a run is still ending may wait for ever.
                 eventually("the end of the run's process", lambda: not psutil.Process(worker.pid).children())
             finally:
-                worker.terminate()
-                worker.wait(PATIENCE)
+                end(worker)
         eventually("the end of all", lambda: not project.processes())
     finally:
         shutil.rmtree(folder)
+
+
+def end(worker: subprocess.Popen[bytes]) -> None:
+    """End a worker of Prefect's, which now and then waits for ever for a run that has ended; its end is not ours."""
+    worker.terminate()
+    try:
+        worker.wait(30)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait(PATIENCE)
 
 
 @contextmanager

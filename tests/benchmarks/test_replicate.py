@@ -49,7 +49,7 @@ def test_the_params_of_every_cell_are_valid_and_of_its_seed(name: str, scale: st
     )
     assert params.seed == (1002 if name == "more-sft" else 2)
     assert params.student.base == (".cache/warm/abc" if CELLS[name].warm else "tiny")
-    assert (params.sft.muon_rate == 0.1) == (name != "more-sft")
+    assert (params.sft.muon_rate == 0.14) == (name != "more-sft")
     assert params.sft.demos == {"more-sft": 77}.get(name, 0 if CELLS[name].warm else params.sft.demos)
 
 

@@ -58,11 +58,11 @@ def character_by_character(tokenizer: Any, text: str) -> list[int]:
 
 
 class Speaking(torch.nn.Module):
-    """A real network that says, whatever it thinks, one planned token after another."""
+    """A real network that says, whatever it thinks, the token that follows in a plan what it has seen."""
 
     def __init__(self, real: Any, plan: Sequence[int]) -> None:
         super().__init__()
-        self.real, self.plan, self.seen = real, iter(plan), list[int]()
+        self.real, self.plan, self.seen = real, plan, list[int]()
 
     @property
     def config(self) -> Any:
@@ -75,7 +75,7 @@ class Speaking(torch.nn.Module):
     def forward(self, input_ids: torch.Tensor, **given: Any) -> Any:
         self.seen += input_ids[0].tolist()
         logits = torch.full_like(self.real(input_ids=input_ids, **given).logits, -50.0)
-        logits[:, -1, next(self.plan)] = 50.0
+        logits[:, -1, self.plan[len(self.seen)]] = 50.0
         return SimpleNamespace(logits=logits)
 
 
@@ -121,7 +121,7 @@ def test_what_a_student_sees_is_what_it_wrote_and_what_it_was_told_between(small
     assert episode.end == "answer"
 
     torch.set_num_threads(1)
-    model = Speaking(build_model(small.tokenizer, PARAMS, seed=0), ids)
+    model = Speaking(build_model(small.tokenizer, PARAMS, seed=0), chat.prompt_ids(TASK) + ids)
     student = Student(model, small.tokenizer)
     limits = LIMITS.model_copy(update={"max_tokens": 4000, "max_turn_tokens": 1000, "max_turns": 9})
     run = sample(student, [TASK], limits, greedy=True)
