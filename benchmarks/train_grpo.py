@@ -24,11 +24,10 @@ from trl import GRPOTrainer
 from benchmarks.train_clock import Spent, Steps, median, timed_steps
 from benchmarks.train_data import Taught, shipped
 from synthagent.params import Params
-from synthagent.student import grpo
+from synthagent.student import grpo, sampler
 from synthagent.student.grpo import GrpoJob, config_of
 from synthagent.student.model import Student, load_student, save_student
 from synthagent.student.optimizer import optimizer_of
-from synthagent.student.sampler import Sampled
 
 TASKS, GROUP = 2, 8
 
@@ -98,9 +97,9 @@ def _plain(start: Path, folder: Path, data: Taught, params: Params) -> list[Spen
 @contextmanager
 def written() -> Iterator[list[int]]:
     """Counts the tokens that ours writes: a prompt goes through once for several episodes."""
-    count, run = [0], grpo.run_episodes
+    count, run = [0], sampler.run_episodes
 
-    def counted(*args: Any, **kwargs: Any) -> list[Sampled]:
+    def counted(*args: Any, **kwargs: Any) -> list[sampler.Sampled]:
         rows = run(*args, **kwargs)
         count[0] += sum(sum(row.mask) for row in rows)
         return rows
