@@ -24,10 +24,10 @@ from trl import GRPOTrainer
 from benchmarks.train_clock import Spent, Steps, median, timed_steps
 from benchmarks.train_data import Taught, shipped
 from synthagent.params import Params
-from synthagent.student import grpo, sampler
 from synthagent.student.grpo import GrpoJob, config_of
 from synthagent.student.model import Student, load_student, save_student
 from synthagent.student.optimizer import optimizer_of
+from synthagent.student.sampler import Sampled, run_episodes
 
 TASKS, GROUP = 2, 8
 
@@ -61,9 +61,9 @@ def compare(student: Student, data: Taught, tokens: int, steps: int, repeats: in
 def _params(tokens: int, steps: int, chosen: dict[str, Any]) -> Params:
     params = shipped(**chosen)
     rates = {} if params.student.base == "tiny" else {"adam_rate": 1e-5}
-    chosen_grpo = {"steps": steps, "tasks_per_step": TASKS, "group_size": GROUP, **rates}
+    grpo = params.grpo.model_copy(update={"steps": steps, "tasks_per_step": TASKS, "group_size": GROUP, **rates})
     limits = params.episode.model_copy(update={"max_turns": 1, "max_tokens": tokens, "max_turn_tokens": tokens})
-    return params.model_copy(update={"grpo": params.grpo.model_copy(update=chosen_grpo), "episode": limits})
+    return params.model_copy(update={"grpo": grpo, "episode": limits})
 
 
 def _job(folder: Path, data: Taught, params: Params) -> GrpoJob:
@@ -76,18 +76,18 @@ def _plain(start: Path, folder: Path, data: Taught, params: Params) -> list[Spen
     """TRL's own trainer, with the settings that our job gives it."""
     student = load_student(start, torch.float32, params.student.attention)
     prompt = student.tokenizer.decode(student.format.prompt_ids(data.tasks[0]))
-    rng, settings = random.Random(0), params.grpo
+    rng, grpo = random.Random(0), params.grpo
     config = config_of(params, folder / "plain")
     config.top_k = 0  # as ours samples
     steps = Steps()
     trainer = GRPOTrainer(
         model=student.model,
         args=config,
-        train_dataset=Dataset.from_list([{"prompt": prompt}] * (TASKS * settings.steps)),
+        train_dataset=Dataset.from_list([{"prompt": prompt}] * (TASKS * grpo.steps)),
         processing_class=student.tokenizer,
         reward_funcs=[lambda completions, **_: [rng.random() for _ in completions]],
         callbacks=[steps],
-        optimizers=(optimizer_of(student.model, params.student, settings.muon_rate, settings.adam_rate), None),
+        optimizers=(optimizer_of(student.model, params.student, grpo.muon_rate, grpo.adam_rate), None),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
@@ -97,14 +97,14 @@ def _plain(start: Path, folder: Path, data: Taught, params: Params) -> list[Spen
 @contextmanager
 def written() -> Iterator[list[int]]:
     """Counts the tokens that ours writes: a prompt goes through once for several episodes."""
-    count, run = [0], sampler.run_episodes
+    count = [0]
 
-    def counted(*args: Any, **kwargs: Any) -> list[sampler.Sampled]:
-        rows = run(*args, **kwargs)
+    def counted(*args: Any, **kwargs: Any) -> list[Sampled]:
+        rows = run_episodes(*args, **kwargs)
         count[0] += sum(sum(row.mask) for row in rows)
         return rows
 
-    with patch.object(grpo, "run_episodes", counted):
+    with patch("synthagent.student.grpo.run_episodes", counted):
         yield count
 
 

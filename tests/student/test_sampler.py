@@ -214,18 +214,15 @@ def shapes_of(student: Student, tasks: list[Task]) -> list[tuple[int, int]]:
 
 
 def test_a_prompt_goes_through_once_and_observations_several_tokens_at_a_time(student: Student) -> None:
-    first, *steps = shapes_of(
-        student, [task for task in tasks_of_different_length(student.tokenizer, 3) for _ in "1234"]
-    )
+    tasks = tasks_of_different_length(student.tokenizer, 3)
+    first, *steps = shapes_of(student, [task for task in tasks for _ in range(4)])
     assert first[0] == 3
     assert steps[0][0] == 12
     assert max(width for _, width in steps) > 12
     assert all(width == 1 or rows * width <= _AT_ONCE / _KEPT for rows, width in steps)
 
 
-def test_a_student_with_a_window_reads_one_token_a_step_lest_padding_narrow_it(
-    untrained: Student,
-) -> None:
+def test_a_student_with_a_window_reads_one_token_a_step_lest_padding_narrow_it(untrained: Student) -> None:
     torch.manual_seed(0)
     config = MistralConfig(
         vocab_size=untrained.model.config.vocab_size,
