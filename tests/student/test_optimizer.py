@@ -11,6 +11,7 @@ import torch
 from helpers.student import PARAMS, Demo, train_on
 from torch.optim.lr_scheduler import LambdaLR
 
+from synthagent.student import optimizer as optimizers
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import build_model
 from synthagent.student.optimizer import MuonAdamW, MuonTogether
@@ -95,7 +96,11 @@ def test_gradients_are_cleared_and_scaled_for_all(training: Training) -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_matrices_of_a_shape_together_move_as_torch_moves_each_by_itself() -> None:
+@pytest.mark.parametrize("has_instructions", [True, False])
+def test_matrices_of_a_shape_together_move_as_torch_moves_each_by_itself(
+    has_instructions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizers, "cpu_has_bfloat16", lambda: has_instructions)
     torch.manual_seed(0)
     shapes = [(16, 16), (16, 16), (48, 16), (16, 48), (48, 16)]
     one, two = ([torch.nn.Parameter(torch.ones(shape)) for shape in shapes] for _ in range(2))
@@ -111,7 +116,27 @@ def test_matrices_of_a_shape_together_move_as_torch_moves_each_by_itself() -> No
         apart.step()
         together.step()
     for first, second in zip(one, two, strict=True):
-        assert torch.allclose(first, second, atol=2e-3)  # bfloat16: elsewhere a product of a stack may round otherwise
+        # bfloat16: elsewhere a product of a stack may round otherwise, and without instructions float32 is computed
+        assert torch.allclose(first, second, atol=2e-3 if has_instructions else 1e-2)
         assert not torch.allclose(first, torch.ones_like(first), atol=0.1)
     assert [*apart.state_dict()] == [*together.state_dict()]
     assert [*apart.state_dict()["state"]] == [*together.state_dict()["state"]]
+
+
+def test_a_cpu_without_instructions_for_bfloat16_moves_matrices_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    gradient, moved = torch.randn(24, 16), {}
+    for has_instructions in (True, False):
+        monkeypatch.setattr(optimizers, "cpu_has_bfloat16", lambda has=has_instructions: has)
+        matrix = torch.nn.Parameter(torch.zeros(24, 16))
+        matrix.grad = gradient.clone()
+        MuonTogether([matrix], lr=1.0, momentum=0.0, weight_decay=0.0).step()
+        moved[has_instructions] = matrix.detach().double()
+    wanted = gradient.double() / gradient.double().norm()
+    for _ in range(5):  # torch's five steps, and their coefficients, in double precision
+        gram = wanted.mT @ wanted
+        wanted = 3.4445 * wanted + wanted @ (-4.775 * gram + 2.0315 * gram @ gram)
+    wanted *= -((24 / 16) ** 0.5)
+    apart = {has: (found - wanted).abs().max().item() for has, found in moved.items()}
+    assert apart[False] < 1e-5
+    assert apart[True] > 1e-3
