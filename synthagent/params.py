@@ -123,6 +123,9 @@ class NaturalParams(Record):
     wordings: Literal["many", "one"] = Field(
         description="how users and agents say a thing; one: always in the same frame, an ablation"
     )
+    desk: Count = Field(
+        description="so many tasks in a row have toolset and policy in common, where their pattern allows it; 1: none"
+    )
     reword: bool = Field(
         description="an openai teacher words requests and replies anew; where a value or a proof is lost, ours stay"
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
+from filelock import FileLock
 from helpers.pipeline import Finished, Project, new_project
 from helpers.projects import synthagent, write_params
 from hypothesis import settings
@@ -17,16 +20,31 @@ settings.register_profile("tests", deadline=None, derandomize=True, database=Non
 settings.load_profile("tests")
 
 
-@pytest.fixture(scope="session")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the stages up to `rubrics` have run; do not write to it."""
-    folder = tmp_path_factory.mktemp("generated")
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder that `make` fills: by the first process of the tests that asks for it, and for all of them."""
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # half of one: `make` failed elsewhere, and fails here again
+            (folder / "it").mkdir(parents=True)
+            make(folder / "it")
+            (folder / "made").touch()
+    return folder / "it"
+
+
+def _generate(folder: Path) -> None:
     no_problems = {"reasoning.count": 0, "sft.reasoning_share": 0, "grpo.reasoning_share": 0, "evaluate.reasoning": 0}
     write_params(folder, {"tasks.count": 40} | no_problems)
     for stage in ("personas", "tasks", "rubrics"):
         finished = synthagent(stage, cwd=folder)
         assert finished.returncode == 0, finished.stderr
-    return folder
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the stages up to `rubrics` have run; do not write to it."""
+    return made_once(tmp_path_factory, "generated", _generate)
 
 
 @pytest.fixture
@@ -38,12 +56,17 @@ def project(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return folder
 
 
+def _finish(folder: Path) -> None:
+    ran = new_project(folder / "project").repro()
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (folder / "printed").write_text(ran.stdout)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    project = new_project(tmp_path_factory.mktemp("first"))
-    ran = project.repro()
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return Finished(project, ran.stdout)
+    """A project in which everything has run; do not write to it."""
+    folder = made_once(tmp_path_factory, "finished", _finish)
+    return Finished(Project(folder / "project"), (folder / "printed").read_text())
 
 
 @pytest.fixture

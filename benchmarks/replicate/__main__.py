@@ -4,7 +4,8 @@
     python -m benchmarks.replicate --plan
 
 Cells that are done lie in `.cache/replicate`, keyed by params and code; the table and its figures go to
-`replication/<scale>.md` and `.json`. Ctrl-C loses what the running stage has done since its last checkpoint.
+`replication/<scale>.md` and `.json`, behind whose name stand the claims where they are neither the default ones nor
+all. Ctrl-C loses what the running stage has done since its last checkpoint.
 """
 
 from __future__ import annotations
@@ -134,7 +135,12 @@ def decided(runs: Runs, claims: Sequence[str], seeds: Sequence[int]) -> list[Row
     ]
 
 
-def write(runs: Runs, rows: Sequence[Row]) -> None:
+def name_of(scale: str, claims: Sequence[str]) -> str:
+    """The name of a table: that of some of the claims does not take the place of the others'."""
+    return scale if {*claims} in ({*DEFAULT}, {*ALL}) else "-".join((scale, *(one for one in ALL if one in claims)))
+
+
+def write(runs: Runs, rows: Sequence[Row], name: str) -> None:
     """Print the table; write it, and the figures behind it."""
     table = [*lines(rows), "", *_notes(runs)]
     for line in table:
@@ -150,9 +156,9 @@ def write(runs: Runs, rows: Sequence[Row]) -> None:
         for name, cell in runs.done.items()
     }
     found = {"scale": runs.scale, "code": runs.project.code, "rows": [asdict(row) for row in rows], "cells": cells}
-    place = runs.root / FOUND / runs.scale
-    write_text(place.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
-    write_text(place.with_suffix(".md"), "\n".join(table) + "\n")
+    place = runs.root / FOUND
+    write_text(place / f"{name}.json", json.dumps(found, indent=1) + "\n")
+    write_text(place / f"{name}.md", "\n".join(table) + "\n")
 
 
 def _notes(runs: Runs) -> list[str]:
@@ -213,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         todo = [(cell, seed) for seed in seeds for cell in cells]
         for number, (cell, seed) in enumerate(todo, 1):
             run_cell(runs, cell, seed, f"[{number}/{total}]")
-        write(runs, decided(runs, given.claims, seeds))
+        write(runs, decided(runs, given.claims, seeds), name_of(given.scale, given.claims))
 
     return run_alone("replicate", root / FOLDER, work)
 

@@ -43,11 +43,11 @@ class Example:
     task: Task
 
 
-Lesson = tuple[Example, ...]  # demonstrations of twins, which begin alike and end differently; or of one task
+Lesson = tuple[Example, ...]  # demonstrations of twins or of a desk, which begin alike; or of one task
 
 
 def choose_lessons(demos: Sequence[Trajectory], tasks: dict[str, Task], count: int, seed: int) -> list[Lesson]:
-    """`count` demonstrations, one a task before a second of any task, those of twins together, in random order.
+    """`count` demonstrations, one a task before a second of any task, those that begin alike together, at random.
 
     Faulty ones teach nothing; unfinished ones are taken only if there are no others.
     """
@@ -57,7 +57,7 @@ def choose_lessons(demos: Sequence[Trajectory], tasks: dict[str, Task], count: i
     lessons: dict[tuple[int, str], list[Example]] = {}
     for demo in finished or faultless:
         task = tasks[demo.task_id]
-        key = (demo.sample, pair_name(task))
+        key = (demo.sample, task.provenance.get("desk") or pair_name(task))
         lessons.setdefault(key, []).append(Example(demo.messages, task))
     chosen: list[Lesson] = []
     for key in sorted(lessons, key=lambda key: (key[0], rng.random())):
@@ -94,8 +94,8 @@ def in_batches_of_like_length(lessons: Sequence[Sequence[int]], batch: int, seed
     order: list[int] = []
     for first in range(0, len(groups), batch * _WINDOW // 2):
         window = groups[first : first + batch * _WINDOW // 2]
-        # Whole pairs first, lest one that is alone shift all after it across the edges of batches.
-        window.sort(key=lambda group: (len(group) == 1, max(lengths[i] for i in group)))
+        # The largest first, lest one that is alone shift all after it across the edges of batches.
+        window.sort(key=lambda group: (-len(group), max(lengths[i] for i in group)))
         flat = [i for group in window for i in group]
         batches = [flat[i : i + batch] for i in range(0, len(flat), batch)]
         last = batches.pop() if len(batches[-1]) < batch else []

@@ -47,7 +47,7 @@ from synthagent.teacher.funnel import Funnel
 from synthagent.teacher.llm.write import Proposal, id_of, share_of, write_two
 from synthagent.teacher.natural.domain import NaturalDomain
 from synthagent.teacher.natural.library import load_domains
-from synthagent.teacher.natural.propose import propose_natural
+from synthagent.teacher.natural.propose import numbers_together, propose_natural
 from synthagent.teacher.natural.reword import reword, tokens_of
 from synthagent.teacher.twins import pair
 from synthagent.teacher.variety import Variety, headlines, variety_of
@@ -198,10 +198,11 @@ def _by_code(
     personas: Sequence[Persona], params: Params, comparison: Decontamination | None, llm: Llm | None
 ) -> Generator[Proposal, None, None]:
     """The embedded teacher's proposals, judged. `llm`: whose teacher words them anew."""
-    numbers = _numbers(params.tasks.count, 2)
+    natural = params.tasks.language == "natural"
+    numbers = _numbers(params.tasks.count, numbers_together(params.tasks.natural) if natural else 2)
     proposing = (
         partial(_propose_and_judge_natural, personas, load_domains(), params)
-        if params.tasks.language == "natural"
+        if natural
         else partial(_propose_and_judge, personas, load_vocabulary(), params)
     )
     with closing(shared_out(params.compute, proposing, numbers, _A_PIECE)) as judged:
@@ -226,7 +227,7 @@ def _propose_and_judge(
 def _propose_and_judge_natural(
     personas: Sequence[Persona], domains: Sequence[NaturalDomain], params: Params, numbers: range
 ) -> list[PairProved]:
-    """Two twins of these numbers, or two tasks that have nothing to do with each other."""
+    """Twins of these numbers, or tasks of one desk, or such as have nothing to do with each other."""
     groups = propose_natural(numbers, personas, domains, params.tasks, params.seed)
     return [judge([_with_split(task, params.tasks) for task in group], OF_NATURAL) for group in groups]
 

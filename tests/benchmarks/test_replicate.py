@@ -70,6 +70,11 @@ def test_three_seeds_of_the_default_claims_are_planned_within_ninety_minutes() -
     assert sum(cell.seconds for cell in cells_of(DEFAULT)) * 3 < 90 * 60
 
 
+def test_a_table_of_some_claims_does_not_take_the_place_of_the_others() -> None:
+    assert replicate.name_of("full", DEFAULT) == replicate.name_of("full", ALL) == "full"
+    assert replicate.name_of("full", ["demos", "tasks"]) == "full-tasks-demos"
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "null"), (True, "true"), (False, "false"), (1, "1"), (0, "0"), (0.2, "0.2"), ("a", "a")]
 )

@@ -103,6 +103,16 @@ def test_a_lesson_shows_both_twins_and_each_its_own_task() -> None:
     assert sum(len(lesson) == 2 for lesson in lessons) > 0.9 * len(lessons)
 
 
+def test_demonstrations_of_tasks_of_one_desk_are_one_lesson_for_each_sample() -> None:
+    names = sorted(TASKS)[:5]
+    at_desk = {name: TASKS[name].model_copy(update={"twin_of": None, "provenance": {"desk": "d"}}) for name in names}
+    rows = [demo for demo in demos() if demo.task_id in names]
+    lessons = choose_lessons(rows, at_desk, 100, seed=0)
+    assert [len(lesson) for lesson in lessons] == [5, 5, 5]
+    assert all({example.task.id for example in lesson} == {*names} for lesson in lessons)
+    assert sum(map(len, choose_lessons(rows, at_desk, 7, seed=0))) == 7
+
+
 def test_faulty_demonstrations_are_left_out_and_unfinished_ones_taken_only_for_want_of_others() -> None:
     finished, unfinished, faulty = demos()[:6], demos()[6:12], demos()[12:18]
     cut = [demo.model_copy(update={"end": "turn_limit"}) for demo in unfinished]
@@ -148,6 +158,13 @@ def test_twins_are_in_one_batch(lessons: list[tuple[int, int]], seed: int) -> No
     order = in_batches_of_like_length(lessons, 8, seed)
     for batch in batches_of(order, 8):
         assert all(i ^ 1 in batch for i in batch)
+
+
+@given(st.lists(st.lists(st.integers(1, 500), min_size=4, max_size=4), max_size=100), st.integers(0, 3))
+def test_demonstrations_of_a_desk_are_in_one_batch(lessons: list[list[int]], seed: int) -> None:
+    order = in_batches_of_like_length(lessons, 8, seed)
+    for batch in batches_of(order, 8):
+        assert all(i // 4 * 4 + other in batch for i in batch for other in range(4))
 
 
 def padding(lengths: list[int], order: list[int], batch: int) -> int:

@@ -24,6 +24,7 @@ from synthagent.teacher.compose import Draft
 from synthagent.teacher.natural.chains import chain
 from synthagent.teacher.natural.conditions import condition
 from synthagent.teacher.natural.conversations import first_request, next_request, report
+from synthagent.teacher.natural.desk import Desk
 from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain
 from synthagent.teacher.natural.toolset import column
 from synthagent.teacher.natural.writing import MANNER, Manner, TaskWriter, is_told, told_of
@@ -37,6 +38,7 @@ OWNED: tuple[Pattern, ...] = (
     "rule",
     "condition",
 )  # those that need a thing with an owner, and an action on it
+AT_DESK: tuple[Pattern, ...] = ("one", "several", "parallel", "two", "cannot")  # those whose tools may be a desk's
 _ELSEWHERE = 0.6  # of what no tool does: it was asked at another desk, and none of the tools there is like it
 
 
@@ -54,6 +56,27 @@ def compose(
     `desks`: other domains, whose tools may be there in place of those of this one, so that none fits.
     """
     return write(TaskWriter(domain, persona, gap, rng, manner), pattern, desks)
+
+
+def patterns_at(desk: Desk, desks: Sequence[NaturalDomain]) -> list[Pattern]:
+    """The patterns of `AT_DESK` that there can be at a desk. `desks`: as in `compose`."""
+    few, none = len(desk.domain.lookups) < 2, not desk.in_vain(desks)
+    without: set[Pattern] = {*(("parallel", "two") if few else ()), *(("cannot",) if none else ())}
+    return [pattern for pattern in AT_DESK if pattern not in without]
+
+
+def compose_at(
+    desk: Desk,
+    persona: str,
+    pattern: Pattern,
+    gap: bool,
+    rng: random.Random,
+    manner: Manner = MANNER,
+    desks: Sequence[NaturalDomain] = (),
+) -> Draft:
+    """Write down one of the tasks of a desk, of a pattern of `AT_DESK`."""
+    domain = rng.choice(desk.in_vain(desks)) if pattern == "cannot" else desk.domain
+    return write(TaskWriter(domain, persona, gap, rng, manner, desk), pattern, desks)
 
 
 def write(task: TaskWriter, pattern: Pattern, desks: Sequence[NaturalDomain] = ()) -> Draft:
@@ -145,6 +168,8 @@ def _cannot(task: TaskWriter, desks: Sequence[NaturalDomain]) -> Draft:
     parts.removed = Removed(tool=removed.tool, effects=removed.effects, args=call.given)
     parts.steps = [Answer(outcome="cannot", milestone="Say that no tool does it")]
     parts.facts, parts.canonical, parts.asked_by = [], {}, {}
+    if task.desk:
+        return task.draft(removed)
     tables = {effect.table for effect in removed.effects}
     others = [desk for desk in desks if not tables & desk.tables]
     elsewhere = task.rng.choice(others) if others and task.rng.random() < _ELSEWHERE else None

@@ -10,7 +10,7 @@ from synthagent.params import TasksParams
 from synthagent.records import Persona, Task
 from synthagent.teacher.acceptance import OF_NATURAL, judge
 from synthagent.teacher.natural.library import load_domains
-from synthagent.teacher.natural.propose import propose_natural
+from synthagent.teacher.natural.propose import numbers_together, propose_natural
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ def fresh_tasks(
         raise InputError(f"domain sample: there is no domain {domain!r}; name one of {known}")
     if domain:
         params = params.model_copy(update={"unseen_share": float(domains[0].split == "unseen_domain")})
-    groups, refused, number = list[tuple[Task, ...]](), 0, 0
+    groups, refused, number, together = list[tuple[Task, ...]](), 0, 0, numbers_together(params.natural)
     while len(groups) < count:
-        for group in propose_natural(range(number, number + 2), personas, domains, params, seed):
+        for group in propose_natural(range(number, number + together), personas, domains, params, seed):
             if any(judge(group, OF_NATURAL).faults):
                 refused += 1
             else:
                 groups.append(group)
-        number += 2
+        number += together
     return FreshTasks(groups[:count], refused)

@@ -8,32 +8,27 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 from typing import Literal
 
 from synthagent.frozen import Json
 from synthagent.teacher.compose import Draft
+from synthagent.teacher.natural.desk import Desk, draw_context, draw_neutral, opening_of
 from synthagent.teacher.natural.domain import Field, Lookup, NaturalAction, NaturalDomain, Thing
 from synthagent.teacher.natural.house import Ruled, house_rules
 from synthagent.teacher.natural.language import Detail, SpokenWish, Voice, question_of, reply_of, request, voice_of
-from synthagent.teacher.natural.moments import WEEKS
 from synthagent.teacher.natural.phrasing import WishKind
-from synthagent.teacher.natural.policy import neutral, opening
 from synthagent.teacher.natural.rows import RowWriter, SaidValue
 from synthagent.teacher.natural.schemas import TypedParameter, draw_style
 from synthagent.teacher.natural.toolset import Spec, ToolsetWriter, column
-from synthagent.teacher.natural.values import Context
 from synthagent.teacher.twins import Change
 from synthagent.worlds import Answer, Ask, Call, Constraint, Effect, Fact, Guard, Removed, Step, WorldSpec
 
-_FIRST_DAY = date(2026, 1, 1)
 _OPTIONAL, _BUSY = 0.4, 0.06  # how often an optional value is said; how often a tool fails in passing
 _OTHERS = (
     (0, 1, 2, 3, 5, 8, 14),
     (0.5, 0.24, 0.12, 0.06, 0.04, 0.03, 0.01),
 )  # tools around those that are needed, and how often
 _NOT_TOLD = ("flag", "list", "person", "address")  # kinds whose values an answer may write in many ways
-_NEUTRAL = 0.4  # how often the agent is told, too, how to write to people
 _SMALL = frozenset(
     "a an the of is it what which who whose when how to be for in on at as with and or by are does do".split()  # noqa: SIM905
 )
@@ -71,18 +66,32 @@ class Parts:
 
 
 class TaskWriter:
-    """What was drawn for one task, while its parts are written. `gap`: something needed is left out of the request."""
+    """What was drawn for one task, while its parts are written. `gap`: something needed is left out of the request.
+
+    `desk`: which the request reaches, with tools, policy and day of its own; `domain` is what is asked for there, the
+    desk's own or, in vain, another.
+    """
 
     def __init__(
-        self, domain: NaturalDomain, persona: str, gap: bool, rng: random.Random, manner: Manner = MANNER
+        self,
+        domain: NaturalDomain,
+        persona: str,
+        gap: bool,
+        rng: random.Random,
+        manner: Manner = MANNER,
+        desk: Desk | None = None,
     ) -> None:
         self.domain, self.persona, self.rng, self.gap = domain, persona, rng, gap
-        self.manner = manner
+        self.manner, self.desk = manner, desk
         self.voice: Voice = voice_of(persona, rng) if manner.wordings == "many" else "plain"
-        self.context = Context(
-            today=_FIRST_DAY + timedelta(days=rng.randrange(365)), currency=rng.choice(("EUR", "USD", "GBP"))
-        )
-        self.writer = ToolsetWriter(domain, draw_style(rng, manner.masked), self.context.currency, rng)
+        self.context = desk.context if desk else draw_context(rng)
+        if desk is None:
+            self.writer = ToolsetWriter(domain, draw_style(rng, manner.masked), self.context.currency, rng)
+        elif domain is desk.domain:
+            self.writer = desk.writer
+        else:
+            taken = [spec.name for spec in desk.tools]
+            self.writer = ToolsetWriter(domain, desk.writer.style, self.context.currency, rng, taken)
         self.rows = RowWriter(self.writer, self.context, rng)
         self.parts = Parts()
 
@@ -198,29 +207,29 @@ class TaskWriter:
 
         `elsewhere`: the domain whose tools are there instead, and whose desk it is.
         """
-        rng, parts, desk = self.rng, self.parts, elsewhere or self.domain
-        distractors = self._distractors(desk, removed)
-        everything = [*parts.used, *distractors]
-        rng.shuffle(everything)
-        house = house_rules(desk, parts.used, distractors, rng)
+        rng, parts = self.rng, self.parts
+        where = self.desk.whole if self.desk else elsewhere or self.domain
+        everything, house = self._around(where, removed)
         constraints = [Constraint(id=rule.id, text=rule.text) for rule in (*parts.rules, *house) if rule.text]
-        rng.shuffle(constraints)
-        said = neutral(rng.randint(1, 3), rng) if rng.random() < _NEUTRAL else ()
+        if self.desk is None:
+            rng.shuffle(constraints)
+        said = () if self.desk else draw_neutral(rng)
+        used = {spec.name for spec in parts.used}
         return Draft(
             instruction=parts.instruction or request(parts.wishes, self.voice, self.persona, self.words),
             facts=tuple(parts.facts),
             tools=tuple(spec.tool for spec in everything),
-            distractors=tuple(sorted(spec.name for spec in distractors)),
+            distractors=tuple(sorted(spec.name for spec in everything if spec.name not in used)),
             constraints=tuple(constraints),
             world=WorldSpec(
                 tables=self.rows.tables(
                     [*everything, *([removed] if removed else [])],
-                    {thing.name for domain in (self.domain, desk) for thing in domain.things},
+                    {thing.name for domain in (self.domain, where) for thing in domain.things},
                 ),
                 effects={spec.name: self._effects(spec) for spec in everything},
                 new_ids=tuple(self.rows.codes(self._made(), 4)),
                 rules={rule.id: rule.check for rule in (*parts.rules, *house)},
-                opening=" ".join((opening(desk.about, self.context.today, rng), WEEKS, *said)),
+                opening=self.desk.opening if self.desk else opening_of(where, self.context, said, rng),
                 canonical=parts.canonical,
                 asked_by=parts.asked_by,
                 goes_on=parts.goes_on,
@@ -229,6 +238,15 @@ class TaskWriter:
             reference=tuple(parts.steps),
             change=parts.change,
         )
+
+    def _around(self, where: NaturalDomain, removed: Spec | None) -> tuple[list[Spec], Sequence[Ruled]]:
+        """All tools in the order of the prompt, and the rules about those that the task does not need."""
+        if self.desk:
+            return [*self.desk.tools], self.desk.rules
+        distractors = self._distractors(where, removed)
+        everything = [*self.parts.used, *distractors]
+        self.rng.shuffle(everything)
+        return everything, house_rules(where, self.parts.used, distractors, self.rng)
 
     def _distractors(self, desk: NaturalDomain, removed: Spec | None) -> list[Spec]:
         """Other tools, of the same domain or all of another one, none of which does the same."""
