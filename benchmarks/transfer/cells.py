@@ -81,7 +81,9 @@ _LEFT_OUT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "one-call": ("one call a task, or none", {}),
     "no-masks": ("all names speak", {"tasks.natural.masked": 0.0}),
 }
-NAMES = ("whole", "more", "part", *_LEFT_OUT)
+# Four users at each desk, whose demonstrations are in one batch: what they have in common is read once.
+_DESKS: Mapping[str, Any] = {"tasks.natural.desk": 4, "sft.batch_size": 8, "sft.batch_tokens": 4096}
+NAMES = ("whole", "more", "desks", "part", *_LEFT_OUT)
 DEFAULT = ("part", "one-wording", "no-refusals", "one-call", "whole")
 
 
@@ -99,6 +101,8 @@ def cell_of(name: str, scale: Scale, shares: Mapping[str, float]) -> Cell:
         return Cell(name, "all ingredients", {"sft.tokens": scale.part}, "sft", asked)
     if name == "more":
         return Cell(name, "all ingredients, more of them", {"sft.tokens": scale.whole}, "sft", asked)
+    if name == "desks":
+        return Cell(name, "as many, of four users a desk", {"sft.tokens": scale.whole, **_DESKS}, "sft", asked)
     what, changes = _LEFT_OUT[name]
     return Cell(name, what, {"sft.tokens": scale.part, **changes, **_shares_without(name, shares)}, "sft", asked)
 

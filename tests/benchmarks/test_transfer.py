@@ -28,7 +28,7 @@ def test_the_params_of_every_cell_are_valid_and_of_natural_tasks(name: str, scal
     params = Params.model_validate(changed(params_of(PROFILES, SCALES[scale].changes), cell.changes))
     assert params.tasks.language == "natural"
     assert params.student.base == "smollm2"
-    assert params.sft.tokens == (SCALES[scale].whole if name in ("whole", "more") else SCALES[scale].part)
+    assert params.sft.tokens == (SCALES[scale].whole if name in ("whole", "more", "desks") else SCALES[scale].part)
 
 
 def test_what_is_left_out_is_one_ingredient_and_all_else_stays() -> None:
@@ -37,7 +37,7 @@ def test_what_is_left_out_is_one_ingredient_and_all_else_stays() -> None:
     left_out = {
         name: Params.model_validate(changed(BASE, cell_of(name, full, SHARES).changes))
         for name in NAMES
-        if name not in ("whole", "more", "part")
+        if name not in ("whole", "more", "desks", "part")
     }
     assert left_out["no-refusals"].tasks.natural.patterns.cannot == 0
     assert left_out["no-refusals"].tasks.natural.patterns.chain > whole.tasks.natural.patterns.chain

@@ -44,10 +44,10 @@ def propose_natural(
     shares = params.natural.patterns.model_dump()
     if params.natural.desk == 1:
         return teacher.two(numbers, shares)
-    rng = random.Random(f"natural-desk-{seed}-{numbers.start}")
-    if rng.random() < sum(shares[name] for name in AT_DESK):
-        return teacher.at_desk(numbers, shares, rng)
     others = {name: 0.0 if name in AT_DESK else share for name, share in shares.items()}
+    rng = random.Random(f"natural-desk-{seed}-{numbers.start}")
+    if others != shares and rng.random() >= sum(others.values()):
+        return teacher.at_desk(numbers, shares, rng)
     return [
         group
         for first in range(numbers.start, numbers.stop, 2)

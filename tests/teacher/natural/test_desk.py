@@ -74,7 +74,7 @@ def test_the_shares_of_patterns_stay_about_as_they_are_asked_for() -> None:
     assert all(seen[name] for name in params().natural.patterns.model_dump())
 
 
-def test_at_most_desks_with_several_tools_requests_want_different_ones() -> None:
+def test_requests_at_a_desk_with_several_tools_often_want_different_ones() -> None:
     wanted = []
     for tasks in desks():
         called = {step.tool for task in tasks for step in task.reference if isinstance(step, Call)}
@@ -90,6 +90,18 @@ def test_what_no_tool_of_the_desk_does_is_refused() -> None:
         assert task.world.removed is not None
         assert task.world.removed.tool.name not in {tool.name for tool in task.tools}
         assert [step.outcome for step in task.reference if isinstance(step, Answer)] == ["cannot"]
+
+
+def test_without_a_share_for_patterns_of_a_desk_there_is_none_and_with_no_other_share_nothing_else() -> None:
+    none = dict.fromkeys(params().natural.patterns.model_dump(), 0.0)
+    personas, domains = list(built_in()), load_domains()
+    for pattern in ("chain", "several"):
+        chosen = params(patterns={**none, pattern: 1.0})
+        for first in range(0, 40, DESK):
+            found = propose_natural(range(first, first + DESK), personas, domains, chosen, 0)
+            tasks = [task for group in found for task in group]
+            assert {task.provenance["pattern"] for task in tasks} == {pattern}
+            assert all(("desk" in task.provenance) == (pattern == "several") for task in tasks)
 
 
 @pytest.mark.parametrize("desk", [1, 2, 3, 5, 8])
