@@ -15,13 +15,14 @@ from datetime import date, timedelta
 from synthagent.teacher.natural.domain import Lookup, NaturalAction, NaturalDomain
 from synthagent.teacher.natural.house import Ruled, house_rules
 from synthagent.teacher.natural.moments import WEEKS
-from synthagent.teacher.natural.policy import neutral, opening
+from synthagent.teacher.natural.policy import neutral, opening, wordings
 from synthagent.teacher.natural.schemas import Naming, draw_style
 from synthagent.teacher.natural.toolset import Spec, ToolsetWriter
 from synthagent.teacher.natural.values import Context
 
 _FIRST_DAY = date(2026, 1, 1)
 _NEUTRAL = 0.4  # how often the agent is told, too, how to write to people
+_ANYWHERE = 0.3  # of prompts in which no tool has to do with days: neither where the agent works is said, nor what day it is
 _ASKED = ((1, 2, 3, 4), (0.3, 0.3, 0.25, 0.15))  # tools that requests may want, and how often so many
 _OTHERS = ((0, 1, 2, 3), (0.55, 0.25, 0.15, 0.05))  # tools that none wants
 
@@ -76,7 +77,7 @@ def open_desk(domain: NaturalDomain, masked: float, rng: random.Random) -> Desk:
         context=context,
         tools=tuple(tools),
         rules=tuple(rules),
-        opening=opening_of(domain, context, said, rng),
+        opening=opening_of(domain, context, tools, said, rng),
     )
 
 
@@ -90,8 +91,17 @@ def draw_neutral(rng: random.Random) -> tuple[str, ...]:
     return neutral(rng.randint(1, 3), rng) if rng.random() < _NEUTRAL else ()
 
 
-def opening_of(domain: NaturalDomain, context: Context, said: Sequence[str], rng: random.Random) -> str:
-    """Where the agent works, what day it is, and what is said besides."""
+def opening_of(
+    domain: NaturalDomain, context: Context, tools: Sequence[Spec], said: Sequence[str], rng: random.Random
+) -> str:
+    """Where the agent works, what day it is, and what is said besides. `tools`: those that may be wanted.
+
+    Where none of them wants or gives a day, only that it is an agent, now and then: most prompts of others say no more, and
+    whether a tool fits has to be told from the tools.
+    """
+    dated = any(each.field.kind == "date" for spec in tools for each in (*spec.takes, *spec.gives))
+    if not dated and rng.random() < _ANYWHERE:
+        return " ".join((rng.choice(wordings().anywhere), *said))
     return " ".join((opening(domain.about, context.today, rng), WEEKS, *said))
 
 

@@ -33,6 +33,7 @@ class Wordings:
     reasons: tuple[str, ...]
     work: tuple[str, ...]
     today: tuple[str, ...]
+    anywhere: tuple[str, ...]
     neutral: tuple[str, ...]
 
 
@@ -82,6 +83,7 @@ def wordings() -> Wordings:
         reasons=tuple(read["reasons"]),
         work=tuple(read["work"]),
         today=tuple(read["today"]),
+        anywhere=tuple(read["anywhere"]),
         neutral=tuple(read["neutral"]),
     )
 

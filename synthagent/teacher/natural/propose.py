@@ -18,7 +18,7 @@ from synthagent.teacher.natural.sense import NoRoomError
 from synthagent.teacher.natural.writing import Manner
 from synthagent.teacher.twins import pair
 
-VERSION = "natural-4"
+VERSION = "natural-5"
 _TRIES = 20
 _LEVELS: dict[Pattern, int] = {
     "one": 1,

@@ -229,7 +229,7 @@ class TaskWriter:
                 effects={spec.name: self._effects(spec) for spec in everything},
                 new_ids=tuple(self.rows.codes(self._made(), 4)),
                 rules={rule.id: rule.check for rule in (*parts.rules, *house)},
-                opening=self.desk.opening if self.desk else opening_of(where, self.context, said, rng),
+                opening=self.desk.opening if self.desk else opening_of(where, self.context, parts.used, said, rng),
                 canonical=parts.canonical,
                 asked_by=parts.asked_by,
                 goes_on=parts.goes_on,

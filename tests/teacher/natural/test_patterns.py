@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from helpers.natural import acted, calls_of, pairs, score_of, tasks
 
@@ -16,6 +17,7 @@ from synthagent.judging.proofs import prove
 from synthagent.records import Task
 from synthagent.teacher.natural.library import load_domains
 from synthagent.teacher.natural.policy import wordings
+from synthagent.teacher.natural.spoken import today_of
 from synthagent.worlds import Answer, Call, Called, Condition, Guard, Never, Pick
 
 
@@ -232,8 +234,22 @@ def test_an_agent_that_says_it_cannot_ends_right() -> None:
 
 
 def desk_of(task: Task) -> str:
-    """The domain whose tools a task has, by the desk that its opening names."""
-    return next(domain.name for domain in load_domains() if domain.about in task.world.opening)
+    """The domain whose tools a task has, by the tables that they read and write."""
+    there = {effect.table for effects in task.world.effects.values() for effect in effects}
+    names = [domain.name for domain in load_domains() if there <= domain.tables]
+    return task.domain if task.domain in names else names[0]
+
+
+def test_a_prompt_names_the_desk_and_the_day_or_neither_and_neither_only_where_no_day_is_asked_for() -> None:
+    named = {domain.name: domain.about for domain in load_domains()}
+    anywhere = [task for task in tasks() if task.world.opening.startswith(wordings().anywhere)]
+    assert 0.08 < len(anywhere) / len(tasks()) < 0.35
+    for task in tasks():
+        told = (named[desk_of(task)] in task.world.opening, today_of(task.world.opening) is not None)
+        assert told == ((False, False) if task in anywhere else (True, True))
+    days = re.compile(r"\b(today|tomorrow|next week|from now|(this|next|coming) \w+day)\b")
+    assert not [task.id for task in anywhere if task.world.removed is None and days.search(task.instruction)]
+    assert any(task.world.removed for task in anywhere)
 
 
 def test_of_what_no_tool_does_a_part_is_asked_at_another_desk_and_a_part_at_the_right_one() -> None:
