@@ -35,7 +35,7 @@ repro: $(STAMP) ## run the whole pipeline: data, checkpoint, evaluation
 	@synthagent results
 
 test: $(STAMP) ## run the tests
-	pytest -n 2 --dist loadfile -q tests
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -q tests
 
 check: $(STAMP) docs ## lint, format and strict types; the documents, strictly
 	ruff check .

@@ -2,7 +2,7 @@
 
 Ours is stage `sft`'s own job. The peer is a naive loop: bfloat16 autocast, full logits, batches of four, padded. What
 is reached is tokens a second that are not padding, times 6, times parameters, over the rate of a product of matrices
-that is measured after each step.
+that is measured after each step. On a CPU without instructions for bfloat16 all of it is in float32.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.train_clock import Spent, median, product, product_flops, spent_in, timed_steps
+from benchmarks.train_clock import Spent, computed_in, median, product, product_flops, spent_in, timed_steps
 from benchmarks.train_data import Taught, shipped
 from synthagent.student.format import IGNORED
 from synthagent.student.model import Student, device, save_student
@@ -68,7 +68,7 @@ def naive(student: Student, rows: Sequence[dict[str, Any]], steps: int) -> Reach
         batch = {name: value.to(where) for name, value in _padded(chosen, student.tokenizer.pad_token_id).items()}
 
         def work(batch: dict[str, torch.Tensor] = batch) -> None:
-            with torch.autocast(where.type, dtype=torch.bfloat16):
+            with torch.autocast(where.type, dtype=torch.bfloat16, enabled=computed_in(where) is torch.bfloat16):
                 loss = model(**batch, use_cache=False).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -54,7 +54,10 @@ def test_all_weights_are_trained_in_float32_whatever_they_are_saved_as(given: Pa
     assert student_to_save(student, wanted).model.dtype == torch.bfloat16
 
 
-def test_under_adapters_only_these_are_trained_in_float32_and_the_rest_is_as_it_is_saved(given: Path) -> None:
+def test_under_adapters_only_these_are_trained_in_float32_and_the_rest_is_as_it_is_saved(
+    given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     student = trainable_student(given, params(LORA, dtype="bfloat16"), 0)
     kinds = {(weight.requires_grad, weight.dtype) for weight in student.model.parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}

@@ -22,7 +22,7 @@ from synthagent.teacher.natural.values import Context
 
 _FIRST_DAY = date(2026, 1, 1)
 _NEUTRAL = 0.4  # how often the agent is told, too, how to write to people
-_ANYWHERE = 0.3  # of prompts in which no tool has to do with days: neither where the agent works is said, nor what day it is
+_ANYWHERE = 0.3  # of prompts in which no tool has to do with days: neither the place is said nor the day
 _ASKED = ((1, 2, 3, 4), (0.3, 0.3, 0.25, 0.15))  # tools that requests may want, and how often so many
 _OTHERS = ((0, 1, 2, 3), (0.55, 0.25, 0.15, 0.05))  # tools that none wants
 
@@ -96,8 +96,8 @@ def opening_of(
 ) -> str:
     """Where the agent works, what day it is, and what is said besides. `tools`: those that may be wanted.
 
-    Where none of them wants or gives a day, only that it is an agent, now and then: most prompts of others say no more, and
-    whether a tool fits has to be told from the tools.
+    Where none of them wants or gives a day, only that it is an agent, now and then: most prompts of others say no
+    more, and whether a tool fits has to be told from the tools.
     """
     dated = any(each.field.kind == "date" for spec in tools for each in (*spec.takes, *spec.gives))
     if not dated and rng.random() < _ANYWHERE:
