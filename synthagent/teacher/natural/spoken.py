@@ -23,6 +23,7 @@ from synthagent.worlds import Call
 
 _SAYINGS = 120  # how often a value is said anew, in each form that it may have
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NO_DAY = date(2026, 1, 1)  # where the prompt says none, no value has to do with days
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,7 @@ class Surface:
 
 def surfaces_of(task: Task, domain: NaturalDomain) -> list[Surface] | None:
     """What the request says for each argument that it gives; None where it is not found for all of them."""
-    today = today_of(task.world.opening)
-    if today is None:
-        return None
+    today = today_of(task.world.opening) or _NO_DAY
     found: list[Surface] = []
     for step in task.reference:
         if not isinstance(step, Call):
