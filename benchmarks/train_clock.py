@@ -15,7 +15,7 @@ from unittest.mock import patch
 import torch
 from transformers import TrainerCallback
 
-from synthagent.student.machine import cpu_has_bfloat16
+from synthagent.student.machine import narrow_type
 from synthagent.student.training import Course, Resumable
 from synthagent.student.watch import Log
 
@@ -44,16 +44,11 @@ def spent_in(work: Callable[[], Any]) -> Spent:
     return Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def computed_in(device: torch.device) -> torch.dtype:
-    """The type in which a model of bfloat16 is trained there: float32 on a CPU without instructions for it."""
-    return torch.bfloat16 if device.type != "cpu" or cpu_has_bfloat16() else torch.float32
-
-
 def product(device: torch.device, times: int = 20) -> Spent:
-    """Products of matrices of that type, as many as say something on this device; for one of them."""
+    """Products of matrices in narrow arithmetic, as many as say something on this device; for one of them."""
     rows, inner, columns = SHAPE
-    left = torch.randn(rows, inner, dtype=computed_in(device), device=device)
-    right = torch.randn(inner, columns, dtype=computed_in(device), device=device)
+    left = torch.randn(rows, inner, dtype=narrow_type(device.type), device=device)
+    right = torch.randn(inner, columns, dtype=narrow_type(device.type), device=device)
     torch.mm(left, right)
     spent = spent_in(lambda: [torch.mm(left, right) for _ in range(times)])
     return Spent(spent.wall / times, spent.cpu / times)

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.train_clock import Spent, computed_in, median, product, product_flops, spent_in, timed_steps
+from benchmarks.train_clock import Spent, median, product, product_flops, spent_in, timed_steps
 from benchmarks.train_data import Taught, shipped
 from synthagent.student.format import IGNORED
+from synthagent.student.machine import narrow_type
 from synthagent.student.model import Student, device, save_student
 from synthagent.student.sft import SftJob
 
@@ -68,7 +69,7 @@ def naive(student: Student, rows: Sequence[dict[str, Any]], steps: int) -> Reach
         batch = {name: value.to(where) for name, value in _padded(chosen, student.tokenizer.pad_token_id).items()}
 
         def work(batch: dict[str, torch.Tensor] = batch) -> None:
-            with torch.autocast(where.type, dtype=torch.bfloat16, enabled=computed_in(where) is torch.bfloat16):
+            with torch.autocast(where.type, dtype=torch.bfloat16, enabled=narrow_type(where.type) is torch.bfloat16):
                 loss = model(**batch, use_cache=False).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

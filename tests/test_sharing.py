@@ -57,6 +57,15 @@ def test_git_tracks_the_metrics_and_no_other_data(committed: Project) -> None:
     assert "timings" not in lock
 
 
+def test_a_second_run_of_everything_leaves_git_clean(shared: Project) -> None:
+    before = {path: text for path, text in files_under(shared.data).items() if "timings" not in path.parts}
+    again = shared.repro("--force")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("Running stage") == len(STAGES)
+    assert git(shared.folder, "status", "--porcelain") == ""
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_experiments_and_metrics_can_be_compared(shared: Project) -> None:
     assert said(shared, "dvc", "metrics", "diff") == ""
     ran = said(shared, "dvc", "exp", "run", "-S", "grpo.steps=3")

@@ -81,9 +81,15 @@ _LEFT_OUT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "one-call": ("one call a task, or none", {}),
     "no-masks": ("all names speak", {"tasks.natural.masked": 0.0}),
 }
-# Four users at each desk, whose demonstrations are in one batch: what they have in common is read once.
-_DESKS: Mapping[str, Any] = {"tasks.natural.desk": 4, "sft.batch_size": 8, "sft.batch_tokens": 4096}
-NAMES = ("whole", "more", "desks", "part", *_LEFT_OUT)
+# As many tokens as `whole`, without GRPO. Of four users at each desk the demonstrations are in one batch.
+_MORE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "more": ("all ingredients, more of them", {}),
+    "desks": (
+        "as many, of four users a desk",
+        {"tasks.natural.desk": 4, "sft.batch_size": 8, "sft.batch_tokens": 4096},
+    ),
+}
+NAMES = ("whole", *_MORE, "part", *_LEFT_OUT)
 DEFAULT = ("part", "one-wording", "no-refusals", "one-call", "whole")
 
 
@@ -99,10 +105,9 @@ def cell_of(name: str, scale: Scale, shares: Mapping[str, float]) -> Cell:
     asked = (Asked("bfcl", _THREE, scale.count),)
     if name == "part":
         return Cell(name, "all ingredients", {"sft.tokens": scale.part}, "sft", asked)
-    if name == "more":
-        return Cell(name, "all ingredients, more of them", {"sft.tokens": scale.whole}, "sft", asked)
-    if name == "desks":
-        return Cell(name, "as many, of four users a desk", {"sft.tokens": scale.whole, **_DESKS}, "sft", asked)
+    if name in _MORE:
+        what, changes = _MORE[name]
+        return Cell(name, what, {"sft.tokens": scale.whole, **changes}, "sft", asked)
     what, changes = _LEFT_OUT[name]
     return Cell(name, what, {"sft.tokens": scale.part, **changes, **_shares_without(name, shares)}, "sft", asked)
 

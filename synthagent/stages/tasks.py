@@ -75,23 +75,8 @@ def propose(
     draft = compose(domain, persona.text, difficulty, vocabulary.names, rng)
     names = [id_of(2 * number + of_two) for of_two in (0, 1)]
     rng.shuffle(names)  # whether the act is permitted cannot be told from the number
-    task = Task(
-        id=names[0],
-        persona_id=persona.id,
-        domain=domain.name,
-        difficulty=difficulty,
-        split="train",
-        instruction=draft.instruction,
-        workflow=(),
-        facts=draft.facts,
-        tools=draft.tools,
-        distractors=draft.distractors,
-        constraints=draft.constraints,
-        world_kind="executable",
-        world=draft.world,
-        reference=draft.reference,
-        provenance={"backend": "embedded", "version": VERSION, "seed": seed, "tokens": 0},
-    )
+    provenance = {"backend": "embedded", "version": VERSION, "seed": seed, "tokens": 0}
+    task = draft.task(names[0], persona, domain.name, difficulty, "train", provenance)
     task = task.model_copy(update={"split": split_of(task, domain.split, params.heldout_share)})
     assert draft.change is not None
     first, second = sorted(pair(task, draft.change, names[1]), key=lambda twin: twin.id)

@@ -22,10 +22,15 @@ def arithmetic(params: StudentParams) -> torch.dtype:
     There it would be many times slower; the weights are saved in the type of the params all the same.
     """
     dtype: torch.dtype = getattr(torch, params.dtype)
-    if dtype is torch.bfloat16 and not torch.cuda.is_available() and not cpu_has_bfloat16():
+    if dtype is torch.bfloat16 and narrow_type("cuda" if torch.cuda.is_available() else "cpu") is not dtype:
         _say_once("student.dtype is bfloat16, for which this CPU has no instructions: float32 is computed, no faster")
         return torch.float32
     return dtype
+
+
+def narrow_type(device: str) -> torch.dtype:
+    """The type of narrow arithmetic on a type of device: bfloat16, but float32 on a CPU without instructions for it."""
+    return torch.bfloat16 if device != "cpu" or cpu_has_bfloat16() else torch.float32
 
 
 def cpu_has_bfloat16() -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from synthagent.params import StudentParams
-from synthagent.student.machine import cpu_has_bfloat16
+from synthagent.student.machine import narrow_type
 
 
 def optimizer_of(
@@ -100,13 +100,12 @@ class MuonTogether(torch.optim.Muon):
 def _orthogonal(matrices: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
     """Of each matrix of a stack about the nearest orthogonal one, by the iteration (Newton-Schulz) of torch's Muon.
 
-    In bfloat16, as torch does, but in float32 on a CPU without instructions for it: there a product of matrices of
-    bfloat16 takes ninety times as long, and these were most of a training of the built-in student.
+    In bfloat16, as torch does, but in float32 on a CPU without instructions for it: there the iteration takes some
+    twenty times as long in bfloat16, which was most of a training of the built-in student.
     """
     first, second, third = group["ns_coefficients"]
     tall = matrices.shape[1] > matrices.shape[2]
-    narrow = matrices.device.type != "cpu" or cpu_has_bfloat16()
-    found = (matrices.mT if tall else matrices).to(torch.bfloat16 if narrow else torch.float32)
+    found = (matrices.mT if tall else matrices).to(narrow_type(matrices.device.type))
     found = found / found.norm(dim=(1, 2), keepdim=True).clamp(min=group["eps"])
     for _ in range(group["ns_steps"]):
         gram = found @ found.mT

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthagent.episodes.user import CONFIRM
+from synthagent.frozen import Json
+from synthagent.records import Persona, Split, Task
 from synthagent.teacher.domains import STATUSES, Domain
 from synthagent.teacher.plan import RULES, Plan, make_plan
 from synthagent.teacher.rules import Rule, RuleKind
@@ -36,6 +38,34 @@ class Draft:
     world: WorldSpec
     reference: tuple[Step, ...]
     change: Change | None
+
+    def task(
+        self,
+        name: str,
+        persona: Persona,
+        domain: str,
+        difficulty: int,
+        split: Split,
+        provenance: dict[str, Json],
+    ) -> Task:
+        """The task, as `name`."""
+        return Task(
+            id=name,
+            persona_id=persona.id,
+            domain=domain,
+            difficulty=difficulty,
+            split=split,
+            instruction=self.instruction,
+            workflow=(),
+            facts=self.facts,
+            tools=self.tools,
+            distractors=self.distractors,
+            constraints=self.constraints,
+            world_kind="executable",
+            world=self.world,
+            reference=self.reference,
+            provenance=provenance,
+        )
 
 
 def compose(domain: Domain, persona: str, difficulty: int, names: tuple[str, ...], rng: random.Random) -> Draft:

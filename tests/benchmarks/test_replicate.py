@@ -25,18 +25,7 @@ from synthagent.params import Params
 from synthagent.showing.statistics import Interval
 
 GAP = CLAIMS[0]
-COMMAND = (
-    sys.executable,
-    "-m",
-    "benchmarks.replicate",
-    "--scale",
-    "small",
-    "--seeds",
-    "0",
-    "--claims",
-    "equal",
-    "reward",
-)
+COMMAND = (sys.executable, "-m", "benchmarks.replicate", "--scale", "small", "--seeds", "0")
 
 
 def pairs(right: int, of: int, first: int = 0) -> dict[str, float]:
@@ -210,18 +199,18 @@ def test_a_replication_can_be_interrupted_goes_on_and_leaves_the_workspace_as_it
     assert whole.returncode == 0, whole.stdout + whole.stderr
     assert "ours-0: rubrics" not in whole.stdout, "it was done before the interruption"
     assert "ours-0: sft" in whole.stdout
-    table = (place / "replication" / "small-equal-reward.md").read_text()
+    table = (place / "replication" / "small.md").read_text()
     assert table.strip() in whole.stdout
-    assert [line.split(" | ")[0] for line in table.splitlines()[2:4]] == [f"| {claim.text}" for claim in CLAIMS[1:3]]
-    found = json.loads((place / "replication" / "small-equal-reward.json").read_text())
-    assert set(found["cells"]) == {"ours-0", "more-sft-0", "paper-reward-0"}
+    assert [line.split(" | ")[0] for line in table.splitlines()[2:5]] == [f"| {claim.text}" for claim in CLAIMS[:3]]
+    found = json.loads((place / "replication" / "small.json").read_text())
+    assert set(found["cells"]) == {"ours-0", "no-gap-0", "more-sft-0", "paper-reward-0"}
     assert found["cells"]["more-sft-0"]["demos"] == found["cells"]["ours-0"]["equal_demos"]
     copy = place / ".cache" / "replicate" / "project"
     lock = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
     assert lock["grpo"]["params"]["params.yaml"]["reward"]["formula"] == "paper", "the last experiment"
 
     again = ran(project)
-    assert again.stdout.count("done before") == 3
+    assert again.stdout.count("done before") == 4
     assert table.strip() in again.stdout
     assert {path: path.read_bytes() for path in before} == before
     shown = subprocess.run(

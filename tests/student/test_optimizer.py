@@ -11,7 +11,7 @@ import torch
 from helpers.student import PARAMS, Demo, train_on
 from torch.optim.lr_scheduler import LambdaLR
 
-from synthagent.student import optimizer as optimizers
+from synthagent.student import machine
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import build_model
 from synthagent.student.optimizer import MuonAdamW, MuonTogether
@@ -100,7 +100,7 @@ def test_gradients_are_cleared_and_scaled_for_all(training: Training) -> None:
 def test_matrices_of_a_shape_together_move_as_torch_moves_each_by_itself(
     has_instructions: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimizers, "cpu_has_bfloat16", lambda: has_instructions)
+    monkeypatch.setattr(machine, "cpu_has_bfloat16", lambda: has_instructions)
     torch.manual_seed(0)
     shapes = [(16, 16), (16, 16), (48, 16), (16, 48), (48, 16)]
     one, two = ([torch.nn.Parameter(torch.ones(shape)) for shape in shapes] for _ in range(2))
@@ -127,7 +127,7 @@ def test_a_cpu_without_instructions_for_bfloat16_moves_matrices_in_float32(monke
     torch.manual_seed(0)
     gradient, moved = torch.randn(24, 16), {}
     for has_instructions in (True, False):
-        monkeypatch.setattr(optimizers, "cpu_has_bfloat16", lambda has=has_instructions: has)
+        monkeypatch.setattr(machine, "cpu_has_bfloat16", lambda has=has_instructions: has)
         matrix = torch.nn.Parameter(torch.zeros(24, 16))
         matrix.grad = gradient.clone()
         MuonTogether([matrix], lr=1.0, momentum=0.0, weight_decay=0.0).step()

@@ -43,7 +43,7 @@ _ELSEWHERE = 0.6  # of what no tool does: it was asked at another desk, and none
 
 
 def compose(
-    domain: NaturalDomain,
+    place: NaturalDomain | Desk,
     persona: str,
     pattern: Pattern,
     gap: bool,
@@ -51,11 +51,15 @@ def compose(
     manner: Manner = MANNER,
     desks: Sequence[NaturalDomain] = (),
 ) -> Draft:
-    """Write one task down. `gap`: something that is needed is left out of the request.
+    """Write one task down: of a domain, with tools of its own, or of a desk. `pattern`: there one of `AT_DESK`.
 
-    `desks`: other domains, whose tools may be there in place of those of this one, so that none fits.
+    `gap`: something that is needed is left out of the request. `desks`: other domains, whose tools may be there in
+    place of those of this one, or whose wishes at a desk, so that none fits.
     """
-    return write(TaskWriter(domain, persona, gap, rng, manner), pattern, desks)
+    if isinstance(place, NaturalDomain):
+        return write(TaskWriter(place, persona, gap, rng, manner), pattern, desks)
+    domain = rng.choice(place.in_vain(desks)) if pattern == "cannot" else place.domain
+    return write(TaskWriter(domain, persona, gap, rng, manner, place), pattern, desks)
 
 
 def patterns_at(desk: Desk, desks: Sequence[NaturalDomain]) -> list[Pattern]:
@@ -63,20 +67,6 @@ def patterns_at(desk: Desk, desks: Sequence[NaturalDomain]) -> list[Pattern]:
     few, none = len(desk.domain.lookups) < 2, not desk.in_vain(desks)
     without: set[Pattern] = {*(("parallel", "two") if few else ()), *(("cannot",) if none else ())}
     return [pattern for pattern in AT_DESK if pattern not in without]
-
-
-def compose_at(
-    desk: Desk,
-    persona: str,
-    pattern: Pattern,
-    gap: bool,
-    rng: random.Random,
-    manner: Manner = MANNER,
-    desks: Sequence[NaturalDomain] = (),
-) -> Draft:
-    """Write down one of the tasks of a desk, of a pattern of `AT_DESK`."""
-    domain = rng.choice(desk.in_vain(desks)) if pattern == "cannot" else desk.domain
-    return write(TaskWriter(domain, persona, gap, rng, manner, desk), pattern, desks)
 
 
 def write(task: TaskWriter, pattern: Pattern, desks: Sequence[NaturalDomain] = ()) -> Draft:

@@ -11,7 +11,7 @@ from synthagent.params import NaturalParams, TasksParams
 from synthagent.records import Persona, Task
 from synthagent.teacher.compose import Draft
 from synthagent.teacher.llm.write import id_of
-from synthagent.teacher.natural.compose import AT_DESK, PATTERNS, TWINS, Pattern, compose, compose_at, patterns_at
+from synthagent.teacher.natural.compose import AT_DESK, PATTERNS, TWINS, Pattern, compose, patterns_at
 from synthagent.teacher.natural.desk import open_desk
 from synthagent.teacher.natural.domain import NaturalDomain
 from synthagent.teacher.natural.sense import NoRoomError
@@ -98,7 +98,7 @@ class _Teacher:
             weights = [shares[name] for name in among]
             pattern = rng.choices(among, weights)[0] if any(weights) else "one"
             persona, gap = self._persona(number), self._gap(pattern, rng)
-            draft = _composed(partial(compose_at, desk, persona.text, pattern, gap, rng, self._manner, desks))
+            draft = _composed(partial(compose, desk, persona.text, pattern, gap, rng, self._manner, desks))
             task = self._task(id_of(number), persona, domain, pattern, draft)
             at = {"desk": f"desk-{id_of(numbers.start)}"}
             found.append((task.model_copy(update={"provenance": {**task.provenance, **at}}),))
@@ -132,23 +132,7 @@ class _Teacher:
 
     def _task(self, name: str, persona: Persona, domain: NaturalDomain, pattern: Pattern, draft: Draft) -> Task:
         provenance = {"backend": "embedded", "version": VERSION, "seed": self.seed, "tokens": 0, "pattern": pattern}
-        return Task(
-            id=name,
-            persona_id=persona.id,
-            domain=domain.name,
-            difficulty=_LEVELS[pattern],
-            split=domain.split,
-            instruction=draft.instruction,
-            workflow=(),
-            facts=draft.facts,
-            tools=draft.tools,
-            distractors=draft.distractors,
-            constraints=draft.constraints,
-            world_kind="executable",
-            world=draft.world,
-            reference=draft.reference,
-            provenance=provenance,
-        )
+        return draft.task(name, persona, domain.name, _LEVELS[pattern], domain.split, provenance)
 
 
 def _single(rng: random.Random, shares: dict[str, float]) -> Pattern:
