@@ -78,7 +78,8 @@ _LEFT_OUT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "always a tool that fits, nothing to ask for",
         {"tasks.natural.patterns.cannot": 0.0, "tasks.natural.missing": 0.0},
     ),
-    "one-call": ("one call a task, or none", {}),
+    # .17 of nine tenths are as many questions as .3 of the half that may have them elsewhere.
+    "one-call": ("one call a task, or none", {"tasks.natural.missing": 0.17}),
     "no-masks": ("all names speak", {"tasks.natural.masked": 0.0}),
 }
 # As many tokens as `whole`, without GRPO. Of four users at each desk the demonstrations are in one batch.
@@ -113,14 +114,14 @@ def cell_of(name: str, scale: Scale, shares: Mapping[str, float]) -> Cell:
 
 
 def _shares_without(name: str, shares: Mapping[str, float]) -> dict[str, float]:
-    """The shares of patterns where some are left out; those that are left grow in proportion."""
+    """The shares of patterns where some are left out. Refusals are as many, unless it is they that are left out."""
     match name:
         case "no-refusals":
-            left = {key: share for key, share in shares.items() if key != "cannot"}
+            others = sum(share for key, share in shares.items() if key != "cannot")
+            left = {key: round(share / others, 3) for key, share in shares.items() if key not in ("one", "cannot")}
         case "one-call":
-            left = {key: shares[key] for key in ("one", "cannot")}
+            left = {"cannot": shares["cannot"]}
         case _:
             return {}
-    rounded = {key: round(share / sum(left.values()), 3) for key, share in left.items()}
-    rounded["one"] = round(rounded["one"] + 1 - sum(rounded.values()), 3)
-    return {f"tasks.natural.patterns.{key}": rounded.get(key, 0.0) for key in shares}
+    left["one"] = round(1 - sum(left.values()), 3)
+    return {f"tasks.natural.patterns.{key}": left.get(key, 0.0) for key in shares}

@@ -42,7 +42,10 @@ def test_what_is_left_out_is_one_ingredient_and_all_else_stays() -> None:
     assert left_out["no-refusals"].tasks.natural.patterns.cannot == 0
     assert left_out["no-refusals"].tasks.natural.patterns.chain > whole.tasks.natural.patterns.chain
     assert left_out["one-call"].tasks.natural.patterns.chain == 0
-    assert left_out["one-call"].tasks.natural.patterns.cannot > whole.tasks.natural.patterns.cannot
+    one_call = left_out["one-call"].tasks.natural
+    assert one_call.patterns.cannot == whole.tasks.natural.patterns.cannot
+    asked = {"one": one_call.patterns.one, "whole": sum(SHARES[key] for key in ("one", "parallel", "chain"))}
+    assert one_call.missing * asked["one"] == pytest.approx(whole.tasks.natural.missing * asked["whole"], rel=0.03)
     assert left_out["no-masks"].tasks.natural.masked == 0 < whole.tasks.natural.masked
     assert left_out["one-wording"].tasks.natural.wordings == "one" != whole.tasks.natural.wordings
     for params in left_out.values():
