@@ -15,8 +15,8 @@ from helpers.pipeline import Finished, Project, new_project
 from helpers.projects import synthagent, write_params
 from hypothesis import settings
 
-# Tests run beside each other on all cores: threads of their own would only wait for one another, and spin while they do.
-# Before anything loads torch, which reads it then.
+# Tests run beside each other on all cores: threads of their own would wait for one another, and spin while they do.
+# torch reads it when it is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples in every run, and no deadline: nothing here may fail because a machine is busy.
