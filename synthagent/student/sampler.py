@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
@@ -20,10 +19,9 @@ from synthagent.episodes.turn import Turn
 from synthagent.params import EpisodeParams
 from synthagent.records import Message
 from synthagent.student.format import ChatFormat
-from synthagent.student.kv_cache import keeps_all, roomy_cache
 from synthagent.student.model import Student
+from synthagent.student.rows import KEPT, Rows
 
-_KEPT = 0.8  # share of the rows that still go on, from which down the others leave: all keys and values are copied
 _AT_ONCE = 64  # tokens of a step, padding included, where an observation is longer than one a row
 
 
@@ -56,7 +54,7 @@ def run_episodes(
     was_training = student.model.training
     student.model.eval()
     batch = _Batch(student, episodes, limits, loop)
-    generator = None if seed is None else torch.Generator(batch.device).manual_seed(seed)
+    generator = None if seed is None else torch.Generator(student.model.device).manual_seed(seed)
     while batch.live:
         logprobs = torch.log_softmax(batch.forward() / temperature, -1)
         chosen = logprobs.argmax(-1) if greedy else _drawn(logprobs, generator)
@@ -79,50 +77,23 @@ class _Batch:
         self, student: Student, episodes: Sequence[Episode], limits: EpisodeParams, loop: LoopThread | None
     ) -> None:
         self.loop, self.waiting = loop, dict[int, Turn]()
-        self.model, self.format, self.limits, self.episodes = student.model, student.format, limits, episodes
-        self.device, self.pad = student.model.device, student.tokenizer.pad_token_id
+        self.format, self.limits, self.episodes = student.format, limits, episodes
         self.sampled = begun(self.format, episodes)
         self.live = list(range(len(episodes)))
         self.fed = [0] * len(episodes)  # completion tokens that went through the model
         self.turn = [0] * len(episodes)  # tokens of the turn being written
-        self.cache = roomy_cache(self.model.config)
-        self.at_once = _AT_ONCE if keeps_all(self.cache) else 1
         numbers: dict[tuple[int, ...], int] = {}
         prompts = [numbers.setdefault(tuple(row.prompt), len(numbers)) for row in self.sampled]
-        self.tokens, self.attention = self._padded(list(numbers))
-        self.positions = (self.attention.cumsum(-1) - 1).clamp(min=0)
         self.prompts: list[int] | None = prompts  # of each row, until they have gone through the model
-
-    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens, padded at the left to one length; and 1 for each that is none of the padding."""
-        width = max(1, *map(len, rows))
-        tokens = [[self.pad] * (width - len(row)) + [*row] for row in rows]
-        real = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-        return self._tensor(tokens), self._tensor(real)
-
-    def _tensor(self, values: list[Any]) -> torch.Tensor:
-        return torch.tensor(values, device=self.device)
+        self.rows = Rows(student, list(numbers))
+        self.at_once = _AT_ONCE if self.rows.may_have_gaps else 1
 
     def forward(self) -> torch.Tensor:
         """One step of the model over the live rows: logits of the next token, shape (rows, vocabulary)."""
-        output = self.model(
-            input_ids=self.tokens,
-            attention_mask=self.attention,
-            position_ids=self.positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: torch.Tensor = output.logits[:, -1].float()
+        logits = self.rows.forward()
         if self.prompts is not None:
-            rows, self.prompts = self._tensor(self.prompts), None
-            self._take(rows)
-            return logits[rows]
+            logits, self.prompts = logits[self.rows.take(self.prompts)], None
         return logits
-
-    def _take(self, rows: torch.Tensor) -> None:
-        self.cache.batch_select_indices(rows)
-        self.attention, self.positions = self.attention[rows], self.positions[rows]
 
     def accept(self, chosen: list[int], logprobs: list[float]) -> None:
         """Take each row's next token: the chosen one, unless an observation is still being forced."""
@@ -132,18 +103,16 @@ class _Batch:
         if self.waiting and all(row in self.waiting for row in self.live if self._goes_on(row)):
             self._answer_waiting()
         keep = [number for number, row in enumerate(self.live) if self._goes_on(row)]
-        if len(keep) <= _KEPT * len(self.live):
+        if len(keep) <= KEPT * len(self.live):
             self.live = [self.live[number] for number in keep]
             if not self.live:
                 return
-            self._take(self._tensor(keep))
+            self.rows.take(keep)
         most = max(1, self.at_once // len(keep))
         unfed = [
             self.sampled[row].completion[self.fed[row] :][:most] if self._goes_on(row) else [] for row in self.live
         ]
-        self.tokens, goes_on = self._padded(unfed)
-        self.attention = torch.cat([self.attention, goes_on], 1)
-        self.positions = self.positions[:, -1:] + goes_on.cumsum(-1)
+        self.rows.feed(unfed)
         for row, tokens in zip(self.live, unfed, strict=True):
             self.fed[row] += len(tokens)
 

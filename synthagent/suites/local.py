@@ -18,11 +18,13 @@ from synthagent.episodes.endpoint import well_formed
 from synthagent.episodes.turn import message_of
 from synthagent.errors import InputError
 from synthagent.records import Decoding, Message
+from synthagent.student.lengths import passes_within
 from synthagent.student.model import Student, device
+from synthagent.student.rows import write
 from synthagent.suites.policies import Situation
 from synthagent.suites.worker import FailedError
 
-_TOGETHER = 8  # rows that are computed at once; more share the padding of the longest
+_TOGETHER = 16_384  # tokens of prompts, padding included, that are computed at once
 
 
 class LocalPolicy:
@@ -78,10 +80,9 @@ class LocalPolicy:
                 asked.append((self._prompt(situation), situation, future))
             except FailedError as fault:
                 future.set_exception(fault)
-        asked.sort(key=lambda row: len(row[0]))
         try:
-            for first in range(0, len(asked), _TOGETHER):
-                rows = asked[first : first + _TOGETHER]
+            for together in passes_within([len(prompt) for prompt, _, _ in asked], _TOGETHER):
+                rows = [asked[row] for row in together]
                 for written, (_, situation, future) in zip(self._written([row[0] for row in rows]), rows, strict=True):
                     future.set_result(self._message(written, situation))
         except Exception as error:  # of one batch; who else waits must not wait for ever
@@ -101,28 +102,8 @@ class LocalPolicy:
             raise FailedError(f"policy: too_long: {len(ids):,} tokens and {self.max_tokens} to write, of {most:,}")
         return ids
 
-    @torch.no_grad()
     def _written(self, prompts: list[list[int]]) -> list[list[int]]:
-        pad, width = self.student.tokenizer.pad_token_id, max(map(len, prompts))
-        on = self.student.model.device
-        ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=on)
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=on)
-        found = self.student.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            max_new_tokens=self.max_tokens,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=sorted(self.format.end_ids),
-            pad_token_id=pad,
-        )
-        return [self._until_end(row) for row in found[:, width:].tolist()]
-
-    def _until_end(self, ids: list[int]) -> list[int]:
-        ends = (place for place, token in enumerate(ids) if token in self.format.end_ids)
-        return ids[: next(ends, len(ids))]
+        return write(self.student, prompts, self.max_tokens)
 
     def _message(self, ids: list[int], situation: Situation) -> Message:
         if situation.style == "prompt":

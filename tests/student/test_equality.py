@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 from synthagent.params import LoraParams, StudentParams
 from synthagent.student import launch
 from synthagent.student.checkpoint import LOG
+from synthagent.student.lengths import passes_within
 from synthagent.student.model import Student, save_student
-from synthagent.student.passes import passes_within
 from synthagent.student.sampler import Sampled
 
 LORA = LoraParams(rank=4, alpha=8, targets="all-linear")

@@ -33,7 +33,8 @@ from synthagent.params import EpisodeParams
 from synthagent.records import Task
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student, build_model
-from synthagent.student.sampler import _AT_ONCE, _KEPT, _drawn
+from synthagent.student.rows import KEPT
+from synthagent.student.sampler import _AT_ONCE, _drawn
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +220,7 @@ def test_a_prompt_goes_through_once_and_observations_several_tokens_at_a_time(st
     assert first[0] == 3
     assert steps[0][0] == 12
     assert max(width for _, width in steps) > 12
-    assert all(width == 1 or rows * width <= _AT_ONCE / _KEPT for rows, width in steps)
+    assert all(width == 1 or rows * width <= _AT_ONCE / KEPT for rows, width in steps)
 
 
 def test_a_student_with_a_window_reads_one_token_a_step_lest_padding_narrow_it(untrained: Student) -> None:

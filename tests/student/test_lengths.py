@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synthagent.student.passes import passes_within
+from synthagent.student.lengths import passes_within
 
 
 @pytest.mark.parametrize("most", [1, 100, 250, 10_000])
