@@ -117,7 +117,7 @@ NOT_RUN = {
     "python -m benchmarks.pictures": Reason("it needs Chromium", "tests/benchmarks/test_pages.py", "pictures.main("),
     "make smollm2": Reason("it needs a network"),
     "make smollm2 bench-suites": Reason("it needs a network"),
-    "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", "train.main(["),
+    "make bench-train": Reason(LONG, "tests/benchmarks/test_train.py", '"benchmarks.train"'),
     "make bench-suites": Reason("it needs a network"),
     "python -m benchmarks.train --only gpu": Reason("it needs a GPU"),
     "synthagent evaluate --suite bfcl --policy gold": Reason(LONG, SUITES, '"--policy", "gold"'),

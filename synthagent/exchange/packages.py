@@ -106,8 +106,9 @@ def _copy_core(kind: PackageKind, core: Path) -> None:
     """Copy the module that the package starts from, and of ours all that it imports, under the package's name."""
     finder = ModuleFinder(path=[str(_SOURCE.parent)])
     finder.import_hook(kind.root)
-    for module in finder.modules.values():
-        source = Path(str(vars(module)["__file__"]))
+    # What is built into the interpreter, on Debian `unicodedata` too, has no file.
+    files: list[str] = [file for module in finder.modules.values() if (file := vars(module)["__file__"])]
+    for source in map(Path, files):
         place = core / source.relative_to(_SOURCE)
         place.parent.mkdir(parents=True, exist_ok=True)
         text = source.read_text(encoding="utf-8")

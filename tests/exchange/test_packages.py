@@ -104,6 +104,16 @@ def test_what_a_package_copies_imports_nothing_heavy() -> None:
     assert {"torch", "trl", "transformers", "openai", "prefect", "dvc", "mcp"}.isdisjoint(done.stdout.split())
 
 
+def test_what_is_built_into_the_interpreter_is_no_part_of_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian builds `unicodedata` in; it has no file to be copied."""
+    monkeypatch.setattr(sys, "builtin_module_names", (*sys.builtin_module_names, "unicodedata"))
+    export_package("verifiers", tmp_path / "out", load_params())
+    assert list(tmp_path.rglob("core/text.py"))
+    assert not list(tmp_path.rglob("unicodedata*"))
+
+
 def test_the_manifest_names_the_server_that_is_there(tmp_path: Path) -> None:
     export_package("openenv", tmp_path / "out", load_params())
     module, _, name = yaml.safe_load((tmp_path / "out" / "openenv.yaml").read_text())["app"].partition(":")
