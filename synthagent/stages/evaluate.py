@@ -221,16 +221,10 @@ def _students(
     models = stack.enter_context(live_models(params, mappings, usage)) if needs_models(params, chosen) else None
     started = workers(params.compute, threads_of(params), "synthagent.student.policy")
     pool = None if models else stack.enter_context(started)
-    from synthagent.student.base import given_base  # these take seconds, in which the workers do the same
-    from synthagent.student.model import Student, acting_student, build_model
+    from synthagent.student.named import named_student  # these take seconds, in which the workers do the same
     from synthagent.student.policy import StudentPolicy
 
-    sft, grpo = (acting_student(path, params.student) for path in (Paths.sft, Paths.grpo))
-    if params.student.base == "tiny":
-        base = Student(build_model(sft.tokenizer, params.student.tiny, params.seed), sft.tokenizer)
-    else:
-        base = given_base(params.student)
-    students = {"base": base, "sft": sft, "grpo": grpo}
+    students = {name: named_student(name, params) for name in ("base", "sft", "grpo")}
     most = params.episode.max_turns
     setting = Setting(models.environment, most) if models else Setting(max_turns=most)
     loop = models.loop if models else None

@@ -14,6 +14,7 @@ from transformers.utils import logging
 from synthagent.errors import StoreError
 from synthagent.params import StudentParams, Thinking, TinyParams
 from synthagent.student.format import ChatFormat
+from synthagent.student.machine import arithmetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ def load_student(
 
 
 def acting_student(path: Path, params: StudentParams) -> Student:
-    """A checkpoint that a stage wrote, as it acts; raises as `load_student`."""
-    return load_student(path, getattr(torch, params.dtype), params.attention, params.thinking)
+    """A checkpoint that a stage wrote, as it acts on this machine; raises as `load_student`."""
+    return load_student(path, arithmetic(params), params.attention, params.thinking)
 
 
 def save_student(student: Student, path: Path) -> None:

@@ -6,11 +6,12 @@ from synthagent.errors import InputError
 from synthagent.params import Params
 from synthagent.stage import Paths
 from synthagent.student.base import given_base
+from synthagent.student.machine import arithmetic
 from synthagent.student.model import Student, acting_student, build_model
 
 
 def named_student(name: str, params: Params) -> Student:
-    """The student, on the CPU.
+    """The student as it acts on this machine (`machine.arithmetic`), on the CPU.
 
     Raises:
         StoreError: a stage has not written it yet.
@@ -23,7 +24,14 @@ def named_student(name: str, params: Params) -> Student:
             tokenizer = acting_student(Paths.sft, params.student).tokenizer
             return Student(build_model(tokenizer, params.student.tiny, params.seed), tokenizer)
         case "base":
-            return given_base(params.student)
+            student = given_base(params.student)
+        case _:
+            student = _in_folder(name, params)
+    student.model.to(arithmetic(params.student))
+    return student
+
+
+def _in_folder(name: str, params: Params) -> Student:
     try:
         return given_base(params.student.model_copy(update={"base": name}))
     except InputError as error:

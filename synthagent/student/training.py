@@ -192,7 +192,7 @@ class _Monitor(TrainerCallback):  # type: ignore[misc]
     """Shows progress, and what is watched: behind a bar on a terminal, else on a line for each step that is logged."""
 
     def __init__(self, course: Course) -> None:
-        self._course, self._figures = course, ""
+        self._course, self._figures, self._before = course, "", 0
         self._on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
         self._table: LiveTable | None = None
         steps = course.steps
@@ -202,6 +202,7 @@ class _Monitor(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         for _step in range(state.global_step // self._course.updates):  # of before it went on
             next(self._bar, None)
+        self._before = state.global_step
         if is_first():
             live = self._course.watch.live
             before = state.global_step // self._course.updates
@@ -216,7 +217,7 @@ class _Monitor(TrainerCallback):  # type: ignore[misc]
         row = watch.row(log) if self._table else None
         if self._table is None or row is None:
             return
-        row = self._table.timed(row, watch.tokens(log))
+        row = self._table.timed(row, watch.tokens([entry for entry in log if entry["step"] > self._before]))
         if row.get("pair_rate") is None:  # that of the last probe stays in sight
             row["pair_rate"] = next((e["pair_rate"] for e in reversed(log) if "pair_rate" in e), None)
         self._figures = figures_of(row)

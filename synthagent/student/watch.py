@@ -52,7 +52,7 @@ class Live:
 class Watch:
     """What is watched of a training. `row`: the figures of the step that was logged last; None: that was no step.
 
-    `tokens`: how many the step was about, for the speed.
+    `tokens`: how many the step was about, for the speed; of what was logged since the training last went on.
     """
 
     row: Callable[[Log], StepRow | None]

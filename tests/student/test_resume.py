@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -81,6 +82,9 @@ def test_a_training_that_is_killed_goes_on_and_ends_with_the_same_bytes(
     again = small_project.stage(stage)
     assert again.returncode == 0, again.stderr
     assert f"{stage}: goes on after step " in again.stdout
+    speeds = [float(speed.replace(",", "")) for speed in re.findall(r"(\S+) tok/s", again.stdout)]
+    assert speeds
+    assert min(speeds) > 0
     assert outs_of(small_project, stage) == wanted
     assert training_of(small_project, stage) == []
 

@@ -12,8 +12,10 @@ from helpers.projects import default_params
 
 from synthagent.errors import ParamsError
 from synthagent.params import LoraParams, StudentParams
+from synthagent.student import machine
 from synthagent.student.base import given_base
 from synthagent.student.model import Student, acting_student
+from synthagent.student.named import named_student
 from synthagent.student.optimizer import MuonAdamW, optimizer_of
 from synthagent.student.trainable import student_to_save, trainable_student
 
@@ -140,3 +142,16 @@ def test_thoughts_are_kept_or_dropped_as_the_params_say_wherever_the_student_is_
     for student in (given_base(wanted), acting_student(given, wanted), trained, student_to_save(trained, wanted)):
         assert student.format.template.thinking == "drop"
     assert acting_student(given, params(lora)).format.template.thinking == "keep"
+
+
+@pytest.mark.parametrize(("has_instructions", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_whoever_acts_computes_in_bfloat16_only_on_a_machine_with_instructions_for_it(
+    given: Path, has_instructions: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(machine, "cpu_has_bfloat16", lambda: has_instructions)
+    wanted = params(base=str(given), dtype="bfloat16")
+    whole = default_params().model_copy(update={"student": wanted})
+    acting = (acting_student(given, wanted), named_student("base", whole), named_student(str(given), whole))
+    assert [student.model.dtype for student in acting] == [dtype] * 3
+    assert given_base(wanted).model.dtype is torch.bfloat16, "as it is stored, and passed on without a warm start"
