@@ -133,7 +133,9 @@ def gpu(data: Taught, quick: bool) -> bool:
             "sft, checkpointing": partial(train_gpu.sft, student, rows, most, steps, gradient_checkpointing=True),
             "sft, LoRA": partial(train_gpu.sft, student, rows, most, steps, lora=lora),
             "episodes": partial(train_gpu.episodes, student, data.tasks, most, 1 if quick else 2),
+            "episodes, not recorded": partial(train_gpu.episodes, student, data.tasks, most, 1, False),
             "grpo, in process": partial(train_gpu.grpo, student, data, most, steps // 2 + 1, tokens),
+            "grpo, not recorded": partial(train_gpu.grpo, student, data, most, 1, tokens, False),
         }
         if is_liger_kernel_available():
             works["sft, no Liger"] = partial(train_gpu.sft, student, rows, most, steps, liger=False)

@@ -11,10 +11,12 @@ import copy
 import gc
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -26,6 +28,7 @@ from benchmarks.train_sft import parameters_of
 from synthagent.records import Task
 from synthagent.student.grpo import GrpoJob
 from synthagent.student.model import Student, device, save_student
+from synthagent.student.rows import Rows
 from synthagent.student.sampler import run_episodes
 from synthagent.student.sft import SftJob
 
@@ -82,7 +85,9 @@ def sft(student: Student, rows: Sequence[dict[str, Any]], most: Ceilings, steps:
     return _of_training(spent, tokens, student, most, peak)
 
 
-def grpo(student: Student, data: Taught, most: Ceilings, steps: int, length: int, **chosen: Any) -> OnGpu:
+def grpo(
+    student: Student, data: Taught, most: Ceilings, steps: int, length: int, recorded: bool = True, **chosen: Any
+) -> OnGpu:
     """Steps of stage `grpo`'s job, written in process: eight groups of eight, single turns of `length` tokens."""
     params = shipped(base="given", dtype="bfloat16", **chosen)
     update = {"steps": steps + 2, "tasks_per_step": 8, "group_size": 8, "batch_tokens": _PASS, "adam_rate": _RATE}
@@ -100,35 +105,40 @@ def grpo(student: Student, data: Taught, most: Ceilings, steps: int, length: int
         save_student(student, start)
         job = GrpoJob(start, Path(folder) / "out", order, {task.id: task}, data.rubrics, params, None)
         _fresh()
-        with never_ending(student):
+        with never_ending(student), replaying(recorded):
             spent = timed_steps(job)[2:]
         peak = _peak_mb()
     tokens = len(spent) * 64 * (len(student.format.prompt_ids(task)) + length)
     return _of_training(spent, tokens, student, most, peak)
 
 
-def episodes(student: Student, tasks: Sequence[Task], most: Ceilings, repeats: int) -> OnGpu:
-    """Episodes of six turns, all at once, by one cache; a step is a token of each."""
+def episodes(student: Student, tasks: Sequence[Task], most: Ceilings, repeats: int, recorded: bool = True) -> OnGpu:
+    """Episodes of six turns, all at once, by one cache; a step is a token of each.
+
+    `recorded`: whether steps are replayed. Where not, an observation goes through as on a CPU, with several tokens.
+    """
     acting = Talkative(copy.deepcopy(student.model).to(device(), torch.bfloat16).eval(), student.tokenizer)
     chosen = [tasks[number % len(tasks)] for number in range(_ROWS)]
-    run_episodes(acting, episodes_of(chosen[:8]), LIMITS, greedy=True)
-    _fresh()
-    forwards = 0
-
-    def counted(*_: Any) -> None:
-        nonlocal forwards
-        forwards += 1
-
-    hook = acting.model.register_forward_pre_hook(counted)
     total, tokens = 0.0, 0
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        sampled = run_episodes(acting, episodes_of(chosen), LIMITS, greedy=True)  # which ends on the CPU
-        total += time.perf_counter() - begun
-        tokens += sum(len(row.completion) for row in sampled)
-    hook.remove()
-    read = 2 * parameters_of(student) * forwards
-    return OnGpu(total / forwards, tokens / total, read / total / most.bandwidth, _peak_mb())
+    with patch.object(Rows, "forward", autospec=True, side_effect=Rows.forward) as forward, replaying(recorded):
+        run_episodes(acting, episodes_of(chosen[:8]), LIMITS, greedy=True)
+        _fresh()
+        forward.reset_mock()
+        for _ in range(repeats):
+            begun = time.perf_counter()
+            sampled = run_episodes(acting, episodes_of(chosen), LIMITS, greedy=True)  # which ends on the CPU
+            total += time.perf_counter() - begun
+            tokens += sum(len(row.completion) for row in sampled)
+        steps = forward.call_count
+    read = 2 * parameters_of(student) * steps
+    return OnGpu(total / steps, tokens / total, read / total / most.bandwidth, _peak_mb())
+
+
+@contextmanager
+def replaying(recorded: bool) -> Iterator[None]:
+    """Have steps of one token a row replayed, as they are (`synthagent.student.replay`), or not."""
+    with nullcontext() if recorded else patch("synthagent.student.rows.can_replay", return_value=False):
+        yield
 
 
 def _of_training(spent: Sequence[Spent], tokens: int, student: Student, most: Ceilings, peak: float) -> OnGpu:

@@ -50,9 +50,30 @@ class Scale:
 
 
 _CLEAN = {**WITHOUT_PROBLEMS, "tasks.decontaminate.path": PROBLEMS}
-# `small` is for the tests: it shows that all of it runs. Its figures mean nothing.
+# `gpu`: more of all, in batches that fill one. `small` is for the tests: it shows that all of it runs. Its figures mean
+# nothing.
 SCALES = {
     "full": Scale({**_CLEAN, "tasks.count": 6000, "sft.demos": 100_000}, whole=1_000_000, part=300_000, count=None),
+    "gpu": Scale(
+        {
+            **_CLEAN,
+            "compute.processes": 1,
+            "tasks.count": 6000,
+            "sft.demos": 100_000,
+            "sft.batch_size": 16,
+            "sft.batch_tokens": 16_384,
+            "sft.adam_rate": 0.0006,
+            "rollouts.tasks": 256,
+            "grpo.steps": 20,
+            "grpo.tasks_per_step": 16,
+            "grpo.batch_tokens": 16_384,
+            "grpo.probe": {"every": 5, "pairs": 32},
+            "evaluate.tasks": 128,
+        },
+        whole=4_000_000,
+        part=2_000_000,
+        count=None,
+    ),
     "small": Scale(
         {
             **_CLEAN,

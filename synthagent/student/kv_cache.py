@@ -2,6 +2,9 @@
 
 The library's own joins what it holds and every new token to a new tensor: a fifth of the time that the built-in student
 takes for a token on a CPU. Here a token is written behind those before it; as the library's, it gives back all of them.
+
+For steps that are recorded (`replay`) a cache can be held: its rooms stay where they are, what a layer gives back is a
+whole room, and where a token is written is read from memory.
 """
 
 from __future__ import annotations
@@ -27,6 +30,20 @@ def keeps_all(cache: DynamicCache) -> bool:
     return all(type(layer) is _RoomyLayer for layer in cache.layers)
 
 
+class Held:
+    """A cache that keeps all tokens, held: `length` it has, `columns` it then has; `place`: of shape (1)."""
+
+    def __init__(self, cache: DynamicCache, length: int, columns: int, place: torch.Tensor) -> None:
+        self._layers: list[Any] = list(cache.layers)
+        for layer in self._layers:
+            layer.hold(length, columns, place)
+
+    def release(self, length: int) -> None:
+        """Let it go on in the usual way, with so many tokens."""
+        for layer in self._layers:
+            layer.release(length)
+
+
 class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values are the beginnings of `_rooms`, of shape (rows, heads, capacity, size)."""
 
@@ -36,9 +53,14 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._rooms: list[torch.Tensor] = []
+        self._place: torch.Tensor | None = None  # the column of the next token, while it is held
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
         """Take the keys and values of new tokens; give back those of all."""
+        if self._place is not None:
+            for room, new in zip(self._rooms, (key_states, value_states), strict=True):
+                room.index_copy_(2, self._place, new)
+            return tuple(self._rooms)
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         before = self.get_seq_length()
@@ -61,6 +83,19 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._rooms = [_room(tokens, len(indices), length) for tokens in held]
         for room, tokens in zip(self._rooms, held, strict=True):
             torch.index_select(tokens, 0, indices, out=room[:, :, :length])
+        self._show(length)
+
+    def hold(self, length: int, columns: int, place: torch.Tensor) -> None:
+        """Have so many columns, and write each token at `place`. Those to come are 0: a mask does not hide a NaN."""
+        held = (self.keys, self.values)
+        self._rooms = [tokens.new_zeros(*tokens.shape[:2], columns, tokens.shape[3]) for tokens in held]
+        for room, tokens in zip(self._rooms, held, strict=True):
+            room[:, :, :length] = tokens
+        self._place = place
+
+    def release(self, length: int) -> None:
+        """Hold so many tokens, as if each had been taken in the usual way."""
+        self._place = None
         self._show(length)
 
     def _show(self, length: int) -> tuple[Any, Any]:

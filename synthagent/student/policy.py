@@ -62,9 +62,15 @@ class StudentPolicy:
         where = device()
         if where.type != "cuda":
             return _SIZE
-        share = torch.cuda.get_device_properties(where).total_memory // 4  # however many processes there are
         width = arithmetic(self.params.student).itemsize
-        return episodes_within(share, cache_of_token(self.student.model.config, width), self.params.episode.max_tokens)
+        return episodes_within(
+            gpu_share(), cache_of_token(self.student.model.config, width), self.params.episode.max_tokens
+        )
+
+
+def gpu_share() -> int:
+    """Bytes of this GPU that a batch which acts may have, however many processes there are."""
+    return torch.cuda.get_device_properties(device()).total_memory // 4
 
 
 def episodes_within(memory: int, token: int, longest: int) -> int:

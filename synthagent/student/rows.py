@@ -1,6 +1,7 @@
 """Rows that a model reads and writes in lockstep, a step at a time, in one KV cache, padded at the left to one length.
 
-Rows that have ended leave: the longest of them does not cost what all of them would.
+Rows that have ended leave: the longest of them does not cost what all of them would. On a GPU a step of one token a row
+is recorded and replayed (`replay`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import torch
 
 from synthagent.student.kv_cache import keeps_all, roomy_cache
 from synthagent.student.model import Student
+from synthagent.student.replay import NotRecordedError, Step, can_replay
 
 KEPT = 0.8  # share of the rows that still go on, from which down the others leave: all keys and values are copied
+_KEPT_REPLAYING = 0.5  # where the next step has to be recorded anew besides, and takes as long for fewer rows
 
 
 class Rows:
@@ -24,14 +27,23 @@ class Rows:
         self.cache = roomy_cache(self.model.config)
         self.tokens, self.attention = self._padded(prompts)
         self.positions = (self.attention.cumsum(-1) - 1).clamp(min=0)
+        self._step: Step | None = None
+        self._replays = can_replay(self.model, self.cache)
+        self._has_read = False
 
     @property
-    def may_have_gaps(self) -> bool:
-        """Whether padding between tokens changes nothing, so that rows can be fed different numbers of them."""
-        return keeps_all(self.cache)
+    def takes_many(self) -> bool:
+        """Whether rows are to be fed different numbers of tokens in a step: padding between them changes nothing."""
+        return keeps_all(self.cache) and not self._replays
 
     def forward(self) -> torch.Tensor:
         """One step of the model: logits of the next token, shape (rows, vocabulary)."""
+        if self._replays and self._has_read and self.tokens.shape[1] == 1:
+            if self._step is None or self._step.is_full:
+                self._record()
+            if self._step is not None:
+                return self._step(self.tokens, self.positions, self.attention[:, -1:])
+        self._end_replay()
         output = self.model(
             input_ids=self.tokens,
             attention_mask=self.attention,
@@ -40,11 +52,30 @@ class Rows:
             use_cache=True,
             logits_to_keep=1,
         )
+        self._has_read = True
         logits: torch.Tensor = output.logits[:, -1].float()
         return logits
 
+    def few(self, going_on: int) -> bool:
+        """Whether so few rows go on that the others had better leave."""
+        return going_on <= (_KEPT_REPLAYING if self._replays else KEPT) * len(self.attention)
+
+    def _record(self) -> None:
+        """Have a step for what follows; a model that cannot be recorded goes on without."""
+        self._end_replay()
+        try:
+            self._step = Step(self.model, self.cache, self.attention[:, :-1])
+        except NotRecordedError:
+            self._replays = False
+
+    def _end_replay(self) -> None:
+        if self._step is not None:
+            self._step.give_back()
+            self._step = None
+
     def take(self, rows: Sequence[int]) -> torch.Tensor:
         """Go on with these rows, by their numbers; one may come several times. The numbers, as a tensor."""
+        self._end_replay()
         chosen = self._tensor(list(rows))
         self.cache.batch_select_indices(chosen)
         self.attention, self.positions = self.attention[chosen], self.positions[chosen]
@@ -82,7 +113,7 @@ def write(student: Student, prompts: Sequence[Sequence[int]], most: int) -> list
         keep = [place for place, row in enumerate(live) if row not in ended]
         if not keep:
             break
-        if len(keep) <= KEPT * len(live):
+        if rows.few(len(keep)):
             live = [live[place] for place in keep]
             rows.take(keep)
         rows.feed([[] if row in ended else written[row][-1:] for row in live])

@@ -20,7 +20,7 @@ from synthagent.params import EpisodeParams
 from synthagent.records import Message
 from synthagent.student.format import ChatFormat
 from synthagent.student.model import Student
-from synthagent.student.rows import KEPT, Rows
+from synthagent.student.rows import Rows
 
 _AT_ONCE = 64  # tokens of a step, padding included, where an observation is longer than one a row
 
@@ -86,7 +86,7 @@ class _Batch:
         prompts = [numbers.setdefault(tuple(row.prompt), len(numbers)) for row in self.sampled]
         self.prompts: list[int] | None = prompts  # of each row, until they have gone through the model
         self.rows = Rows(student, list(numbers))
-        self.at_once = _AT_ONCE if self.rows.may_have_gaps else 1
+        self.at_once = _AT_ONCE if self.rows.takes_many else 1
 
     def forward(self) -> torch.Tensor:
         """One step of the model over the live rows: logits of the next token, shape (rows, vocabulary)."""
@@ -103,7 +103,7 @@ class _Batch:
         if self.waiting and all(row in self.waiting for row in self.live if self._goes_on(row)):
             self._answer_waiting()
         keep = [number for number, row in enumerate(self.live) if self._goes_on(row)]
-        if len(keep) <= KEPT * len(self.live):
+        if self.rows.few(len(keep)):
             self.live = [self.live[number] for number in keep]
             if not self.live:
                 return

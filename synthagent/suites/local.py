@@ -20,18 +20,19 @@ from synthagent.errors import InputError
 from synthagent.records import Decoding, Message
 from synthagent.student.lengths import passes_within
 from synthagent.student.model import Student, device
+from synthagent.student.policy import cache_of_token, gpu_share
 from synthagent.student.rows import write
 from synthagent.suites.policies import Situation
 from synthagent.suites.worker import FailedError
 
-_TOGETHER = 16_384  # tokens of prompts, padding included, that are computed at once
+_TOGETHER = 16_384  # tokens of prompts, padding included, that a CPU computes at once
+_ON_GPU = 131_072  # and a GPU, if its memory holds their keys and values
 
 
 class LocalPolicy:
     """As `SuitePolicy`. A batch is computed when every problem that has begun waits for its message."""
 
     decoding: Decoding = "greedy"
-    concurrency = 32
 
     def __init__(self, name: str, student: Student, max_tokens: int) -> None:
         self.name, self.student, self.max_tokens = name, student, max_tokens
@@ -39,6 +40,12 @@ class LocalPolicy:
         self._alive = 0
         self._waiting: list[tuple[Situation, asyncio.Future[Message]]] = []
         self.student.model.eval().to(device())
+        on_gpu = device().type == "cuda"
+        self.concurrency = 64 if on_gpu else 32
+        self._together = _TOGETHER
+        if on_gpu:
+            token = cache_of_token(student.model.config, student.model.dtype.itemsize)
+            self._together = min(_ON_GPU, gpu_share() // token)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -81,7 +88,7 @@ class LocalPolicy:
             except FailedError as fault:
                 future.set_exception(fault)
         try:
-            for together in passes_within([len(prompt) for prompt, _, _ in asked], _TOGETHER):
+            for together in passes_within([len(prompt) for prompt, _, _ in asked], self._together):
                 rows = [asked[row] for row in together]
                 for written, (_, situation, future) in zip(self._written([row[0] for row in rows]), rows, strict=True):
                     future.set_result(self._message(written, situation))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from helpers.student import tasks_of_different_length
 
 from synthagent.student.model import Student
+from synthagent.student.replay import NotRecordedError, Step
 from synthagent.student.rows import KEPT, Rows, write
 
 MOST = 24
@@ -49,6 +52,51 @@ def test_rows_that_are_written_together_are_what_the_library_writes_for_each_alo
     going = [sum(len(row) >= step for row in written) for step in range(len(sizes))]
     assert all(still <= size <= still / KEPT for size, still in zip(sizes, going, strict=True)), "who has ended leaves"
     assert sizes[-1] < sizes[0]
+
+
+@pytest.mark.parametrize("ahead", [2, 256])
+def test_steps_of_fixed_places_write_the_same(student: Student, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+    prompts = prompts_of(student, 16)
+    before = write(student, prompts, MOST)
+    steps: list[Step] = []
+    call = Step.__call__
+
+    def counted(step: Step, *given: torch.Tensor) -> torch.Tensor:
+        steps.append(step)
+        return call(step, *given)
+
+    monkeypatch.setattr(Step, "__call__", counted)
+    monkeypatch.setattr("synthagent.student.replay._AHEAD", ahead)
+    monkeypatch.setattr("synthagent.student.replay._UNIT", 1)
+    monkeypatch.setattr("synthagent.student.rows.can_replay", lambda *_: True)  # which a CPU runs without a recording
+    assert write(student, prompts, MOST) == before
+    assert len(steps) == min(MOST, max(map(len, before)) + 1) - 1, "all but the first, which reads the prompts"
+    assert 1 < len({*map(id, steps)}) < len(steps), "a new one where rows have left or columns are full"
+
+
+def test_a_model_whose_steps_cannot_be_recorded_writes_without(
+    student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = prompts_of(student, 4)
+    before = write(student, prompts, MOST)
+
+    def refused(step: Step) -> None:
+        step.give_back()
+        raise NotRecordedError("a number is asked for")
+
+    monkeypatch.setattr(Step, "_recorded", refused)
+    monkeypatch.setattr("synthagent.student.replay._on_gpu", lambda _: True)
+    monkeypatch.setattr("synthagent.student.rows.can_replay", lambda *_: True)
+    assert write(student, prompts, MOST) == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_writes_the_same_by_recorded_steps(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+    acting = Student(copy.deepcopy(student.model).to("cuda"), student.tokenizer)
+    prompts = prompts_of(student, 16)
+    recorded = write(acting, prompts, MOST)
+    monkeypatch.setattr("synthagent.student.rows.can_replay", lambda *_: False)
+    assert recorded == write(acting, prompts, MOST)
 
 
 def test_no_more_is_written_than_is_asked_for(student: Student) -> None:

@@ -223,6 +223,17 @@ def test_a_prompt_goes_through_once_and_observations_several_tokens_at_a_time(st
     assert all(width == 1 or rows * width <= _AT_ONCE / KEPT for rows, width in steps)
 
 
+def test_steps_of_fixed_places_read_one_token_a_row_and_write_what_the_model_says(
+    student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synthagent.student.rows.can_replay", lambda *_: True)  # which a CPU runs without a recording
+    tasks = tasks_of_different_length(student.tokenizer, 3)
+    first, *steps = shapes_of(student, [task for task in tasks for _ in range(4)])
+    assert first[0] == 3
+    assert {width for _, width in steps} == {1}
+    assert steps[0][0] == 12 > steps[-1][0]
+
+
 def test_a_student_with_a_window_reads_one_token_a_step_lest_padding_narrow_it(untrained: Student) -> None:
     torch.manual_seed(0)
     config = MistralConfig(
