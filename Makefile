@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format ui bench bench-llm bench-train bench-suites replicate replicate-all transfer smollm2 \
+.PHONY: help setup repro test test-all check format ui bench bench-llm bench-train bench-suites replicate replicate-all transfer smollm2 \
 	vllm-cpu vllm-gpu clean
 .PHONY: docs commands notebook
 
@@ -34,7 +34,10 @@ repro: $(STAMP) ## run the whole pipeline: data, checkpoint, evaluation
 	dvc repro
 	@synthagent results
 
-test: $(STAMP) ## run the tests
+test: $(STAMP) ## run the tests, without those that take minutes each
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "not slow" tests
+
+test-all: $(STAMP) ## run all tests
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -q tests
 
 check: $(STAMP) docs ## lint, format and strict types; the documents, strictly

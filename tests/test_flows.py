@@ -253,6 +253,7 @@ def test_a_port_that_is_taken_is_told_in_a_line(module_project: FlowProject) -> 
             assert "PREFECT_SERVER_API_PORT" in line
 
 
+@pytest.mark.slow
 def test_killing_serve_ends_all_it_started_and_the_next_serve_clears_up(served: FlowProject) -> None:
     def schedules() -> list[tuple[str, str, bool]]:
         rows = [(row["name"], row["schedules"]) for row in served.ask("/deployments/filter", {})]

@@ -184,6 +184,7 @@ def test_rewards_come_from_the_stored_rollouts_alone(small_project: Project) -> 
     assert (small_project.data / "rewards.parquet").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes(
     finished: Finished, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -214,6 +215,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes(
 # --- other params ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_grpo_runs_on_two_processes(small_project: Project) -> None:
     small_project.params(compute__processes=2, grpo__steps=1)
     trained = small_project.stage("grpo")

@@ -57,6 +57,7 @@ def test_git_tracks_the_metrics_and_no_other_data(committed: Project) -> None:
     assert "timings" not in lock
 
 
+@pytest.mark.slow
 def test_a_second_run_of_everything_leaves_git_clean(shared: Project) -> None:
     before = {path: text for path, text in files_under(shared.data).items() if "timings" not in path.parts}
     again = shared.repro("--force")
@@ -84,6 +85,7 @@ def test_experiments_and_metrics_can_be_compared(shared: Project) -> None:
     assert len(listed) < 10_000
 
 
+@pytest.mark.slow
 def test_a_sweep_waits_in_the_queue_runs_beside_the_tree_and_can_be_compared_and_applied(shared: Project) -> None:
     queued = said(shared, "dvc", "exp", "run", "--queue", "-S", "evaluate.tasks=2,4")
     assert queued.count("Queued experiment") == 2

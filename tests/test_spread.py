@@ -127,7 +127,6 @@ def test_episodes_on_a_cluster_that_loses_a_node_half_way_are_the_same_bytes(nod
     assert found == wanted
 
 
-@pytest.mark.slow
 def test_a_cluster_of_this_machine_has_our_code_and_passes_errors_on() -> None:
     pytest.importorskip("ray", reason="needs ray: pip install -c constraints.txt 'synthagent[ray]'")
     with spread(compute(runner="ray", processes=2)) as pool:
@@ -140,7 +139,6 @@ def test_a_cluster_of_this_machine_has_our_code_and_passes_errors_on() -> None:
             next(results)
 
 
-@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_told_within_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="needs ray: pip install -c constraints.txt 'synthagent[ray]'")
     monkeypatch.setattr(cluster, "_ANSWER_S", 3.0)

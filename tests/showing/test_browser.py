@@ -222,7 +222,6 @@ def written(run: Path, evil: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-@pytest.mark.slow
 @needs_chromium
 def test_a_reader_filters_searches_and_steps_and_a_link_leads_back(chromium: Any, written: Path, run: Path) -> None:
     rows = read_rows(run)
@@ -256,7 +255,6 @@ def test_a_reader_filters_searches_and_steps_and_a_link_leads_back(chromium: Any
     reader.close()
 
 
-@pytest.mark.slow
 @needs_chromium
 def test_a_click_on_a_verdict_shows_its_evidence_in_its_turn(chromium: Any, written: Path, run: Path) -> None:
     episode = next(e for e in read_records(run / Paths.episodes, EvaluatedEpisode) if e.policy == "expert")
@@ -272,7 +270,6 @@ def test_a_click_on_a_verdict_shows_its_evidence_in_its_turn(chromium: Any, writ
     reader.close()
 
 
-@pytest.mark.slow
 @needs_chromium
 def test_two_policies_stand_side_by_side_the_greatest_gain_first_and_so_do_two_revisions(
     chromium: Any, written: Path, run: Path
@@ -298,7 +295,6 @@ def test_two_policies_stand_side_by_side_the_greatest_gain_first_and_so_do_two_r
     reader.close()
 
 
-@pytest.mark.slow
 @needs_chromium
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1400, "dark"), (420, "light"), (420, "dark")])
 def test_at_any_width_nothing_runs_out_of_the_page_and_what_is_evil_is_only_text(

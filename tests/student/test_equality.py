@@ -90,8 +90,7 @@ def trained_as(lora: LoraParams | None) -> StudentParams:
     return default_params().student.model_copy(update={"lora": lora, "optimizer": "adamw"})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("lora", [None, pytest.param(LORA, marks=pytest.mark.slow)])
 def test_sft_on_two_processes_has_the_losses_and_the_student_of_one(
     lora: LoraParams | None, untrained: Student, demos: list[Demo], tmp_path: Path
 ) -> None:

@@ -59,7 +59,7 @@ def test_the_server_writes_with_the_weights_of_each_step(
     assert any(not torch.equal(before_it[name], after[name]) for name in after)
 
 
-@pytest.mark.parametrize("lora", [LORA, None])
+@pytest.mark.parametrize("lora", [pytest.param(LORA, marks=pytest.mark.slow), None])
 def test_a_training_whose_server_dies_in_mid_step_ends_as_if_it_had_not(
     lora: LoraParams | None, student: Student, start: Path, tmp_path: Path
 ) -> None:
@@ -113,7 +113,7 @@ def test_a_server_of_other_weights_stops_the_training_before_it_learns(
             run(job_at(server.base_url, tmp_path, student, 1, LORA))
 
 
-@pytest.mark.parametrize("lora", [LORA, None])
+@pytest.mark.parametrize("lora", [pytest.param(LORA, marks=pytest.mark.slow), None])
 def test_two_processes_share_one_server_and_one_of_them_publishes(
     lora: LoraParams | None, student: Student, start: Path, tmp_path: Path
 ) -> None:

@@ -124,14 +124,12 @@ def test_the_place_among_the_nodes_comes_from_the_environment(monkeypatch: pytes
         launch.launcher_of(compute("cpu"))
 
 
-@pytest.mark.slow
 def test_the_processes_are_those_of_one_training(tmp_path: Path) -> None:
     with launch.training(compute("cpu"), tmp_path) as run:
         run(partial(leave_ranks, tmp_path))
     assert {path.name: path.read_text() for path in tmp_path.glob("rank-*")} == {"rank-0": "2", "rank-1": "2"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("job", "said"),
     [
@@ -164,8 +162,14 @@ with launch.training(compute, Path(sys.argv[1])) as run:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_whatever_ends_a_training_ends_all_its_processes(ending: signal.Signals, tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     parent = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], env=env, stderr=subprocess.PIPE)

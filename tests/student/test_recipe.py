@@ -130,7 +130,7 @@ def test_from_episodes_that_a_limit_ended_nothing_is_learnt_if_that_is_wanted(
     assert all(torch.equal(before[name], after[name]) for name in before) == masked
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_groups_that_teach_nothing_are_replaced_whole_also_where_processes_share_them(
     processes: int, student: Student, tmp_path: Path
 ) -> None:
@@ -200,7 +200,7 @@ def test_a_training_that_goes_on_chooses_as_it_would_have(
     assert {name: whole[name] for name in parts} == parts
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_probe_changes_nothing_but_what_is_logged(processes: int, student: Student, tmp_path: Path) -> None:
     probe = ProbeParams(every=2, pairs=3)
     without = recipe_job(tmp_path / "without", student, 3, processes, probe=None)

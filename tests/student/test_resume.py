@@ -64,7 +64,14 @@ def kill(project: Project, stage: str, step: int, log: Path) -> None:
     process.wait(PATIENCE)
 
 
-@pytest.mark.parametrize(("stage", "processes", "step"), [("sft", 1, 20), ("sft", 2, 20), ("grpo", 2, 1)])
+@pytest.mark.parametrize(
+    ("stage", "processes", "step"),
+    [
+        ("sft", 1, 20),
+        pytest.param("sft", 2, 20, marks=pytest.mark.slow),
+        pytest.param("grpo", 2, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_that_is_killed_goes_on_and_ends_with_the_same_bytes(
     stage: str, processes: int, step: int, small_project: Project, tmp_path: Path
 ) -> None:
