@@ -92,13 +92,14 @@ def _drawn(names: Mapping[str, str], count: int, seed: int) -> list[SamePrompt]:
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
+    from synthagent.student.launch import a_gpu_each, training
     from synthagent.student.launch import check as check_launcher
-    from synthagent.student.launch import training
     from synthagent.student.machine import threads_of
 
     with scratch("grpo") as folder, ExitStack() as stack:
         check_params(params)
         check_launcher(params)
+        params = a_gpu_each(params)
         how = training(params.compute, folder, threads_of(params), "synthagent.student.grpo")
         run_training = stack.enter_context(how)
         from synthagent.student.grpo import GrpoJob  # these take seconds, in which the processes do the same

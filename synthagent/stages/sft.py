@@ -121,13 +121,14 @@ def check_params(params: Params) -> None:
 
 def run(params: Params) -> Figures:
     """Read deps, write outs, return the figures."""
+    from synthagent.student.launch import a_gpu_each, training
     from synthagent.student.launch import check as check_launcher
-    from synthagent.student.launch import training
     from synthagent.student.machine import threads_of
 
     with scratch("sft") as folder, ExitStack() as stack:
         check_params(params)
         check_launcher(params)
+        params = a_gpu_each(params)
         how = training(params.compute, folder, threads_of(params), "synthagent.student.sft")
         run_training = stack.enter_context(how) if params.sft.demos else None
         from synthagent.student.model import save_student  # takes seconds, in which the processes do the same

@@ -27,7 +27,7 @@ from typing import Any
 
 from synthagent.errors import ParamsError, StoreError, SynthAgentError
 from synthagent.params import ComputeParams, Params
-from synthagent.stage import number_in_environment, scratch_of
+from synthagent.stage import number_in_environment, say, scratch_of
 from synthagent.student import launched
 from synthagent.student.processes import Job, end_with_parent, ranks
 
@@ -46,6 +46,22 @@ class Launcher:
     machine: int
     cpu: bool
     sharded: bool
+
+
+def a_gpu_each(params: Params) -> Params:
+    """Params with as many training processes of our own as there are GPUs, if there are fewer; it is said.
+
+    Two processes cannot share a GPU in a training (NCCL refuses it). A step stays the same: its batch is of all of them
+    together, so that their number has to divide what `compute.processes` divides.
+    """
+    import torch
+
+    wanted, there = params.compute.processes, torch.cuda.device_count()
+    if params.compute.launcher is not None or not 0 < there < wanted:
+        return params
+    fewer = max(number for number in range(1, there + 1) if wanted % number == 0)
+    say(f"compute.processes is {wanted}, and GPUs are {there}: {fewer} of them train")
+    return params.model_copy(update={"compute": params.compute.model_copy(update={"processes": fewer})})
 
 
 @contextmanager

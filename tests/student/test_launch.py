@@ -31,7 +31,7 @@ def compute(launcher: str | None, processes: int = 2) -> ComputeParams:
     return default_params().compute.model_copy(update={"launcher": launcher, "processes": processes})
 
 
-def params(launcher: str, **student: Any) -> Params:
+def params(launcher: str | None, **student: Any) -> Params:
     whole = default_params()
     update = {"compute": compute(launcher), "student": whole.student.model_copy(update=student)}
     return whole.model_copy(update=update)
@@ -100,6 +100,27 @@ def test_a_file_that_cannot_work_is_told_in_one_line(text: str | None, said: str
         launch.check(params(str(file)))
     assert "\n" not in str(told.value)
     assert str(told.value).startswith(f"params.yaml: compute.launcher: {file}: ")
+
+
+@pytest.mark.parametrize(("gpus", "wanted", "left"), [(0, 2, 2), (1, 2, 1), (2, 2, 2), (8, 2, 2), (4, 6, 3), (3, 7, 1)])
+def test_no_two_processes_of_ours_train_on_one_gpu(
+    gpus: int, wanted: int, left: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    given = params(None)
+    given = given.model_copy(update={"compute": given.compute.model_copy(update={"processes": wanted})})
+    found = launch.a_gpu_each(given)
+    assert found.compute.processes == left
+    assert (found == given) == (left == wanted)
+    said = capsys.readouterr().out
+    assert said == (
+        "" if left == wanted else f"compute.processes is {wanted}, and GPUs are {gpus}: {left} of them train\n"
+    )
+
+
+def test_a_launcher_has_as_many_processes_as_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert launch.a_gpu_each(params("cpu")) == params("cpu")
 
 
 @pytest.mark.usefixtures("gpus")
