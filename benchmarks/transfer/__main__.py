@@ -2,6 +2,7 @@
 
     python -m benchmarks.transfer --cells part one-wording
     python -m benchmarks.transfer --plan
+    python -m benchmarks.transfer --scale gpu --at-once 8 --cells part one-call whole
 
 It wants SmolLM2 (`make smollm2`) and the environments of the benchmarks (`make bench-suites`). Cells that are done lie
 in `.cache/transfer`, keyed by params and code; the table goes to `replication/transfer-<scale>.md` and `.json`. Ctrl-C
@@ -12,16 +13,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir
+from contextlib import ExitStack, chdir
 from pathlib import Path
 from typing import Any
 
 from benchmarks.project import FOUND, Project, changed, copy_of, key_of, run_alone, stop_by_signals
 from benchmarks.transfer.cells import DEFAULT, NAMES, PROBLEMS, PROFILES, SCALES, Cell, Scale, cell_of
 from synthagent.errors import SynthAgentError
+from synthagent.ops.experiment import environment
+from synthagent.ops.guard import guarded
 from synthagent.params import Params
 from synthagent.stage import CACHE, say
 from synthagent.store import write_text
@@ -52,6 +56,30 @@ def run_cell(root: Path, project: Project, cell: Cell, scale: str) -> dict[str, 
     known["seconds"] = round(time.monotonic() - started, 1)
     write_text(stored, json.dumps(known, indent=1) + "\n")
     return known
+
+
+def run_beside(root: Path, commands: Mapping[str, Sequence[str]], at_once: int) -> None:
+    """Run commands, by the name of their cell, some at once; all of them, also if one fails.
+
+    Raises:
+        SynthAgentError: some failed; each has said why.
+    """
+    waiting, running, failed = list(commands), dict[str, subprocess.Popen[bytes]](), list[str]()
+    with ExitStack() as stack:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                name = waiting.pop(0)
+                running[name] = stack.enter_context(guarded(commands[name], environment(root), folder=root))
+            ended = [name for name, process in running.items() if process.poll() is not None]
+            failed += [name for name in ended if running.pop(name).returncode]
+            time.sleep(0.1)
+    if failed:
+        raise SynthAgentError(f"transfer: failed: {', '.join(failed)}; others are kept: run it again to go on")
+
+
+def _command_of(name: str, scale: str) -> list[str]:
+    """Runs one cell in a copy of the project of its own."""
+    return [sys.executable, "-m", "benchmarks.transfer", "--scale", scale, "--cells", name, "--own-copy"]
 
 
 def table(cells: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -124,13 +152,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cells", nargs="+", choices=NAMES, default=list(DEFAULT))
     parser.add_argument("--scale", choices=list(SCALES), default="full")
     parser.add_argument("--plan", action="store_true", help="say what would be run, and end")
+    parser.add_argument("--at-once", type=int, default=1, help="so many cells beside each other, where a GPU has room")
+    parser.add_argument("--own-copy", action="store_true", help=argparse.SUPPRESS)  # one of those
     given = parser.parse_args(argv)
     root, scale = Path.cwd(), SCALES[given.scale]
+    place = root / FOLDER / "beside" / "-".join(given.cells) if given.own_copy else root / FOLDER
 
     def work() -> None:
         if not (root / SMOLLM2).is_dir():
             raise SynthAgentError(f"transfer: {SMOLLM2} is not there; run `make smollm2`")
-        project = copy_of(root, root / FOLDER / "project", scale.changes, _MEASURE, PROFILES)
+        project = copy_of(root, place / "project", scale.changes, _MEASURE, PROFILES)
         cells = _cells(list(dict.fromkeys(given.cells)), scale, project.params)
         for cell in cells:
             say(f"{cell.name:12} up to {cell.target}: {cell.what}; {dict(cell.changes)}")
@@ -138,12 +169,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 suite_of(suite).environment.check()
         if given.plan:
             return
+        if given.at_once > 1:
+            run_beside(root, {cell.name: _command_of(cell.name, given.scale) for cell in cells}, given.at_once)
         with chdir(project.folder):  # of which the tasks have to be clean
             for line in export_problems(Path(PROBLEMS), "installed")[:-1]:
                 say(line)
-        write(root, project, {cell.name: run_cell(root, project, cell, given.scale) for cell in cells}, given.scale)
+        done = {cell.name: run_cell(root, project, cell, given.scale) for cell in cells}
+        if not given.own_copy:
+            write(root, project, done, given.scale)
 
-    return run_alone("transfer", root / FOLDER, work)
+    return run_alone("transfer", place, work)
 
 
 def write(root: Path, project: Project, done: Mapping[str, Mapping[str, Any]], scale: str) -> None:

@@ -12,8 +12,9 @@ import pytest
 from helpers.projects import ROOT
 
 from benchmarks.project import changed, params_of
-from benchmarks.transfer.__main__ import table
+from benchmarks.transfer.__main__ import run_beside, table
 from benchmarks.transfer.cells import NAMES, PROFILES, SCALES, cell_of
+from synthagent.errors import SynthAgentError
 from synthagent.params import Params
 from synthagent.student.base import SMOLLM2
 
@@ -81,6 +82,22 @@ def test_the_table_has_a_row_for_each_checkpoint_and_its_own_figures() -> None:
     assert any("Qwen3-0.6B" in line for line in shown), "what others have published stands below"
 
 
+def test_cells_run_beside_each_other_and_one_that_fails_ends_no_other(tmp_path: Path) -> None:
+    meet = (
+        "import pathlib, sys, time\n"
+        "here = pathlib.Path(sys.argv[1]); here.touch()\n"
+        "while sum(path.suffix == '.cell' for path in here.parent.iterdir()) < 2: time.sleep(0.01)\n"
+        "sys.exit(int(sys.argv[2]))\n"
+    )
+    cells = {"part": "0", "one-call": "3", "whole": "0"}
+    commands = {
+        name: [sys.executable, "-c", meet, str(tmp_path / f"{name}.cell"), code] for name, code in cells.items()
+    }
+    with pytest.raises(SynthAgentError, match=r"^transfer: failed: one-call; others are kept"):
+        run_beside(tmp_path, commands, 2)
+    assert {path.stem for path in tmp_path.iterdir()} == {*cells}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / SMOLLM2).is_dir(), reason="needs SmolLM2: make smollm2")
 @pytest.mark.skipif(not (ROOT / ".venv-bfcl").exists(), reason="needs BFCL's environment: make bench-suites")
@@ -92,7 +109,7 @@ def test_a_cell_is_trained_and_measured_and_not_run_again(tmp_path: Path) -> Non
         link = project.folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((ROOT / name).resolve())
-    command = (sys.executable, "-m", "benchmarks.transfer", "--scale", "small", "--cells", "part")
+    command = (sys.executable, "-m", "benchmarks.transfer", "--scale", "small", "--at-once", "2", "--cells", "part")
     first, second = (
         subprocess.run(command, cwd=project.folder, env=project.env, capture_output=True, text=True, check=True)
         for _ in range(2)
