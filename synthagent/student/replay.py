@@ -27,7 +27,7 @@ class NotRecordedError(Exception):
     """What a model does in a step cannot be recorded: it asks the GPU for numbers on which its way depends."""
 
 
-class Step:
+class RecordedStep:
     """Steps from now on, as many as there are columns for. `attention`: as of `Rows`, of what has been read.
 
     The cache is this step's until it is given back.

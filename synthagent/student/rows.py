@@ -13,7 +13,7 @@ import torch
 
 from synthagent.student.kv_cache import keeps_all, roomy_cache
 from synthagent.student.model import Student
-from synthagent.student.replay import NotRecordedError, Step, can_replay
+from synthagent.student.replay import NotRecordedError, RecordedStep, can_replay
 
 KEPT = 0.8  # share of the rows that still go on, from which down the others leave: all keys and values are copied
 _KEPT_REPLAYING = 0.5  # where the next step has to be recorded anew besides, and takes as long for fewer rows
@@ -27,7 +27,7 @@ class Rows:
         self.cache = roomy_cache(self.model.config)
         self.tokens, self.attention = self._padded(prompts)
         self.positions = (self.attention.cumsum(-1) - 1).clamp(min=0)
-        self._step: Step | None = None
+        self._step: RecordedStep | None = None
         self._replays = can_replay(self.model, self.cache)
         self._has_read = False
 
@@ -64,7 +64,7 @@ class Rows:
         """Have a step for what follows; a model that cannot be recorded goes on without."""
         self._end_replay()
         try:
-            self._step = Step(self.model, self.cache, self.attention[:, :-1])
+            self._step = RecordedStep(self.model, self.cache, self.attention[:, :-1])
         except NotRecordedError:
             self._replays = False
 

@@ -9,7 +9,7 @@ import torch
 from helpers.student import tasks_of_different_length
 
 from synthagent.student.model import Student
-from synthagent.student.replay import NotRecordedError, Step
+from synthagent.student.replay import NotRecordedError, RecordedStep
 from synthagent.student.rows import KEPT, Rows, write
 
 MOST = 24
@@ -58,14 +58,14 @@ def test_rows_that_are_written_together_are_what_the_library_writes_for_each_alo
 def test_steps_of_fixed_places_write_the_same(student: Student, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
     prompts = prompts_of(student, 16)
     before = write(student, prompts, MOST)
-    steps: list[Step] = []
-    call = Step.__call__
+    steps: list[RecordedStep] = []
+    call = RecordedStep.__call__
 
-    def counted(step: Step, *given: torch.Tensor) -> torch.Tensor:
+    def counted(step: RecordedStep, *given: torch.Tensor) -> torch.Tensor:
         steps.append(step)
         return call(step, *given)
 
-    monkeypatch.setattr(Step, "__call__", counted)
+    monkeypatch.setattr(RecordedStep, "__call__", counted)
     monkeypatch.setattr("synthagent.student.replay._AHEAD", ahead)
     monkeypatch.setattr("synthagent.student.replay._UNIT", 1)
     monkeypatch.setattr("synthagent.student.rows.can_replay", lambda *_: True)  # which a CPU runs without a recording
@@ -80,11 +80,11 @@ def test_a_model_whose_steps_cannot_be_recorded_writes_without(
     prompts = prompts_of(student, 4)
     before = write(student, prompts, MOST)
 
-    def refused(step: Step) -> None:
+    def refused(step: RecordedStep) -> None:
         step.give_back()
         raise NotRecordedError("a number is asked for")
 
-    monkeypatch.setattr(Step, "_recorded", refused)
+    monkeypatch.setattr(RecordedStep, "_recorded", refused)
     monkeypatch.setattr("synthagent.student.replay._on_gpu", lambda _: True)
     monkeypatch.setattr("synthagent.student.rows.can_replay", lambda *_: True)
     assert write(student, prompts, MOST) == before
