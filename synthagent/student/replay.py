@@ -1,7 +1,7 @@
 """A step of a model in which each row reads one token, recorded once on a GPU and then replayed as a whole.
 
-Such a step is a thousand small kernels, and Python takes ten times as long to start them one by one as a GPU to run
-them. A recording is of fixed places in memory: so the cache has columns of tokens to come, which the mask hides, and
+Such a step is many small kernels, and to start them one by one can take Python several times as long as a GPU needs to
+run them (docs/scaling.md). A recording is of fixed places in memory: so the cache has columns of tokens to come, which the mask hides, and
 which one is written is a number that is read from memory, too.
 """
 
