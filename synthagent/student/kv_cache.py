@@ -30,18 +30,32 @@ def keeps_all(cache: DynamicCache) -> bool:
     return all(type(layer) is _RoomyLayer for layer in cache.layers)
 
 
-class Held:
-    """A cache that keeps all tokens, held: `length` it has, `columns` it then has; `place`: of shape (1)."""
+def next_logits(
+    model: Any, cache: DynamicCache, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor
+) -> torch.Tensor:
+    """What a model says of the next token, shape (rows, 1, vocabulary), once `ids` have gone into the cache."""
+    output = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits: torch.Tensor = output.logits
+    return logits
 
-    def __init__(self, cache: DynamicCache, length: int, columns: int, place: torch.Tensor) -> None:
-        self._layers: list[Any] = list(cache.layers)
-        for layer in self._layers:
-            layer.hold(length, columns, place)
 
-    def release(self, length: int) -> None:
-        """Let it go on in the usual way, with so many tokens."""
-        for layer in self._layers:
-            layer.release(length)
+def hold(cache: DynamicCache, length: int, columns: int, place: torch.Tensor) -> None:
+    """Hold a cache that keeps all tokens: `length` it has, `columns` it then has; `place`: of shape (1)."""
+    for layer in cache.layers:
+        layer.hold(length, columns, place)
+
+
+def release(cache: DynamicCache, length: int) -> None:
+    """Let a cache that is held go on in the usual way, with so many tokens."""
+    for layer in cache.layers:
+        layer.release(length)
 
 
 class _RoomyLayer(DynamicLayer):  # type: ignore[misc]

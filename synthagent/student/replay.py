@@ -1,8 +1,8 @@
 """A step of a model in which each row reads one token, recorded once on a GPU and then replayed as a whole.
 
 Such a step is many small kernels, and to start them one by one can take Python several times as long as a GPU needs to
-run them (docs/scaling.md). A recording is of fixed places in memory: so the cache has columns of tokens to come, which the mask hides, and
-which one is written is a number that is read from memory, too.
+run them (docs/scaling.md). A recording is of fixed places in memory: so the cache has columns of tokens to come, which
+the mask hides, and which one is written is a number that is read from memory, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from synthagent.student.kv_cache import Held, keeps_all
+from synthagent.student.kv_cache import hold, keeps_all, next_logits, release
 
 _AHEAD = 256  # steps of a recording
 _UNIT = 64  # columns, so that rows of the mask begin where torch's kernels want them to
@@ -44,7 +44,7 @@ class RecordedStep:
         self._mask = attention.new_zeros(rows, 1, 1, self.columns, dtype=torch.bool)
         self._mask[:, 0, 0, : self.length] = attention.bool()
         self._place = attention.new_full((1,), self.length, dtype=torch.long)
-        self._held = Held(cache, self.length, self.columns, self._place)
+        hold(cache, self.length, self.columns, self._place)
         self._logits = torch.empty(0)
         self._graph = self._recorded() if _on_gpu(model) else None
 
@@ -68,18 +68,10 @@ class RecordedStep:
 
     def give_back(self) -> None:
         """Leave the cache as if all had been read in the usual way."""
-        self._held.release(self.length)
+        release(self._cache, self.length)
 
     def _forward(self) -> None:
-        output = self._model(
-            input_ids=self._ids,
-            attention_mask=self._mask,
-            position_ids=self._positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self._logits = output.logits
+        self._logits = next_logits(self._model, self._cache, self._ids, self._mask, self._positions)
 
     def _recorded(self) -> torch.cuda.CUDAGraph:
         """As https://docs.pytorch.org/docs/stable/notes/cuda.html says; what it writes, the first step writes again."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from synthagent.student.kv_cache import keeps_all, roomy_cache
+from synthagent.student.kv_cache import keeps_all, next_logits, roomy_cache
 from synthagent.student.model import Student
 from synthagent.student.replay import NotRecordedError, RecordedStep, can_replay
 
@@ -44,17 +44,9 @@ class Rows:
             if self._step is not None:
                 return self._step(self.tokens, self.positions, self.attention[:, -1:])
         self._end_replay()
-        output = self.model(
-            input_ids=self.tokens,
-            attention_mask=self.attention,
-            position_ids=self.positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        logits = next_logits(self.model, self.cache, self.tokens, self.attention, self.positions)
         self._has_read = True
-        logits: torch.Tensor = output.logits[:, -1].float()
-        return logits
+        return logits[:, -1].float()
 
     def few(self, going_on: int) -> bool:
         """Whether so few rows go on that the others had better leave."""
